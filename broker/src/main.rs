@@ -1,0 +1,2 @@
+//! The Millrace broker.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Listeners, connections, admission and back-pressure.

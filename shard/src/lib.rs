@@ -1,0 +1,3 @@
+//! One core: what it owns, the mesh between cores and the driver.
+
+pub mod ops;

@@ -1,0 +1,173 @@
+//! What a home core asks of the core that owns partitions, and what it gets back. Everything here may cross cores.
+//!
+//! One call carries every partition of that owner that one client request names; order within it is the client's.
+
+use bytes::Bytes;
+use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicPartition};
+
+/// When a produce request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acks {
+    /// Never; an error closes the connection.
+    None,
+    /// When durable on the leader.
+    Leader,
+    /// When durable on every in-sync replica.
+    All,
+}
+
+/// One validated batch for one partition.
+#[derive(Clone, Debug)]
+pub struct AppendPartition {
+    /// Where to.
+    pub partition: TopicPartition,
+    /// Exactly one record batch v2, validated by the home core; base offset and leader epoch are patched by the owner.
+    pub batch: Bytes,
+}
+
+/// What became of one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// `NONE`, or why nothing was appended.
+    pub error: ErrorCode,
+    /// For people, with an error.
+    pub message: Option<String>,
+    /// Offset of the first record; of the original when the batch was a duplicate; -1 with an error.
+    pub base_offset: Offset,
+    /// The partition's log start offset; -1 with an error.
+    pub log_start: Offset,
+}
+
+/// What one fetch wants of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchPartition {
+    /// Which.
+    pub partition: TopicPartition,
+    /// First record wanted.
+    pub offset: Offset,
+    /// At most this many bytes, but always the first batch.
+    pub bytes_max: u32,
+    /// The epoch the client believes in, or none.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch of the last record the client has, or none (KIP-595's diverging epoch).
+    pub last_fetched_epoch: LeaderEpoch,
+}
+
+/// A fetch from one owner.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// In the order in which they are served.
+    pub partitions: Vec<FetchPartition>,
+    /// Answer at once when this many bytes are there.
+    pub bytes_min: u32,
+    /// At most this many in all, but always the first batch.
+    pub bytes_max: u32,
+    /// Answer with what is there after this many milliseconds.
+    pub wait_ms: u32,
+    /// Only up to the last stable offset.
+    pub read_committed: bool,
+}
+
+/// What one partition gives to a fetch. `R` is how records travel: shared frames at home, owned bytes across cores.
+#[derive(Clone, Debug)]
+pub struct Fetched<R> {
+    /// Which.
+    pub partition: TopicPartition,
+    /// `NONE`, or why there are no records.
+    pub error: ErrorCode,
+    /// -1 with an error.
+    pub high_watermark: Offset,
+    /// -1 with an error.
+    pub last_stable: Offset,
+    /// -1 with an error.
+    pub log_start: Offset,
+    /// The leader's epoch here.
+    pub leader_epoch: LeaderEpoch,
+    /// Where the client's log leaves ours: (epoch, its end offset).
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// Whole batches, one after the other.
+    pub records: Vec<R>,
+}
+
+/// Which offset a client looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetQuery {
+    /// -1: the high watermark, or the last stable offset with read_committed.
+    Latest,
+    /// -2: the log start offset.
+    Earliest,
+    /// -3: the record with the largest timestamp (KIP-734).
+    MaxTimestamp,
+    /// -4: the first offset on local disk (KIP-405).
+    EarliestLocal,
+    /// -5: the last offset in tiered storage (KIP-1005): none here.
+    LatestTiered,
+    /// The first record at or after a time.
+    At(TimestampMs),
+}
+
+/// One partition of a ListOffsets request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListOffset {
+    /// Which.
+    pub partition: TopicPartition,
+    /// What for.
+    pub query: OffsetQuery,
+    /// The epoch the client believes in, or none.
+    pub current_leader_epoch: LeaderEpoch,
+    /// Only up to the last stable offset.
+    pub read_committed: bool,
+}
+
+/// Its answer: offset -1 and timestamp -1 when there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedOffset {
+    /// `NONE` or why not.
+    pub error: ErrorCode,
+    /// The offset.
+    pub offset: Offset,
+    /// The record's time, for `At` and `MaxTimestamp`.
+    pub timestamp: TimestampMs,
+    /// The epoch that offset was written in.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One partition of an OffsetForLeaderEpoch request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochQuery {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The epoch whose end is wanted.
+    pub epoch: LeaderEpoch,
+    /// The epoch the client believes in, or none.
+    pub current_leader_epoch: LeaderEpoch,
+}
+
+/// Its answer; epoch and offset -1 when unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// `NONE` or why not.
+    pub error: ErrorCode,
+    /// Largest epoch not above the one asked for.
+    pub epoch: LeaderEpoch,
+    /// Where that epoch ends.
+    pub end: Offset,
+}
+
+/// One partition of a DeleteRecords request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeleteRecords {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The new log start offset; -1 means the high watermark.
+    pub before: Offset,
+}
+
+/// Its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordsDeleted {
+    /// `NONE` or why not.
+    pub error: ErrorCode,
+    /// The log start offset now; -1 with an error.
+    pub low_watermark: Offset,
+}

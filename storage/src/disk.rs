@@ -1,0 +1,99 @@
+//! The seam to the disk: what storage asks of it, and what each promise means when the machine fails.
+//!
+//! Production is [`uring`], direct I/O through io_uring; tests run on [`memory`], which lies in every way a disk may.
+//! A write that returned is visible to later reads and survives the death of the process; only a sync that returned
+//! makes it survive a power cut. Names survive a power cut only after [`Disk::sync_dir`] of their directory.
+
+pub mod memory;
+pub mod uring;
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What one directory entry is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// Last component of the path.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// Memory that direct I/O can use: aligned to [`model::limits::BLOCK`], its length a multiple of it.
+pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static {}
+
+/// A file system and the executor that waits for it. Cheap to clone; never leaves its thread.
+#[allow(async_fn_in_trait)]
+pub trait Disk: Clone + 'static {
+    /// Memory for reads and writes.
+    type Buffer: Buffer;
+    /// An open file.
+    type File: File<Buffer = Self::Buffer>;
+
+    /// A buffer of `len` bytes (a multiple of `BLOCK`), contents unspecified.
+    fn buffer(&self, len: usize) -> Self::Buffer;
+
+    /// Makes or empties a file and opens it for reading and writing. Its name is durable after [`Self::sync_dir`].
+    async fn create(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens an existing file for reading and writing.
+    async fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// Reads a whole small file; `InvalidData` when it has more than `len_max` bytes.
+    async fn read_file(&self, path: &Path, len_max: usize) -> io::Result<Vec<u8>>;
+    /// Puts `contents` at `path` atomically and durably: temporary file (name + ".tmp"), write, sync, rename, directory sync.
+    async fn replace_file(&self, path: &Path, contents: Vec<u8>) -> io::Result<()>;
+    /// Renames within one file system, replacing `to`. Durable after [`Self::sync_dir`] of both directories.
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file that nobody holds open; fine when it is not there.
+    async fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all in it; fine when it is not there.
+    async fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory and those above it, each synced into its parent. Durable on return.
+    async fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Lists a directory, sorted by name; `NotFound` when it is not there.
+    async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Makes the names in a directory durable.
+    async fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes every completed write to every file of this file system durable (`syncfs`).
+    async fn sync_all(&self) -> io::Result<()>;
+    /// Free bytes for an unprivileged writer on the file system of `path`.
+    async fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// Runs a task beside the caller on this thread until it ends.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> i64;
+    /// Nanoseconds on a clock that never goes back.
+    fn now_ns(&self) -> u64;
+    /// Lets other tasks run if this one used up its slice.
+    async fn yield_now(&self);
+    /// The environment broke a promise that acknowledged data rests on: ends the process (exit 5) in production,
+    /// panics in tests. `what` says which file and operation.
+    fn fatal(&self, what: &str, error: &io::Error) -> !;
+}
+
+/// One open file. Positions and lengths are multiples of `BLOCK`.
+#[allow(async_fn_in_trait)]
+pub trait File: 'static {
+    /// Memory for reads and writes.
+    type Buffer: Buffer;
+
+    /// Writes the whole buffer at `position`; a short write is retried once, whole, then `WriteZero`.
+    async fn write(&self, buffer: Rc<Self::Buffer>, position: u64) -> io::Result<()>;
+    /// Writes the buffers one after the other from `position`, then makes them durable: the one operation a commit needs.
+    async fn write_durable(&self, buffers: &[Rc<Self::Buffer>], position: u64) -> io::Result<()>;
+    /// Reads `len` bytes at `position`; the buffer returned is shorter only at the end of the file.
+    async fn read(&self, position: u64, len: usize) -> io::Result<Rc<Self::Buffer>>;
+    /// Makes completed writes (and the size) durable (`fdatasync`).
+    async fn sync(&self) -> io::Result<()>;
+    /// Reserves space for `len` bytes at `position` without changing what is read there but zeros, extending the size.
+    async fn allocate(&self, position: u64, len: u64) -> io::Result<()>;
+    /// Current size in bytes.
+    async fn size(&self) -> io::Result<u64>;
+    /// Closes the handle; dropping without it leaks it on some systems.
+    async fn close(self) -> io::Result<()>;
+}
