@@ -1,1 +1,5 @@
-//! Every decision of the broker as pure state machines.
+//! Every decision of the broker as pure state machines: no file, socket, thread or clock, and never a wire version.
+#![forbid(unsafe_code)]
+
+pub mod epochs;
+pub mod producers;
