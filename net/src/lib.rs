@@ -1,1 +1,4 @@
 //! Listeners, connections, admission and back-pressure.
+
+pub mod budget;
+pub mod service;

@@ -1,0 +1,168 @@
+//! The one trait a connection calls up into, and what travels both ways. Nothing here knows an API.
+//!
+//! A call has two ends. Its `await` ends when the request's place in the order of its partitions is fixed; the
+//! connection then takes the next request. The reply comes later, and replies leave in the order of their requests.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_lite::future::BoxedLocal;
+
+pub use crate::budget::Permit;
+
+/// What connections of one core call. Shared by all of them, so `&self` everywhere.
+#[allow(async_fn_in_trait)]
+pub trait Service: 'static {
+    /// State of one connection: client software, principal, fetch sessions it opened... Dropped when it ends.
+    type Session: 'static;
+
+    /// A connection was accepted.
+    fn connect(&self, peer: Peer) -> Rc<Self::Session>;
+
+    /// Whether a request of this key and version may reach [`Self::call`]; otherwise the connection closes with one
+    /// log line. ApiVersions is to be answered in every version (with an error), so it is always supported.
+    fn supports(&self, api_key: i16, api_version: i16) -> bool;
+
+    /// Takes one request. Until this future ends no further request of the connection is read, so it should end as
+    /// soon as the request is queued where its order is decided; a full queue then stops the reading by itself.
+    async fn call(&self, session: &Rc<Self::Session>, request: Request) -> Called;
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Who connected.
+    pub remote: SocketAddr,
+    /// To which of our addresses.
+    pub local: SocketAddr,
+}
+
+/// What every request begins with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestHeader {
+    /// Which API.
+    pub api_key: i16,
+    /// Which version of it.
+    pub api_version: i16,
+    /// Comes back in the response.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<Bytes>,
+    /// Where the body starts in the frame.
+    pub body_at: usize,
+}
+
+/// One request, whole.
+#[derive(Debug)]
+pub struct Request {
+    /// Key, version, correlation id, client id, and where the body starts in `frame`.
+    pub header: RequestHeader,
+    /// The frame behind its length, header included. Cheap to slice; slices keep it alive.
+    pub frame: Bytes,
+    /// The memory this request is charged with: drop it when the request's bytes are no longer needed.
+    pub permit: Permit,
+}
+
+/// What a call came to.
+pub enum Called {
+    /// Answered already.
+    Now(Reply),
+    /// Will be answered. Polled by the connection whatever its place in the order; dropped when the connection ends.
+    Later(BoxedLocal<Reply>),
+}
+
+/// What becomes of one request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Send this in the request's turn.
+    Send(Response),
+    /// Send nothing (acks=0).
+    Silent,
+    /// Close the connection once the answers before it are sent; the reason is logged once.
+    Close(Cow<'static, str>),
+}
+
+impl Reply {
+    /// A response of one piece.
+    #[must_use]
+    pub fn bytes(bytes: Bytes) -> Self {
+        Self::Send(Response::from(bytes))
+    }
+}
+
+/// A response, complete but for the four bytes of length that the connection puts in front.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// Sent one after the other.
+    pub pieces: Vec<Chunk>,
+}
+
+impl Response {
+    /// Bytes in all pieces.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(Chunk::len).sum()
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Bytes> for Response {
+    fn from(bytes: Bytes) -> Self {
+        Self { pieces: vec![Chunk::Bytes(bytes)] }
+    }
+}
+
+/// Memory that does not leave its core: a journal frame or a block read from a segment.
+pub type SharedBytes = Rc<dyn AsRef<[u8]>>;
+
+/// One piece of a response; sent without copying it.
+#[derive(Clone)]
+pub enum Chunk {
+    /// Bytes that may have come from another core.
+    Bytes(Bytes),
+    /// A range of memory of this core. The range must lie inside; the connection closes otherwise.
+    Shared(SharedBytes, Range<usize>),
+}
+
+impl Chunk {
+    /// Bytes of this piece.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Shared(_, range) => range.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes; none when a shared range lies outside of its memory.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Shared(memory, range) => (**memory).as_ref().get(range.clone()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Shared(_, range) => write!(f, "Shared({range:?})"),
+        }
+    }
+}
