@@ -1,5 +1,8 @@
 //! Every decision of the broker as pure state machines: no file, socket, thread or clock, and never a wire version.
 #![forbid(unsafe_code)]
 
+pub mod effects;
 pub mod epochs;
+pub mod machine;
+pub mod metadata;
 pub mod producers;

@@ -1,0 +1,11 @@
+//! What the cluster knows of itself: topics, their settings, ids. An event-sourced state machine whose records a
+//! driver keeps durable, and an immutable image of the result for every core.
+
+pub mod config_table;
+pub mod configs;
+pub mod delta;
+pub mod image;
+
+pub use configs::{Overrides, TopicDefaults, TopicSettings};
+pub use delta::Record;
+pub use image::{Image, Topic};
