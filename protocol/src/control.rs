@@ -1,0 +1,160 @@
+//! Everything but Produce and Fetch, by `kafka-wire`: the one module that names it.
+//!
+//! Its messages cannot be written as literals outside of its crate; [`message!`](crate::message) fills in fields over
+//! the protocol's defaults. Which versions are served is [`crate::api`]'s to say, never `kafka-wire`'s.
+
+use bytes::{Bytes, BytesMut};
+use kafka_wire::{KafkaRequest, KafkaResponse};
+use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaEncode};
+use model::ErrorCode;
+
+use crate::api::{self, APIS, Api, ApiKey};
+use crate::reader::Reader;
+use crate::{DecodeError, EncodeError, RequestHeader, Text};
+
+/// The messages and, in a module per message, the structures that they are made of.
+pub mod messages {
+    pub use kafka_wire::{
+        ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+        CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+        DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+        DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest,
+        DescribeTopicPartitionsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+        MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    };
+    pub use kafka_wire::{
+        api_versions_request, api_versions_response, create_partitions_request, create_partitions_response,
+        create_topics_request, create_topics_response, delete_records_request, delete_records_response,
+        delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response,
+        describe_configs_request, describe_configs_response, describe_topic_partitions_request,
+        describe_topic_partitions_response, incremental_alter_configs_request,
+        incremental_alter_configs_response, init_producer_id_request, init_producer_id_response,
+        list_offsets_request, list_offsets_response, metadata_request, metadata_response,
+        offset_for_leader_epoch_request, offset_for_leader_epoch_response,
+    };
+}
+
+/// Bytes of a control-plane request's body. An element of two bytes becomes a structure of some hundred, so this is
+/// what bounds the memory that a hostile request can take while it is decoded: some 50 times as much.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Makes a message from the protocol's defaults and the fields given.
+///
+/// ```
+/// use protocol::control::messages::metadata_response::MetadataResponseBroker;
+/// let broker = protocol::message!(MetadataResponseBroker { node_id: 1, host: "localhost".into(), port: 9092 });
+/// assert_eq!(broker.rack, None);
+/// ```
+#[macro_export]
+macro_rules! message {
+    ($type:path { $($field:ident : $value:expr),* $(,)? }) => {{
+        #[allow(unused_mut, clippy::field_reassign_with_default)]
+        let mut message = <$type>::default();
+        $(message.$field = $value;)*
+        message
+    }};
+}
+
+/// Reads a request's body (see [`RequestHeader::body`]). Bytes after it are passed over, as Kafka does.
+///
+/// # Errors
+/// [`DecodeError`]: the connection must close.
+pub fn decode<M: KafkaRequest>(version: i16, body: Bytes) -> Result<M, DecodeError> {
+    let size = body.len();
+    if size > BODY_BYTES_MAX {
+        return Err(DecodeError::TooLarge { size, max: BODY_BYTES_MAX });
+    }
+    let mut decoder = Decoder::new(body, limits(size))?;
+    Ok(M::decode(&mut decoder, ApiVersion::new(version))?)
+}
+
+/// No count and no length can be larger than what was sent.
+fn limits(body_bytes: usize) -> DecodeLimits {
+    let mut limits = DecodeLimits::default();
+    limits.max_frame_bytes = body_bytes;
+    limits.max_string_bytes = body_bytes.min(0x7fff);
+    limits.max_bytes_bytes = body_bytes;
+    limits.max_array_elements = body_bytes;
+    limits.max_tagged_fields = body_bytes.min(256);
+    limits.max_tag_bytes = body_bytes;
+    limits.max_total_tag_bytes = body_bytes;
+    limits
+}
+
+/// The whole response to the request of `header`, in its version, but for the length prefix.
+///
+/// # Errors
+/// When a field is set that the version cannot say: a mistake of the handler.
+pub fn encode_response<M: KafkaResponse>(header: &RequestHeader, response: &M) -> Result<Bytes, EncodeError> {
+    debug_assert_eq!(M::API_KEY.value(), header.api_key, "a response of another API");
+    let mut out = BytesMut::new();
+    header.begin_response(&mut out);
+    response.encode_into(&mut out, ApiVersion::new(header.api_version))?;
+    Ok(out.freeze())
+}
+
+/// The answer to ApiVersions, whatever its version: the table, or nothing but `error`.
+///
+/// A client that asks in a version of the future gets version 0 with UNSUPPORTED_VERSION and the range in which to
+/// ask again (KIP-511).
+#[must_use]
+pub fn encode_api_versions(header: &RequestHeader, error: ErrorCode) -> Bytes {
+    use messages::api_versions_response::{ApiVersion as Row, ApiVersionsResponse};
+
+    let known = header.api().is_some();
+    let (version, error) =
+        if known { (header.api_version, error) } else { (0, ErrorCode::UnsupportedVersion) };
+    let rows: &[Api] = match error {
+        ErrorCode::None => APIS,
+        ErrorCode::UnsupportedVersion => std::slice::from_ref(ApiKey::ApiVersions.api()),
+        _ => &[],
+    };
+    let rows = rows.iter().map(|api| {
+        message!(Row { api_key: api.key.number(), min_version: api.advertised_min(), max_version: api.max })
+    });
+    let response = message!(ApiVersionsResponse { error_code: error.code(), api_keys: rows.collect() });
+    let mut out = BytesMut::new();
+    header.begin_response(&mut out);
+    match response.encode_into(&mut out, ApiVersion::new(version)) {
+        Ok(_) => out.freeze(),
+        Err(error) => unreachable!("every version can say keys and versions: {error}"),
+    }
+}
+
+/// A request as a frame without its length prefix: for clients of ours and for tests.
+///
+/// # Errors
+/// When a field is set that the version cannot say.
+pub fn encode_request<M: KafkaRequest>(
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    request: &M,
+) -> Result<Bytes, EncodeError> {
+    let limits = kafka_wire::OutboundFrameLimits::new(usize::MAX);
+    let mut out = BytesMut::new();
+    let client_id = client_id.map(Text::from);
+    let version = ApiVersion::new(version);
+    kafka_wire::encode_request(&mut out, correlation_id, client_id, request, version, limits)?;
+    Ok(out.split_off(crate::frame::LENGTH_BYTES).freeze())
+}
+
+/// A response's correlation id and message, from its frame without the length prefix: for clients of ours and for
+/// tests.
+///
+/// # Errors
+/// [`DecodeError`]: what came is no such response.
+pub fn decode_response<M: KafkaResponse>(version: i16, frame: &Bytes) -> Result<(i32, M), DecodeError> {
+    let key = M::API_KEY.value();
+    let flexible = api::find(key).is_some_and(|api| api.is_flexible(version));
+    let mut front = Reader::new(frame, 0, flexible && key != ApiKey::ApiVersions.number());
+    let correlation_id = front.i32()?;
+    front.skip_tags()?;
+    let body = frame.slice(front.at()..);
+    let size = body.len();
+    let mut decoder = Decoder::new(body, limits(size))?;
+    let message = M::decode(&mut decoder, ApiVersion::new(version))?;
+    decoder.finish()?;
+    Ok((correlation_id, message))
+}
