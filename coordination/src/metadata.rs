@@ -5,7 +5,12 @@ pub mod config_table;
 pub mod configs;
 pub mod delta;
 pub mod image;
+pub mod machine;
+pub mod placement;
+pub mod topics;
 
 pub use configs::{Overrides, TopicDefaults, TopicSettings};
 pub use delta::Record;
 pub use image::{Image, Topic};
+pub use machine::{Command, Effect, Input, Metadata, Outcome};
+pub use topics::{MorePartitions, NewTopic, Policy, Refusal, TopicRef};

@@ -1,0 +1,290 @@
+//! Judging what clients want of topics: from a wish and the image it meets to records, or a refusal. Changes nothing.
+
+use std::collections::BTreeMap;
+
+use model::{BrokerId, ErrorCode, TopicId};
+
+use super::config_table::setting_named;
+use super::configs::{self, ConfigChange, Overrides};
+use super::delta::{Record, Resource};
+use super::image::{Image, Topic};
+use super::placement::{self, Assignment};
+
+/// Partitions one request may create, as in Kafka.
+pub const PARTITIONS_PER_REQUEST_MAX: u32 = 10_000;
+/// Partitions of all topics together.
+pub const PARTITIONS_MAX: u64 = 200_000;
+/// Bytes of a topic's name, as in Kafka.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+/// Why a wish is not granted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// For the client program.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// With this code and sentence.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// A topic to be, as a client describes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewTopic {
+    /// Its name, unchecked.
+    pub name: String,
+    /// How many partitions; -1 for the broker's default or when `assignment` says.
+    pub partitions: i32,
+    /// How many replicas; -1 for the broker's default or when `assignment` says.
+    pub replication_factor: i16,
+    /// Replicas per partition, or nothing.
+    pub assignment: Option<Assignment>,
+    /// Settings, unchecked.
+    pub configs: Overrides,
+}
+
+/// A topic as a client names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By id.
+    Id(TopicId),
+}
+
+impl TopicRef {
+    /// The topic it means.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION` or `UNKNOWN_TOPIC_ID`.
+    pub fn resolve<'i>(&self, image: &'i Image) -> Result<&'i Topic, Refusal> {
+        let (found, code) = match self {
+            Self::Name(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition),
+            Self::Id(id) => (image.topic_by_id(*id), ErrorCode::UnknownTopicId),
+        };
+        found.map(AsRef::as_ref).ok_or_else(|| Refusal::new(code, "This server does not host this topic."))
+    }
+}
+
+/// More partitions for a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MorePartitions {
+    /// Its name.
+    pub topic: String,
+    /// How many it shall have.
+    pub count: i32,
+    /// Replicas of the new ones, or nothing.
+    pub assignment: Option<Assignment>,
+}
+
+/// What judging needs beside the image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// This broker.
+    pub node: BrokerId,
+    /// Partitions of a topic that does not say.
+    pub partitions_default: u32,
+}
+
+/// Whether Kafka allows this name.
+///
+/// # Errors
+/// `INVALID_TOPIC_EXCEPTION` with the rule it breaks.
+pub fn check_name(name: &str) -> Result<(), Refusal> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let rule = match name {
+        "" => "the empty string is not allowed".to_owned(),
+        "." | ".." => "'.' or '..' is not allowed".to_owned(),
+        _ if name.len() > TOPIC_NAME_BYTES_MAX => {
+            format!(
+                "the length of '{name:.40}...' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}"
+            )
+        }
+        _ if !name.bytes().all(legal) => {
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {rule}")))
+}
+
+/// Judges one creation in a request that has created `created` partitions so far; the id is the topic's if granted.
+///
+/// # Errors
+/// With Kafka's code for the first rule that is broken.
+pub fn create(
+    image: &Image,
+    policy: Policy,
+    wanted: &NewTopic,
+    created: u32,
+    id: TopicId,
+) -> Result<Record, Refusal> {
+    check_name(&wanted.name)?;
+    if image.topic(&wanted.name).is_some() {
+        let text = format!("Topic '{}' already exists.", wanted.name);
+        return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
+    }
+    check_collision(image, &wanted.name)?;
+    let partitions = partitions_of(policy, wanted)?;
+    check_room(image, created, partitions)?;
+    configs::check_overrides(image.defaults(), &wanted.configs)
+        .map_err(|why| Refusal::new(ErrorCode::InvalidConfig, why))?;
+    Ok(Record::TopicCreated { id, name: wanted.name.clone(), partitions, configs: wanted.configs.clone() })
+}
+
+/// Metric names turn '.' into '_', so Kafka refuses two names that would then be one.
+fn check_collision(image: &Image, name: &str) -> Result<(), Refusal> {
+    if !name.contains(['.', '_']) {
+        return Ok(());
+    }
+    let folded = |name: &str| name.replace('.', "_");
+    let mine = folded(name);
+    match image.topics().find(|topic| topic.name.len() == name.len() && folded(&topic.name) == mine) {
+        None => Ok(()),
+        Some(other) => {
+            let text = format!("Topic '{name}' collides with existing topic: {}", other.name);
+            Err(Refusal::new(ErrorCode::InvalidTopicException, text))
+        }
+    }
+}
+
+fn partitions_of(policy: Policy, wanted: &NewTopic) -> Result<u32, Refusal> {
+    if let Some(assignment) = &wanted.assignment {
+        let extra = match (wanted.replication_factor, wanted.partitions) {
+            (-1, -1) => None,
+            (-1, _) => Some("numPartitions"),
+            _ => Some("replication factor"),
+        };
+        if let Some(extra) = extra {
+            let text = format!("A manual partition assignment was specified, but {extra} was not set to -1.");
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        placement::check_assignment(policy.node, 0, assignment)?;
+        return match u32::try_from(assignment.len()) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, "No partitions were assigned")),
+        };
+    }
+    placement::check_factor(wanted.replication_factor)?;
+    match wanted.partitions {
+        -1 => Ok(policy.partitions_default),
+        count => match u32::try_from(count) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => {
+                let text = "Number of partitions was set to an invalid non-positive value.";
+                Err(Refusal::new(ErrorCode::InvalidPartitions, text))
+            }
+        },
+    }
+}
+
+fn check_room(image: &Image, created: u32, more: u32) -> Result<(), Refusal> {
+    if created.saturating_add(more) > PARTITIONS_PER_REQUEST_MAX {
+        let text =
+            format!("A request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions; this wants more");
+        return Err(Refusal::new(ErrorCode::PolicyViolation, text));
+    }
+    let total = image.partitions() + u64::from(more);
+    if total > PARTITIONS_MAX {
+        let text = format!("This would make {total} partitions; this cluster holds at most {PARTITIONS_MAX}");
+        return Err(Refusal::new(ErrorCode::PolicyViolation, text));
+    }
+    Ok(())
+}
+
+/// Judges a growth in a request that has created `created` partitions so far.
+///
+/// # Errors
+/// With Kafka's code for the first rule that is broken.
+pub fn grow(
+    image: &Image,
+    policy: Policy,
+    wanted: &MorePartitions,
+    created: u32,
+) -> Result<(Record, u32), Refusal> {
+    let topic = TopicRef::Name(wanted.topic.clone()).resolve(image)?;
+    let now = topic.partitions;
+    let more = match u32::try_from(wanted.count).ok().and_then(|count| count.checked_sub(now)) {
+        Some(more) if more > 0 => more,
+        Some(_) => {
+            let text = format!("Topic already has {now} partition(s).");
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+        }
+        None => {
+            let (name, count) = (&wanted.topic, wanted.count);
+            let text = format!(
+                "The topic {name} currently has {now} partition(s); {count} would not be an increase."
+            );
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+        }
+    };
+    if let Some(assignment) = &wanted.assignment {
+        if u32::try_from(assignment.len()) != Ok(more) {
+            let given = assignment.len();
+            let text = format!(
+                "Attempted to add {more} additional partition(s), but only {given} assignment(s) were specified."
+            );
+            return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
+        placement::check_assignment(policy.node, now, assignment)?;
+    }
+    check_room(image, created, more)?;
+    Ok((Record::PartitionsAdded { id: topic.id, partitions: now + more }, more))
+}
+
+/// Judges changes of one topic's settings: all or none of them. A value that is already so makes no record.
+///
+/// # Errors
+/// `INVALID_CONFIG` for a name or value, `INVALID_REQUEST` when a setting is named twice.
+pub fn alter(
+    image: &Image,
+    topic: &TopicRef,
+    changes: &[(String, ConfigChange)],
+) -> Result<Vec<Record>, Refusal> {
+    let topic = topic.resolve(image)?;
+    let invalid = |why: String| Refusal::new(ErrorCode::InvalidConfig, why);
+    let mut after = topic.overrides.clone();
+    let mut seen = BTreeMap::new();
+    for (name, change) in changes {
+        if seen.insert(name, ()).is_some() {
+            let text = format!("Error due to duplicate config key {name}");
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        let setting =
+            setting_named(name).ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
+        match configs::changed(image.defaults(), &after, setting, change).map_err(invalid)? {
+            Some(value) => after.insert(name.clone(), value),
+            None => after.remove(name),
+        };
+    }
+    configs::check_overrides(image.defaults(), &after).map_err(invalid)?;
+    let resource = Resource::Topic(topic.id);
+    let records = seen
+        .into_keys()
+        .filter(|name| after.get(*name) != topic.overrides.get(*name))
+        .map(|name| Record::ConfigChanged { resource, key: name.clone(), value: after.get(name).cloned() });
+    Ok(records.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas() {
+        for good in ["a", "A.b_c-9", "...", &"x".repeat(249)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
+            assert_eq!(check_name(bad).unwrap_err().code, ErrorCode::InvalidTopicException, "{bad}");
+        }
+    }
+}
