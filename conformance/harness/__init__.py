@@ -1,0 +1,1 @@
+"""Starts real brokers on loopback, runs checks with real clients against them, and compares the outcomes."""

@@ -1,0 +1,109 @@
+"""What a check is, and what it is handed: a broker that serves, fresh names, a scratch directory, assertions."""
+
+import re
+import signal
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .broker import Broker
+
+CHECK_BOUND_S = 300
+"""Ends a check that hangs. A check that works needs a small part of it, so no outcome depends on speed."""
+
+
+class CheckFailed(AssertionError):
+    """The broker or a client did something else than the check asks for."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named behaviour. With `settings` it gets a broker of its own that was started with them."""
+
+    suite: str
+    name: str
+    body: Callable[["Context"], None]
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """`suite.name`, as printed and as matched by --only."""
+        return f"{self.suite}.{self.name}"
+
+
+REGISTERED: list[Check] = []
+
+
+def check(suite: str, settings: dict[str, str] | None = None) -> Callable:
+    """Registers a function as a check of `suite`; its name is the check's name."""
+
+    def register(body: Callable[["Context"], None]) -> Callable[["Context"], None]:
+        REGISTERED.append(Check(suite, body.__name__, body, settings or {}))
+        return body
+
+    return register
+
+
+class Context:
+    """What a check works with."""
+
+    def __init__(self, broker: Broker, check_name: str, scratch: Path):
+        self.broker = broker
+        self.scratch = scratch
+        self.kept: dict[str, object] = {}
+        self._prefix = re.sub(r"[^a-zA-Z0-9]+", "-", check_name)
+
+    @property
+    def bootstrap(self) -> str:
+        """Address of the broker, the same after a restart."""
+        return self.broker.bootstrap
+
+    @property
+    def target(self) -> str:
+        """`millrace` or `kafka`. Only for what is named in a reason; checks ask the same of both."""
+        return self.broker.name
+
+    def name(self, word: str = "t") -> str:
+        """A topic name that nothing has used."""
+        return f"{self._prefix}-{word}-{uuid.uuid4().hex[:8]}"
+
+
+def equal(actual: object, expected: object, what: str) -> None:
+    """Fails unless both are equal; long lists are shown from where they part."""
+    if actual == expected:
+        return
+    if isinstance(actual, list) and isinstance(expected, list):
+        pairs = zip(actual, expected)
+        at = next((i for i, (got, wanted) in enumerate(pairs) if got != wanted), min(len(actual), len(expected)))
+        raise CheckFailed(f"{what}: {len(actual)} items, expected {len(expected)}; they part at {at}: "
+                          f"{_short(actual[at:at + 3])}, expected {_short(expected[at:at + 3])}")
+    raise CheckFailed(f"{what}: {_short(actual)}, expected {_short(expected)}")
+
+
+def that(condition: object, what: str) -> None:
+    """Fails with `what` unless `condition` holds."""
+    if not condition:
+        raise CheckFailed(what)
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 300 else f"{shown[:300]}... ({len(shown)} characters)"
+
+
+@contextmanager
+def bounded(seconds: int = CHECK_BOUND_S):
+    """Raises in the main thread when the body takes longer."""
+
+    def ring(*_):
+        raise CheckFailed(f"still not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,20 @@
+"""Where things are in the tree; nothing here depends on the current directory."""
+
+import os
+from pathlib import Path
+
+CONFORMANCE = Path(__file__).resolve().parent.parent
+REPOSITORY = CONFORMANCE.parent
+WORK = CONFORMANCE / ".work"
+"""Scratch of every run: virtual environment, data directories, compiled classes. Ignored by git."""
+
+KAFKA = CONFORMANCE / "peers" / "kafka" / "kafka"
+ALLOWED_LOG_LINES = CONFORMANCE / "allowed_log_lines.toml"
+
+
+def millrace_binary() -> Path:
+    """The release binary under test; MILLRACE_BIN names another one."""
+    if named := os.environ.get("MILLRACE_BIN"):
+        return Path(named)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    return (target if target.is_absolute() else REPOSITORY / target) / "release" / "millrace"

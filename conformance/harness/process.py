@@ -1,0 +1,56 @@
+"""Child processes: run to completion with a bound, and read what the kernel knows about a running one."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+COMMAND_BOUND_S = 240
+"""Ends a command that hangs; nothing that works comes near it, so no outcome depends on the machine's speed."""
+
+
+class CommandFailed(Exception):
+    """A command ended with another status than was asked for, or not at all."""
+
+
+def run(command: list, stdin: str | bytes | None = None, status: int | None = 0, bound_s: float = COMMAND_BOUND_S,
+        env: dict | None = None) -> subprocess.CompletedProcess:
+    """Runs `command` and returns its output as text. `status` None accepts every exit status."""
+    words = [str(word) for word in command]
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    try:
+        done = subprocess.run(words, input=data if data is not None else b"", capture_output=True, timeout=bound_s,
+                              env={**os.environ, **env} if env else None)
+    except subprocess.TimeoutExpired as error:
+        heard = (error.stdout or b"") + (error.stderr or b"")
+        raise CommandFailed(f"`{' '.join(words)}` did not end in {bound_s} s; it said: {_tail(heard)}") from None
+    if status is not None and done.returncode != status:
+        raise CommandFailed(f"`{' '.join(words)}` ended with {done.returncode}, not {status}: "
+                            f"{_tail(done.stdout + done.stderr)}")
+    done.stdout = done.stdout.decode("utf-8", "surrogateescape")
+    done.stderr = done.stderr.decode("utf-8", "surrogateescape")
+    return done
+
+
+def _tail(heard: bytes) -> str:
+    return heard.decode("utf-8", "replace").strip()[-1500:]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used so far: CPU seconds of all its threads, resident bytes now and at most."""
+
+    cpu_s: float
+    resident_bytes: int
+    resident_bytes_max: int
+
+
+def usage(pid: int) -> Usage:
+    """Usage of a running process, from /proc."""
+    # The command name may hold spaces and parentheses: fields count from behind the last one.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    kib = {key: int(status[key].split()[0]) for key in ("VmRSS", "VmHWM")}
+    return Usage((user + system) / TICKS_PER_SECOND, kib["VmRSS"] * 1024, kib["VmHWM"] * 1024)

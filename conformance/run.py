@@ -1,0 +1,45 @@
+"""Third-party clients against real brokers: `run.py [SUITE] [--target ...] [--only WORD]`."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from harness import check as registry, paths, runner  # noqa: E402
+
+MODULES = {
+    "kcat": ["clients.kcat.checks"],
+    "librdkafka": ["clients.librdkafka.produce", "clients.librdkafka.consume", "clients.librdkafka.admin",
+                   "clients.librdkafka.restart"],
+    "java": ["clients.java.tools", "clients.java.programs"],
+}
+SUITES = {"quick": ["kcat", "librdkafka"], "all": ["kcat", "librdkafka", "java"], **{name: [name] for name in MODULES}}
+
+
+def main() -> int:
+    """Runs one suite; the exit status says whether everything passed."""
+    parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__)
+    parser.add_argument("suite", nargs="?", default="all", choices=sorted(SUITES))
+    parser.add_argument("--target", default="millrace", choices=["millrace", "kafka", "both"],
+                        help="the broker; both prints the outcomes side by side (default millrace)")
+    parser.add_argument("--only", metavar="WORD", help="checks whose name contains WORD")
+    parser.add_argument("--list", action="store_true", help="names of the checks, and nothing else")
+    arguments = parser.parse_args()
+    for name in SUITES[arguments.suite]:
+        for module in MODULES[name]:
+            importlib.import_module(module)
+    checks = [check for check in registry.REGISTERED if (arguments.only or "") in check.full_name]
+    if arguments.list:
+        print("\n".join(check.full_name for check in checks))
+        return 0
+    if not checks:
+        parser.error(f"no check of suite {arguments.suite} is called like {arguments.only!r}")
+    paths.WORK.mkdir(parents=True, exist_ok=True)
+    targets = ["millrace", "kafka"] if arguments.target == "both" else [arguments.target]
+    return runner.report(runner.run_checks(checks, targets), targets)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
