@@ -3,6 +3,8 @@
 
 pub mod effects;
 pub mod epochs;
+pub mod fetch_session;
 pub mod machine;
 pub mod metadata;
 pub mod producers;
+pub mod replica;

@@ -1,0 +1,4 @@
+//! One replica of one partition: how far its log is safe, and who waits for that.
+
+pub mod leader;
+pub mod waiters;
