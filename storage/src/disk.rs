@@ -4,12 +4,16 @@
 //! A write that returned is visible to later reads and survives the death of the process; only a sync that returned
 //! makes it survive a power cut. Names survive a power cut only after [`Disk::sync_dir`] of their directory.
 
+mod blocking;
 pub mod memory;
+pub mod probe;
+pub mod random;
+pub mod simulation;
 pub mod uring;
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -96,4 +100,15 @@ pub trait File: 'static {
     async fn size(&self) -> io::Result<u64>;
     /// Closes the handle; dropping without it leaks it on some systems.
     async fn close(self) -> io::Result<()>;
+}
+
+/// Where [`Disk::replace_file`] prepares the new contents of `path`.
+fn temporary_path(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(".tmp");
+    Ok(path.with_file_name(name))
+}
+
+fn too_long(size: u64, len_max: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{size} bytes where at most {len_max} are expected"))
 }

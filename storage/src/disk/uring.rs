@@ -1,1 +1,256 @@
-//! To be written.
+//! The production disk: direct I/O through glommio's io_uring. What io_uring cannot do runs on the executor's blocking thread.
+
+use std::fs;
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use glommio::GlommioError;
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use model::limits::BLOCK;
+
+use super::{Buffer, DirEntry, Disk, File, blocking};
+
+/// Exit code that says storage failed while running.
+const EXIT_STORAGE_FAILED: i32 = 5;
+
+/// Memory for direct I/O. One that [`File::read`] returned must not be changed: asking for its bytes mutably panics.
+pub type UringBuffer = DmaBuffer;
+
+/// Direct I/O on the file system of one directory, for one executor. Every method must run inside that executor.
+#[derive(Clone, Debug)]
+pub struct UringDisk {
+    root: Arc<Root>,
+}
+
+#[derive(Debug)]
+struct Root {
+    path: Box<Path>,
+    /// Held open for `syncfs`.
+    directory: fs::File,
+}
+
+/// One file open for direct reads and writes.
+#[derive(Debug)]
+pub struct UringFile {
+    file: DmaFile,
+}
+
+impl UringDisk {
+    /// Works below `root`, an existing directory, and on its file system.
+    ///
+    /// # Errors
+    /// When `root` cannot be opened.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let directory = fs::File::open(root)?;
+        Ok(Self { root: Arc::new(Root { path: root.into(), directory }) })
+    }
+
+    /// Opens a file that a blocking thread found.
+    ///
+    /// glommio looks at the path again after opening it, and panics when it is gone by then. The path it gets here leads to
+    /// the descriptor, which we hold until it is done: no rename or removal, from whatever core, can come between.
+    async fn attach(
+        &self,
+        find: impl FnOnce() -> io::Result<fs::File> + Send + 'static,
+    ) -> io::Result<UringFile> {
+        let held = unblock(find).await?;
+        let opened = OpenOptions::new().read(true).write(true).dma_open(blocking::path_of(&held)).await;
+        drop(held);
+        Ok(UringFile { file: opened.map_err(plain)? })
+    }
+}
+
+impl Disk for UringDisk {
+    type Buffer = UringBuffer;
+    type File = UringFile;
+
+    /// Not from glommio's arena: frames live long, and the arena knows only powers of two.
+    fn buffer(&self, len: usize) -> UringBuffer {
+        assert!(len.is_multiple_of(BLOCK), "a buffer of {len} bytes is not made of blocks");
+        glommio::allocate_dma_buffer_global(len)
+    }
+
+    async fn create(&self, path: &Path) -> io::Result<UringFile> {
+        let path = path.to_owned();
+        self.attach(move || blocking::create(&path)).await
+    }
+
+    async fn open(&self, path: &Path) -> io::Result<UringFile> {
+        let path = path.to_owned();
+        self.attach(move || blocking::open(&path)).await
+    }
+
+    async fn read_file(&self, path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
+        let path = path.to_owned();
+        unblock(move || blocking::read_file(&path, len_max)).await
+    }
+
+    async fn replace_file(&self, path: &Path, contents: Vec<u8>) -> io::Result<()> {
+        let path = path.to_owned();
+        unblock(move || blocking::replace_file(&path, &contents)).await
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        unblock(move || fs::rename(from, to)).await
+    }
+
+    async fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        unblock(move || blocking::remove_file(&path)).await
+    }
+
+    async fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        unblock(move || blocking::remove_dir(&path)).await
+    }
+
+    async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let (root, path) = (self.root.clone(), path.to_owned());
+        unblock(move || blocking::create_dir(&root.path, &path)).await
+    }
+
+    async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let path = path.to_owned();
+        unblock(move || blocking::list_dir(&path)).await
+    }
+
+    async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+        unblock(move || blocking::sync_dir(&path)).await
+    }
+
+    async fn sync_all(&self) -> io::Result<()> {
+        let root = self.root.clone();
+        unblock(move || blocking::sync_file_system(&root.directory)).await
+    }
+
+    async fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let path = path.to_owned();
+        unblock(move || blocking::free_bytes(&path)).await
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local(task).detach();
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        glommio::timer::sleep(duration).await;
+    }
+
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn now_ns(&self) -> u64 {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        let since = ORIGIN.get_or_init(Instant::now).elapsed();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    async fn yield_now(&self) {
+        glommio::yield_if_needed().await;
+    }
+
+    fn fatal(&self, what: &str, error: &io::Error) -> ! {
+        tracing::error!(what, %error, "storage failed: the process ends, a restart recovers from what is durable");
+        std::process::exit(EXIT_STORAGE_FAILED)
+    }
+}
+
+impl File for UringFile {
+    type Buffer = UringBuffer;
+
+    async fn write(&self, buffer: Rc<UringBuffer>, position: u64) -> io::Result<()> {
+        for _ in 0..2 {
+            let written = self.file.write_rc_at(buffer.clone(), position).await.map_err(plain)?;
+            if written == buffer.len() {
+                return Ok(());
+            }
+        }
+        Err(io::ErrorKind::WriteZero.into())
+    }
+
+    async fn write_durable(&self, buffers: &[Rc<UringBuffer>], position: u64) -> io::Result<()> {
+        let mut at = position;
+        let mut writes: Vec<_> = Vec::with_capacity(buffers.len());
+        for buffer in buffers {
+            writes.push(Box::pin(self.write(buffer.clone(), at)));
+            at += buffer.len() as u64;
+        }
+        together(writes).await?;
+        self.sync().await
+    }
+
+    async fn read(&self, position: u64, len: usize) -> io::Result<Rc<UringBuffer>> {
+        let read = self.file.read_at_aligned(position, len).await.map_err(plain)?;
+        if read.len() == len || position + read.len() as u64 >= self.size().await? {
+            return Ok(Rc::new(DmaBuffer::from(read)));
+        }
+        // Interrupted in the middle of the file, which is rare: whole or not at all the second time.
+        let again = self.file.read_at_aligned(position, len).await.map_err(plain)?;
+        if again.len() == len || position + again.len() as u64 >= self.size().await? {
+            return Ok(Rc::new(DmaBuffer::from(again)));
+        }
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the device returned less than asked for, twice"))
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.file.fdatasync().await.map_err(plain)
+    }
+
+    async fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
+        // glommio reserves from the start of the file only; blocks that are there stay as they are.
+        self.file.pre_allocate(position + len, false).await.map_err(plain)
+    }
+
+    async fn size(&self) -> io::Result<u64> {
+        self.file.file_size().await.map_err(plain)
+    }
+
+    async fn close(self) -> io::Result<()> {
+        self.file.close().await.map_err(plain)
+    }
+}
+
+impl Buffer for DmaBuffer {}
+
+/// Runs a call that may block on the executor's helper thread.
+async fn unblock<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    glommio::executor().spawn_blocking(call).await
+}
+
+/// The kernel's own error where there is one, so that its number is not lost.
+fn plain(error: GlommioError<()>) -> io::Error {
+    match error {
+        GlommioError::IoError(source) | GlommioError::EnhancedIoError { source, .. } => source,
+        other => other.into(),
+    }
+}
+
+/// Drives all futures to their ends and returns the first error by position. It returns only when none is under way any
+/// more, so a failed commit has no write of its own still in flight. A commit has a handful of frames: polling all is cheap.
+async fn together<F: Future<Output = io::Result<()>>>(futures: Vec<Pin<Box<F>>>) -> io::Result<()> {
+    let mut results: Vec<Result<io::Result<()>, Pin<Box<F>>>> = futures.into_iter().map(Err).collect();
+    poll_fn(|context| {
+        let mut waiting = false;
+        for slot in &mut results {
+            if let Err(future) = slot {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(result) => *slot = Ok(result),
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    results.into_iter().filter_map(Result::ok).collect()
+}

@@ -1,0 +1,126 @@
+//! File system calls that block and have no place on an executor's thread: directories, small files, whole-device syncs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{DirEntry, temporary_path, too_long};
+
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+}
+
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+pub(super) fn read_file(path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if size > len_max as u64 {
+        return Err(too_long(size, len_max));
+    }
+    let mut bytes = Vec::new();
+    // It may have grown since.
+    file.take(len_max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > len_max { Err(too_long(bytes.len() as u64, len_max)) } else { Ok(bytes) }
+}
+
+pub(super) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let temporary = temporary_path(path)?;
+    let mut file = create(&temporary)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary, path)?;
+    sync_dir(parent(path))
+}
+
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    fine_when_missing(fs::remove_file(path))
+}
+
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    fine_when_missing(fs::remove_dir_all(path))
+}
+
+/// Makes the directories from `root` down to `path`. Existing ones are synced into their parents too, since the process that
+/// made them may have died before it could; above `root`, only what was missing is.
+pub(super) fn create_dir(root: &Path, path: &Path) -> io::Result<()> {
+    let mut levels: Vec<&Path> = Vec::new();
+    for level in path.ancestors().filter(|level| !level.as_os_str().is_empty()) {
+        levels.push(level);
+        if level.is_dir() && !(level.starts_with(root) && level != root) {
+            break;
+        }
+    }
+    for level in levels.into_iter().rev() {
+        let made = match fs::create_dir(level) {
+            Ok(()) => true,
+            Err(_) if level.is_dir() => false,
+            Err(error) => return Err(error),
+        };
+        if made || (level.starts_with(root) && level != root) {
+            sync_dir(parent(level))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn list_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("file name {name:?} is not UTF-8"))
+        })?;
+        entries.push(DirEntry { name, is_dir: entry.file_type()?.is_dir() });
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes everything written to the file system of `file` durable.
+pub(super) fn sync_file_system(file: &File) -> io::Result<()> {
+    // SAFETY: the call takes no memory, and the descriptor is open as long as `file` is borrowed.
+    let result = unsafe { libc::syncfs(file.as_raw_fd()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes an unprivileged writer may still use on the file system of `path`.
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut stats = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends in NUL and `stats` has room for what the call writes; both outlive it.
+    let result = unsafe { libc::statvfs(path.as_ptr(), stats.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled `stats`.
+    let stats = unsafe { stats.assume_init() };
+    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
+/// The directory a name is in.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn fine_when_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// A path through which an open file can be opened again, whatever became of its name.
+pub(super) fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
