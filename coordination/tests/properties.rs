@@ -1,5 +1,7 @@
 //! Random runs against simple models.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use coordination::effects::Effects;
 use coordination::epochs::{EpochStart, Epochs};
 use coordination::machine::Machine;

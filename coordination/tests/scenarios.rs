@@ -1,6 +1,8 @@
 //! Plays the transcripts under `scenarios/`: a line at the margin is done, the indented lines below it are what came
 //! out. `UPDATE_SCENARIOS=1` writes what comes out into the files, for review as a diff.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
