@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_lite::future::BoxedLocal;
+pub use protocol::RequestHeader;
 
 pub use crate::budget::Permit;
 
@@ -38,21 +39,6 @@ pub struct Peer {
     pub remote: SocketAddr,
     /// To which of our addresses.
     pub local: SocketAddr,
-}
-
-/// What every request begins with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RequestHeader {
-    /// Which API.
-    pub api_key: i16,
-    /// Which version of it.
-    pub api_version: i16,
-    /// Comes back in the response.
-    pub correlation_id: i32,
-    /// What the client calls itself.
-    pub client_id: Option<Bytes>,
-    /// Where the body starts in the frame.
-    pub body_at: usize,
 }
 
 /// One request, whole.

@@ -1,0 +1,175 @@
+//! What connections may take, and how many of them there may be on all cores together.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Bytes of one receive buffer. One per connection that is receiving; larger ones lose to cache misses.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+/// A frame of at most this many bytes is copied out of the receive buffer: a parked fetch of 100 bytes must not keep
+/// 64 KiB alive, and the copy costs less than the allocation's bookkeeping.
+pub const COPIED_FRAME_BYTES_MAX: usize = 2 << 10;
+/// Bytes read into a large frame at a time.
+pub const READ_STEP_BYTES: usize = 256 << 10;
+/// Memory given to a large frame before any of it arrived; from there on it doubles with what arrives.
+pub const FRAME_BYTES_FIRST: usize = 1 << 20;
+/// Responses that wait for the socket: no more are encoded, and no request is read, while this many bytes do.
+pub const UNSENT_BYTES_MAX: usize = model::limits::RESPONSE_PINNED_BYTES;
+/// Pieces handed to the kernel in one call.
+pub const WRITE_PIECES_MAX: usize = 64;
+/// Within this time...
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
+/// ...a request that has begun must grow by this many bytes, or be complete.
+pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
+/// Smallest budget that lets every step be admitted.
+pub const BUDGET_BYTES_MIN: usize = 8 << 20;
+
+const _: () = {
+    assert!(READ_STEP_BYTES <= FRAME_BYTES_FIRST);
+    assert!(COPIED_FRAME_BYTES_MAX < RECEIVE_BUFFER_BYTES);
+    // Half of the budget may be reserve; what remains must take any step.
+    assert!(READ_STEP_BYTES <= BUDGET_BYTES_MIN / 2);
+};
+
+/// What the settings say about connections.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionLimits {
+    /// `socket.request.max.bytes`, already cut to what the budget can serve.
+    pub request_bytes_max: usize,
+    /// `connections.max.idle.ms`: a connection with nothing in flight closes after this; `None` keeps it.
+    pub idle: Option<Duration>,
+    /// `max.connections`: more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// `max.connections.per.ip`: more are closed at once.
+    pub connections_per_ip_max: u32,
+    /// Requests of one connection that are read and not answered.
+    pub in_flight_max: usize,
+}
+
+impl Default for ConnectionLimits {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            request_bytes_max: 100 << 20,
+            idle: Some(Duration::from_secs(600)),
+            connections_max: usize::MAX,
+            connections_per_ip_max: u32::MAX,
+            in_flight_max: 64,
+        }
+    }
+}
+
+/// Addresses are counted in this many counters; two that share one share the limit.
+const ADDRESS_COUNTERS: usize = 1 << 16;
+
+/// How many connections there are. One for all cores; touched when a connection begins and ends.
+#[derive(Debug)]
+pub struct Crowd {
+    open: AtomicUsize,
+    open_max: usize,
+    per_ip: Option<PerAddress>,
+}
+
+#[derive(Debug)]
+struct PerAddress {
+    max: u32,
+    hasher: RandomState,
+    counters: Box<[AtomicU32]>,
+}
+
+impl PerAddress {
+    fn counter(&self, address: IpAddr) -> &AtomicU32 {
+        let index = self.hasher.hash_one(address) % self.counters.len() as u64;
+        // The remainder is below the length, and both fit.
+        &self.counters[usize::try_from(index).unwrap_or(0)]
+    }
+}
+
+impl Crowd {
+    /// Counts for these limits.
+    #[must_use]
+    pub fn new(limits: &ConnectionLimits) -> Arc<Self> {
+        let per_ip = (limits.connections_per_ip_max < u32::MAX).then(|| PerAddress {
+            max: limits.connections_per_ip_max,
+            hasher: RandomState::new(),
+            counters: (0..ADDRESS_COUNTERS).map(|_| AtomicU32::new(0)).collect(),
+        });
+        Arc::new(Self { open: AtomicUsize::new(0), open_max: limits.connections_max, per_ip })
+    }
+
+    /// Connections there are.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// A place for one more, or none now.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+        let entered = self
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.open_max).then(|| n + 1));
+        entered.ok().map(|_| Place { crowd: self.clone(), address: None })
+    }
+}
+
+/// One connection's place in the crowd; free when dropped.
+#[derive(Debug)]
+pub struct Place {
+    crowd: Arc<Crowd>,
+    address: Option<IpAddr>,
+}
+
+impl Place {
+    /// Says whose place it is; false when that address has its share already.
+    #[must_use]
+    pub fn claim(&mut self, address: IpAddr) -> bool {
+        let Some(per_ip) = &self.crowd.per_ip else { return true };
+        let counted = per_ip
+            .counter(address)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < per_ip.max).then(|| n + 1));
+        self.address = counted.ok().map(|_| address);
+        self.address.is_some()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.open.fetch_sub(1, Ordering::Relaxed);
+        if let (Some(per_ip), Some(address)) = (&self.crowd.per_ip, self.address) {
+            per_ip.counter(address).fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectionLimits, Crowd};
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let crowd = Crowd::new(&ConnectionLimits { connections_max: 2, ..ConnectionLimits::default() });
+        let (first, _second) = (crowd.enter().unwrap(), crowd.enter().unwrap());
+        assert!(crowd.enter().is_none());
+        drop(first);
+        assert_eq!(crowd.open(), 1);
+        assert!(crowd.enter().is_some());
+    }
+
+    #[test]
+    fn one_address_has_its_own_limit() {
+        let crowd =
+            Crowd::new(&ConnectionLimits { connections_per_ip_max: 1, ..ConnectionLimits::default() });
+        let one = [127, 0, 0, 1].into();
+        let mut first = crowd.enter().unwrap();
+        assert!(first.claim(one));
+        let mut second = crowd.enter().unwrap();
+        assert!(!second.claim(one));
+        drop(second);
+        drop(first);
+        let mut third = crowd.enter().unwrap();
+        assert!(third.claim(one), "a refused place must not stay counted");
+    }
+}

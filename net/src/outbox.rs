@@ -1,0 +1,193 @@
+//! Replies to bytes: driven until they are known, put in request order, sent as pieces without copying them.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::future::BoxedLocal;
+
+use crate::control::Control;
+use crate::limits::{UNSENT_BYTES_MAX, WRITE_PIECES_MAX};
+use crate::pipeline::{Pipeline, Ticket};
+use crate::service::{Called, Chunk, Reply, Response};
+use crate::stream::Stream;
+
+/// Why nothing more is sent.
+#[derive(Debug)]
+pub(crate) enum WriteEnd {
+    /// All answers were sent and no more requests will come.
+    Done,
+    /// A reply asked for the end, or a response could not be sent.
+    Close(Cow<'static, str>),
+    /// The socket failed.
+    Io(io::Error),
+}
+
+/// Something to send.
+#[derive(Debug)]
+enum Piece {
+    Length([u8; 4]),
+    Chunk(Chunk),
+}
+
+impl Piece {
+    fn as_slice(&self) -> Option<&[u8]> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::Chunk(chunk) => chunk.as_slice(),
+        }
+    }
+}
+
+/// The sending half of one connection.
+pub(crate) struct Outbox {
+    control: Rc<Control>,
+    pipeline: Pipeline<Reply>,
+    pending: Vec<(Ticket, BoxedLocal<Reply>)>,
+    unsent: VecDeque<Piece>,
+    /// Bytes of the first piece that are sent already.
+    sent_of_first: usize,
+    unsent_bytes: usize,
+    /// No more requests will come; the end once all is sent.
+    ending: bool,
+    close: Option<Cow<'static, str>>,
+}
+
+impl Outbox {
+    pub(crate) fn new(control: Rc<Control>, in_flight_max: usize) -> Self {
+        Self {
+            control,
+            pipeline: Pipeline::new(in_flight_max),
+            pending: Vec::new(),
+            unsent: VecDeque::new(),
+            sent_of_first: 0,
+            unsent_bytes: 0,
+            ending: false,
+            close: None,
+        }
+    }
+
+    /// Whether another request may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pipeline.has_room() && self.unsent_bytes < UNSENT_BYTES_MAX && self.close.is_none()
+    }
+
+    /// Takes the place of a request that is about to be handed over.
+    pub(crate) fn open(&mut self) -> Ticket {
+        self.pipeline.open()
+    }
+
+    /// What the handing over came to.
+    pub(crate) fn called(&mut self, ticket: Ticket, called: Called) {
+        match called {
+            Called::Now(reply) => self.pipeline.complete(ticket, reply),
+            Called::Later(reply) => self.pending.push((ticket, reply)),
+        }
+    }
+
+    /// No more requests will come.
+    pub(crate) fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Drives replies and sends what is ready; ready when the connection is over.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<WriteEnd> {
+        self.drive(cx);
+        let end = loop {
+            self.enqueue();
+            if self.unsent.is_empty() {
+                break self.end_when_sent();
+            }
+            match self.poll_send(cx, stream) {
+                Poll::Pending => break None,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => break Some(end),
+            }
+        };
+        self.control
+            .set_busy(self.pipeline.in_flight() > 0 || !self.unsent.is_empty(), !self.unsent.is_empty());
+        end.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn end_when_sent(&mut self) -> Option<WriteEnd> {
+        if let Some(reason) = self.close.take() {
+            return Some(WriteEnd::Close(reason));
+        }
+        (self.ending && self.pipeline.in_flight() == 0).then_some(WriteEnd::Done)
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let mut index = 0;
+        while let Some((ticket, reply)) = self.pending.get_mut(index) {
+            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+                self.pipeline.complete(*ticket, reply);
+                drop(self.pending.swap_remove(index));
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Moves answers whose turn it is behind what is unsent.
+    fn enqueue(&mut self) {
+        while self.close.is_none() && self.unsent_bytes < UNSENT_BYTES_MAX {
+            match self.pipeline.take() {
+                None => break,
+                Some(Reply::Silent) => {}
+                Some(Reply::Close(reason)) => self.close = Some(reason),
+                Some(Reply::Send(response)) => self.enqueue_response(response),
+            }
+        }
+    }
+
+    fn enqueue_response(&mut self, response: Response) {
+        let len = response.len();
+        let Ok(length) = i32::try_from(len) else {
+            self.close = Some(format!("a response of {len} bytes does not fit a frame").into());
+            return;
+        };
+        if response.pieces.iter().any(|piece| piece.as_slice().is_none()) {
+            self.close = Some("a piece of a response lies outside of its memory".into());
+            return;
+        }
+        self.unsent.push_back(Piece::Length(length.to_be_bytes()));
+        self.unsent.extend(response.pieces.into_iter().filter(|piece| !piece.is_empty()).map(Piece::Chunk));
+        self.unsent_bytes += size_of_val(&length) + len;
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<Result<(), WriteEnd>> {
+        let mut slices = [IoSlice::new(&[]); WRITE_PIECES_MAX];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.unsent) {
+            let skipped = if count == 0 { self.sent_of_first } else { 0 };
+            *slice =
+                IoSlice::new(piece.as_slice().and_then(|bytes| bytes.get(skipped..)).unwrap_or_default());
+            count += 1;
+        }
+        stream.poll_write(cx, slices.get(..count).unwrap_or_default()).map(|sent| match sent {
+            Ok(0) => Err(WriteEnd::Io(io::ErrorKind::WriteZero.into())),
+            Ok(n) => {
+                self.sent(n);
+                Ok(())
+            }
+            Err(error) => Err(WriteEnd::Io(error)),
+        })
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.control.count_sent(bytes);
+        self.unsent_bytes -= bytes;
+        let mut done = self.sent_of_first + bytes;
+        while let Some(first) = self.unsent.front() {
+            let len = first.as_slice().map_or(0, <[u8]>::len);
+            if done < len {
+                break;
+            }
+            done -= len;
+            self.unsent.pop_front();
+        }
+        self.sent_of_first = done;
+    }
+}

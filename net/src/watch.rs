@@ -1,0 +1,135 @@
+//! When a connection has been quiet for too long. Pure: looked at now and then instead of with a timer per read.
+
+use std::time::Duration;
+
+use crate::limits::{PROGRESS_BYTES_MIN, PROGRESS_WINDOW};
+
+/// What a connection is doing at the moment of a look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sample {
+    /// Bytes received so far.
+    pub received: u64,
+    /// Bytes sent so far.
+    pub sent: u64,
+    /// Complete requests received so far.
+    pub frames: u64,
+    /// Whether the peer owes us the rest of a request.
+    pub partial: bool,
+    /// Whether requests wait for their answers.
+    pub busy: bool,
+    /// Whether answers wait for the peer to take them.
+    pub unsent: bool,
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Nothing happened for the idle time.
+    Idle,
+    /// A request has begun and does not get on, holding memory that others wait for.
+    Slow,
+}
+
+/// Memory of earlier looks at one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    active_at: Duration,
+    last: Sample,
+    window_at: Duration,
+    window: Sample,
+}
+
+impl Watch {
+    /// A connection that began at `now`, on any clock that does not go back.
+    #[must_use]
+    pub fn new(now: Duration) -> Self {
+        Self { active_at: now, last: Sample::default(), window_at: now, window: Sample::default() }
+    }
+
+    /// Another look; says when the connection should go.
+    pub fn look(&mut self, now: Duration, sample: Sample, idle: Option<Duration>) -> Option<Verdict> {
+        let moved = sample.received != self.last.received || sample.sent != self.last.sent;
+        // While only we owe something, the time is ours and not the peer's.
+        if moved || (sample.busy && !sample.unsent) {
+            self.active_at = now;
+        }
+        self.last = sample;
+        if self.is_slow(now, sample) {
+            return Some(Verdict::Slow);
+        }
+        let quiet = now.saturating_sub(self.active_at);
+        idle.is_some_and(|idle| quiet >= idle).then_some(Verdict::Idle)
+    }
+
+    fn is_slow(&mut self, now: Duration, sample: Sample) -> bool {
+        let same_frame = sample.partial && self.window.partial && sample.frames == self.window.frames;
+        if same_frame && now.saturating_sub(self.window_at) < PROGRESS_WINDOW {
+            return false;
+        }
+        let slow = same_frame && sample.received - self.window.received < PROGRESS_BYTES_MIN;
+        self.window_at = now;
+        self.window = sample;
+        slow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Sample, Verdict, Watch};
+
+    const IDLE: Option<Duration> = Some(Duration::from_secs(60));
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_quiet_connection_goes_and_a_waiting_one_stays() {
+        let mut watch = Watch::new(at(0));
+        let busy = Sample { received: 10, frames: 1, busy: true, ..Sample::default() };
+        assert_eq!(watch.look(at(500), busy, IDLE), None);
+        let answered = Sample { sent: 20, busy: false, ..busy };
+        assert_eq!(watch.look(at(510), answered, IDLE), None);
+        assert_eq!(watch.look(at(569), answered, IDLE), None);
+        assert_eq!(watch.look(at(570), answered, IDLE), Some(Verdict::Idle));
+        assert_eq!(Watch::new(at(0)).look(at(9999), Sample::default(), None), None);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_take_its_answer_goes() {
+        let mut watch = Watch::new(at(0));
+        let stuck = Sample { received: 10, frames: 1, busy: true, unsent: true, ..Sample::default() };
+        assert_eq!(watch.look(at(1), stuck, IDLE), None);
+        assert_eq!(watch.look(at(61), stuck, IDLE), Some(Verdict::Idle));
+    }
+
+    #[test]
+    fn a_request_that_trickles_in_goes() {
+        let mut watch = Watch::new(at(0));
+        let mut sample = Sample { partial: true, ..Sample::default() };
+        for second in 1..31 {
+            sample.received += 100;
+            assert_eq!(watch.look(at(second), sample, IDLE), None, "{second}");
+        }
+        sample.received += 100;
+        assert_eq!(watch.look(at(31), sample, IDLE), Some(Verdict::Slow));
+    }
+
+    #[test]
+    fn a_slow_but_steady_request_and_many_small_ones_stay() {
+        let mut watch = Watch::new(at(0));
+        let mut sample = Sample { partial: true, ..Sample::default() };
+        for second in 0..300 {
+            sample.received += 1024;
+            assert_eq!(watch.look(at(second), sample, IDLE), None);
+        }
+        let mut watch = Watch::new(at(0));
+        for second in 0..300 {
+            sample.received += 10;
+            sample.frames += 1;
+            assert_eq!(watch.look(at(second), sample, IDLE), None);
+        }
+    }
+}
