@@ -12,13 +12,13 @@ mod content;
 mod device;
 mod dir_node;
 mod fault;
+mod file;
 mod file_node;
 mod file_system;
 mod image;
 
 use std::any::Any;
 use std::cell::{RefCell, RefMut};
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -29,12 +29,12 @@ use model::limits::BLOCK;
 
 use super::random::Random;
 use super::simulation::Simulation;
-use super::{Buffer, DirEntry, Disk, File};
-use device::{Device, Outcome};
-use file_system::{NodeId, os};
+use super::{DirEntry, Disk, File};
+use device::Device;
 
 pub use content::SECTOR;
 pub use fault::{Fault, Operation};
+pub use file::{MemoryBuffer, MemoryFile};
 pub use image::Image;
 
 /// The simulated disk. Clones are the same disk.
@@ -42,19 +42,6 @@ pub use image::Image;
 pub struct MemoryDisk {
     device: Rc<RefCell<Device>>,
     simulation: Simulation,
-}
-
-/// Plain memory; a new buffer holds no zeros, so that nobody relies on them.
-pub struct MemoryBuffer {
-    bytes: Vec<u8>,
-}
-
-/// One open file of a [`MemoryDisk`].
-#[derive(Debug)]
-pub struct MemoryFile {
-    disk: MemoryDisk,
-    node: NodeId,
-    path: Rc<Path>,
 }
 
 /// What [`Disk::fatal`] of this disk panics with.
@@ -170,10 +157,6 @@ impl MemoryDisk {
         result
     }
 
-    fn file(&self, node: NodeId, path: &Path) -> MemoryFile {
-        MemoryFile { disk: self.clone(), node, path: Rc::from(path) }
-    }
-
     async fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = self.step(Operation::Remove, path, |device| device.fs.remove(path)).await;
         if removed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -195,12 +178,12 @@ impl Disk for MemoryDisk {
 
     async fn create(&self, path: &Path) -> io::Result<MemoryFile> {
         let node = self.step(Operation::Create, path, |device| device.fs.create(path)).await?;
-        Ok(self.file(node, path))
+        Ok(MemoryFile::new(self, node, path))
     }
 
     async fn open(&self, path: &Path) -> io::Result<MemoryFile> {
         let node = self.step(Operation::Open, path, |device| device.fs.open(path)).await?;
-        Ok(self.file(node, path))
+        Ok(MemoryFile::new(self, node, path))
     }
 
     async fn read_file(&self, path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
@@ -322,147 +305,5 @@ impl Disk for MemoryDisk {
         // Not `panic_any`, whose message would not say what happened.
         eprintln!("fatal: {what}: {error}");
         resume_unwind(Box::new(Fatal { what: what.to_owned(), kind: error.kind() }))
-    }
-}
-
-/// A write under way; dropping it unfinished cancels it, which comes too late as often as not.
-struct Submitted<'a> {
-    disk: &'a MemoryDisk,
-    id: u64,
-    outcome: Outcome,
-    due_ns: u64,
-}
-
-impl Submitted<'_> {
-    async fn finish(self) -> io::Result<()> {
-        loop {
-            drop(self.disk.settled());
-            if let Some(result) = self.outcome.borrow_mut().take() {
-                return result;
-            }
-            let wait = self.due_ns.saturating_sub(self.disk.simulation.now_ns());
-            self.disk.simulation.sleep(Duration::from_nanos(wait)).await;
-            if self.disk.device.borrow().dead {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-}
-
-impl Drop for Submitted<'_> {
-    fn drop(&mut self) {
-        self.disk.device.borrow_mut().cancel(self.id);
-    }
-}
-
-impl MemoryFile {
-    fn submit(&self, buffer: Rc<MemoryBuffer>, position: u64) -> Submitted<'_> {
-        let mut device = self.disk.settled();
-        let due_ns = self.disk.simulation.now_ns() + device.latency_ns();
-        let (id, outcome) = device.submit((self.node, &self.path), position, buffer, due_ns);
-        Submitted { disk: &self.disk, id, outcome, due_ns }
-    }
-
-    /// A write of any length.
-    async fn put(&self, buffer: Rc<MemoryBuffer>, position: u64) -> io::Result<()> {
-        self.disk.pause().await;
-        let written = self.submit(buffer, position).finish().await;
-        self.disk.pause().await;
-        written
-    }
-}
-
-impl File for MemoryFile {
-    type Buffer = MemoryBuffer;
-
-    async fn write(&self, buffer: Rc<MemoryBuffer>, position: u64) -> io::Result<()> {
-        aligned(position, buffer.bytes.len())?;
-        self.put(buffer, position).await
-    }
-
-    async fn write_durable(&self, buffers: &[Rc<MemoryBuffer>], position: u64) -> io::Result<()> {
-        self.disk.pause().await;
-        let mut submitted = Vec::new();
-        let mut at = position;
-        for buffer in buffers {
-            aligned(at, buffer.bytes.len())?;
-            submitted.push(self.submit(buffer.clone(), at));
-            at += buffer.bytes.len() as u64;
-        }
-        let mut written = Ok(());
-        for write in submitted {
-            let result = write.finish().await;
-            written = written.and(result);
-        }
-        written?;
-        self.sync().await
-    }
-
-    async fn read(&self, position: u64, len: usize) -> io::Result<Rc<MemoryBuffer>> {
-        aligned(position, len)?;
-        let read = |device: &mut Device| Ok(device.fs.file(self.node)?.live().read(position, len));
-        let bytes = self.disk.step(Operation::Read, &self.path, read).await?;
-        Ok(Rc::new(MemoryBuffer { bytes }))
-    }
-
-    async fn sync(&self) -> io::Result<()> {
-        let mark = self.disk.settled().fs.file(self.node)?.mark();
-        self.disk.pause().await;
-        let synced = {
-            let mut device = self.disk.settled();
-            let struck = device.strike(Operation::Sync, &self.path);
-            device.finish_sync(self.node, mark, struck.is_ok())?;
-            struck
-        };
-        self.disk.pause().await;
-        synced
-    }
-
-    async fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
-        if !position.is_multiple_of(BLOCK as u64) || !len.is_multiple_of(BLOCK as u64) || len == 0 {
-            return Err(os(libc::EINVAL));
-        }
-        let allocate = |device: &mut Device| device.fs.allocate(self.node, position, len);
-        self.disk.step(Operation::Allocate, &self.path, allocate).await
-    }
-
-    async fn size(&self) -> io::Result<u64> {
-        self.disk.pause().await;
-        Ok(self.disk.settled().fs.file(self.node)?.live().size)
-    }
-
-    async fn close(self) -> io::Result<()> {
-        self.disk.pause().await;
-        self.disk.settled().fs.close(self.node);
-        Ok(())
-    }
-}
-
-impl fmt::Debug for MemoryBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBuffer").field("len", &self.bytes.len()).finish_non_exhaustive()
-    }
-}
-
-impl Buffer for MemoryBuffer {}
-
-impl AsRef<[u8]> for MemoryBuffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl AsMut<[u8]> for MemoryBuffer {
-    fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-}
-
-/// Direct I/O refuses anything else.
-fn aligned(position: u64, len: usize) -> io::Result<()> {
-    if position.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK) && len > 0 {
-        Ok(())
-    } else {
-        Err(os(libc::EINVAL))
     }
 }

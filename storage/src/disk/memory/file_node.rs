@@ -141,3 +141,22 @@ impl FileNode {
         self.unsynced.pop_front_if(|(number, _)| *number < mark)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_ends_what_a_sync_covers() {
+        let mut file = FileNode::created();
+        file.write(Content::cut(0, &[1]), 1);
+        let mark = file.mark();
+        file.write(Content::cut(0, &[2]), 1);
+        file.persist(mark);
+        assert_eq!((file.live.read(0, 9), file.durable.read(0, 9)), (vec![2], vec![1]));
+        assert!(!file.is_synced());
+        file.persist(file.mark());
+        assert_eq!(file.durable.read(0, 9), [2]);
+        assert!(file.is_synced());
+    }
+}
