@@ -60,7 +60,7 @@ pub trait Disk: Clone + 'static {
     async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
     /// Makes the names in a directory durable.
     async fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes every completed write to every file of this file system durable (`syncfs`).
+    /// Makes every completed write to every file of this file system durable (`syncfs`). Promises nothing about names.
     async fn sync_all(&self) -> io::Result<()>;
     /// Free bytes for an unprivileged writer on the file system of `path`.
     async fn free_bytes(&self, path: &Path) -> io::Result<u64>;
@@ -88,9 +88,11 @@ pub trait File: 'static {
 
     /// Writes the whole buffer at `position`; a short write is retried once, whole, then `WriteZero`.
     async fn write(&self, buffer: Rc<Self::Buffer>, position: u64) -> io::Result<()>;
-    /// Writes the buffers one after the other from `position`, then makes them durable: the one operation a commit needs.
+    /// Puts the buffers one behind the other from `position` and makes them durable: the one operation a commit needs. All
+    /// are under way at once, so a crash may leave any of them without the others. An error comes when none is any more.
     async fn write_durable(&self, buffers: &[Rc<Self::Buffer>], position: u64) -> io::Result<()>;
-    /// Reads `len` bytes at `position`; the buffer returned is shorter only at the end of the file.
+    /// Reads `len` bytes at `position`; the buffer returned is shorter only at the end of the file. It is for
+    /// reading: whoever wants to change the bytes copies them first.
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<Self::Buffer>>;
     /// Makes completed writes (and the size) durable (`fdatasync`).
     async fn sync(&self) -> io::Result<()>;
