@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from .broker import Broker
 
 CHECK_BOUND_S = 300
 """Ends a check that hangs. A check that works needs a small part of it, so no outcome depends on speed."""
+
+EVENTUALLY_BOUND_S = 60
+"""Ends the wait for a change that never shows."""
 
 
 class CheckFailed(AssertionError):
@@ -86,6 +90,18 @@ def that(condition: object, what: str) -> None:
     """Fails with `what` unless `condition` holds."""
     if not condition:
         raise CheckFailed(what)
+
+
+def eventually(body: Callable[[], None]) -> None:
+    """Repeats `body` until it passes. Kafka answers a change before its broker has applied it."""
+    deadline = time.monotonic() + EVENTUALLY_BOUND_S
+    while True:
+        try:
+            return body()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _short(value: object) -> str:

@@ -4,9 +4,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewPartitions, NewTopic,
                                    ResourceType)
 
-from harness.check import Context, check, equal, that
+from harness.check import Context, check, equal, eventually, that
 
-from .common import (ANSWER_BOUND_S, Deliveries, admin_client, answer, create_topic, error_of, flush, offsets, producer,
+from .common import (ANSWER_BOUND_S, Deliveries, admin_client, answer, await_served, create_topic, error_of, flush, offsets, producer,
                      read_all, send, values)
 
 
@@ -30,6 +30,22 @@ def partition_count(ctx: Context, topic: str) -> int | None:
     return len(found.partitions) if found else None
 
 
+def counts_become(ctx: Context, names: list[str], expected: list[int | None], what: str) -> None:
+    """Waits until Metadata shows these numbers of partitions."""
+    eventually(lambda: equal([partition_count(ctx, name) for name in names], expected, what))
+
+
+def settings_become(ctx: Context, topic: str, expected: dict[str, str], defaults: list[str]) -> None:
+    """Waits until DescribeConfigs shows these values, those in `defaults` as nobody's choice."""
+
+    def become() -> None:
+        found = topic_config(ctx, topic)
+        equal({key: found[key].value for key in expected}, expected, "settings")
+        equal([key for key in expected if found[key].is_default], defaults, "settings that are defaults")
+
+    eventually(become)
+
+
 @check("librdkafka")
 def create_list_delete(ctx: Context) -> None:
     admin = admin_client(ctx)
@@ -38,7 +54,7 @@ def create_list_delete(ctx: Context) -> None:
                                    for n, name in enumerate(names)])
     for name in names:
         answer(created[name])
-    equal([partition_count(ctx, name) for name in names], [1, 2, 3], "partitions")
+    counts_become(ctx, names, [1, 2, 3], "partitions")
     metadata = admin.list_topics(timeout=ANSWER_BOUND_S)
     for partition in metadata.topics[names[2]].partitions.values():
         equal(partition.error, None, "partition error")
@@ -47,7 +63,7 @@ def create_list_delete(ctx: Context) -> None:
     deleted = admin.delete_topics(names[:2])
     for name in names[:2]:
         answer(deleted[name])
-    equal([partition_count(ctx, name) for name in names], [None, None, 3], "partitions after the deletion")
+    counts_become(ctx, names, [None, None, 3], "partitions after the deletion")
 
 
 @check("librdkafka")
@@ -71,7 +87,7 @@ def create_is_refused(ctx: Context) -> None:
     both = admin.create_topics([NewTopic(good, 2, 1), NewTopic(bad, 2, 1)])
     answer(both[good])
     equal(error_of(both[bad]), "TOPIC_EXCEPTION", "the bad one of two")
-    equal(partition_count(ctx, good), 2, "partitions of the good one of two")
+    counts_become(ctx, [good], [2], "partitions of the good one of two")
 
 
 @check("librdkafka")
@@ -82,14 +98,14 @@ def validate_only_changes_nothing(ctx: Context) -> None:
     equal(partition_count(ctx, name), None, "partitions after a validated creation")
     answer(admin.create_topics([NewTopic(name, 1, 1)])[name])
     answer(admin.create_partitions([NewPartitions(name, 5)], validate_only=True)[name])
-    equal(partition_count(ctx, name), 1, "partitions after a validated growth")
+    counts_become(ctx, [name], [1], "partitions after a validated growth")
 
 
 @check("librdkafka")
 def default_partitions(ctx: Context) -> None:
     name = ctx.name()
     answer(admin_client(ctx).create_topics([NewTopic(name)])[name])
-    equal(partition_count(ctx, name), 1, "partitions by default (num.partitions)")
+    counts_become(ctx, [name], [1], "partitions by default (num.partitions)")
 
 
 @check("librdkafka")
@@ -105,6 +121,8 @@ def a_recreated_topic_is_another(ctx: Context) -> None:
     admin = admin_client(ctx)
     answer(admin.delete_topics([topic])[topic])
     answer(admin.create_topics([NewTopic(topic, 2, 1)])[topic])
+    counts_become(ctx, [topic], [2], "partitions of the new topic")
+    await_served(ctx, topic, 2)
     found = read_all(ctx, topic, partitions=2)
     equal([values(found[p]) for p in range(2)], [[], []], "contents of the new topic")
     reports = send(producer(ctx), topic, [{"value": b"new", "partition": 0}])
@@ -118,7 +136,8 @@ def partitions_grow(ctx: Context) -> None:
     topic = create_topic(ctx, partitions=2)
     send(producer(ctx), topic, ({"value": b"%d" % p, "partition": p} for p in range(2)))
     answer(admin.create_partitions([NewPartitions(topic, 5)])[topic])
-    equal(partition_count(ctx, topic), 5, "partitions")
+    counts_become(ctx, [topic], [5], "partitions")
+    await_served(ctx, topic, 5)
     send(producer(ctx), topic, ({"value": b"%d" % p, "partition": p} for p in range(2, 5)))
     found = read_all(ctx, topic, partitions=5)
     equal([values(found[p]) for p in range(5)], [[b"%d" % p] for p in range(5)], "contents")
@@ -150,18 +169,15 @@ def settings_are_described(ctx: Context) -> None:
 def settings_are_altered(ctx: Context) -> None:
     topic = create_topic(ctx, config={"segment.bytes": "2097152"})
     answer(alter(ctx, topic, AlterConfigOpType.SET, retention_ms="1000000", max_message_bytes="3000"))
-    found = topic_config(ctx, topic)
-    equal([found[key].value for key in ("retention.ms", "max.message.bytes", "segment.bytes")],
-          ["1000000", "3000", "2097152"], "settings after SET")
+    settings_become(ctx, topic, {"retention.ms": "1000000", "max.message.bytes": "3000", "segment.bytes": "2097152"}, [])
     client = producer(ctx)
     refusals = Deliveries()
     client.produce(topic, b"x" * 10_000, on_delivery=refusals)
     flush(client)
     equal(refusals.errors, ["MSG_SIZE_TOO_LARGE"], "a message over the new limit")
     answer(alter(ctx, topic, AlterConfigOpType.DELETE, retention_ms=None, max_message_bytes=None))
-    found = topic_config(ctx, topic)
-    equal([(found[key].value, found[key].is_default) for key in ("retention.ms", "max.message.bytes", "segment.bytes")],
-          [("604800000", True), ("1048588", True), ("2097152", False)], "settings after DELETE")
+    settings_become(ctx, topic, {"retention.ms": "604800000", "max.message.bytes": "1048588", "segment.bytes": "2097152"},
+                    ["retention.ms", "max.message.bytes"])
     send(client, topic, [{"value": b"x" * 10_000}])
 
 

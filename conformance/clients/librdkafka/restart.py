@@ -5,8 +5,8 @@ from confluent_kafka.admin import AlterConfigOpType, NewPartitions
 
 from harness.check import Context, check, equal
 
-from .admin import alter, partition_count, topic_config
-from .common import (admin_client, answer, consumer, create_topic, next_message, offsets, producer, read_all, send,
+from .admin import alter, counts_become, settings_become
+from .common import (admin_client, answer, await_served, consumer, create_topic, next_message, offsets, producer, read_all, send,
                      values)
 
 
@@ -30,9 +30,9 @@ def contents_and_settings(ctx: Context, kill: bool) -> None:
     answer(admin.delete_topics([gone])[gone])
     for turn in range(2):
         again(ctx, kill)
-        equal((partition_count(ctx, topic), partition_count(ctx, gone)), (3, None), f"partitions after start {turn}")
-        found = topic_config(ctx, topic)
-        equal([found[key].value for key in ("retention.ms", "max.message.bytes")], ["987654321", "500000"], "settings")
+        counts_become(ctx, [topic, gone], [3, None], f"partitions after start {turn}")
+        settings_become(ctx, topic, {"retention.ms": "987654321", "max.message.bytes": "500000"}, [])
+        await_served(ctx, topic, 3)
         found = read_all(ctx, topic, partitions=3, auto_offset_reset="earliest")
         # Kafka writes log starts down once a minute: after a kill, deleted records are back. Millrace answers a
         # deletion when it is durable.

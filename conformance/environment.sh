@@ -1,0 +1,55 @@
+# What scripts/conformance, scripts/crash and scripts/bench need on a machine; sourced by them.
+# Installs by apt-get where that is possible, and else says what is missing.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$repository/conformance/.work
+python=$work/venv/bin/python
+
+say() { echo "${0##*/}: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# need COMMAND PACKAGE WHAT_FOR
+need() {
+  command -v "$1" >/dev/null && return
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    say "installing $2 ($3)"
+    { apt-get install -y -qq "$2" || { apt-get update -qq && apt-get install -y -qq "$2"; }; } >&2 </dev/null || true
+  fi
+  command -v "$1" >/dev/null || die "$1 is needed ($3): install the package $2"
+}
+
+# Kafka's broker and tools: Java to run them, Maven to resolve them.
+need_kafka() {
+  need java default-jdk-headless "Apache Kafka's broker and tools"
+  need javac default-jdk-headless "the Java checks"
+  need mvn maven "Apache Kafka's jars"
+}
+
+# A virtual environment with what requirements.txt pins; made again when that file changes.
+need_python() {
+  need python3 python3 "the harness"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed (the harness)"
+  mkdir -p "$work"
+  (
+    flock 9 # two scripts side by side: one installs, the other waits
+    cmp -s "$repository/conformance/requirements.txt" "$work/venv/requirements.txt" && exit
+    rm -rf "$work/venv"
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+      command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || die "Python's venv is needed: install the package python3-venv"
+      { apt-get install -y -qq python3-venv || { apt-get update -qq && apt-get install -y -qq python3-venv; }; } >&2 </dev/null
+    fi
+    python3 -m venv "$work/venv"
+    "$python" -m pip install -q --disable-pip-version-check -r "$repository/conformance/requirements.txt" >&2 ||
+      die "pip could not install what conformance/requirements.txt names"
+    cp "$repository/conformance/requirements.txt" "$work/venv/requirements.txt"
+  ) 9>"$work/venv.lock"
+}
+
+# The release binary, built from this tree unless MILLRACE_BIN names one.
+need_millrace() {
+  [ -n "${MILLRACE_BIN:-}" ] && return
+  need cargo cargo "building millrace"
+  (cd "$repository" && cargo build --release --locked --bin millrace) >&2 || die "millrace does not build"
+}
+
+export PYTHONDONTWRITEBYTECODE=1
