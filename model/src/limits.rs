@@ -8,7 +8,7 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a journal frame's header.
 pub const FRAME_HEADER_BYTES: usize = 64;
 /// Bytes of a journal entry's header.
-pub const ENTRY_HEADER_BYTES: usize = 64;
+pub const ENTRY_HEADER_BYTES: usize = 72;
 /// Payload of one commit, above which the rest waits for the next one.
 pub const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Under load a commit gathers until this many bytes wait...

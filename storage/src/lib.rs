@@ -1,3 +1,33 @@
 //! Journal, segments, indexes, cache and recovery of one shard's partitions.
+//!
+//! [`recovery::recover`] brings every log to rest after a start; [`Store`] then takes appends and serves reads.
 
+mod append;
+mod bytes_at;
+pub mod checkpoint;
+pub mod derived;
 pub mod disk;
+mod files;
+mod flusher;
+mod index;
+pub mod journal;
+mod load;
+mod log;
+pub mod metadata_log;
+pub mod paths;
+pub mod pool;
+mod read;
+mod reclaim;
+pub mod recovery;
+mod retention;
+mod sealed_file;
+pub mod segment;
+pub mod signal;
+pub mod snapshot;
+mod store;
+mod truncate;
+
+pub use append::Placed;
+pub use read::Piece;
+pub use log::{Log, LogSettings};
+pub use store::{Listener, LogRef, Store, StoreCounters, StoreError, StoreOptions};

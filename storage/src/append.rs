@@ -1,0 +1,215 @@
+//! Mutations of a log: each is queued for the journal and takes effect in memory at once; it counts when durable.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use model::batch::Header;
+use model::{LeaderEpoch, Offset};
+
+use crate::derived::Derived;
+use crate::disk::Disk;
+use crate::journal::entry::LAST;
+use crate::journal::{Committed, Entry, EntryKind, Queued};
+use crate::log::{Loaded, Log, Phase, Run, Segment};
+use crate::segment::{Cursor, FIRST_POSITION};
+use crate::store::{LogRef, Store, StoreError};
+
+/// Bytes appended between two snapshots of a partition within one segment.
+const MARK_BYTES: u64 = 64 << 20;
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Offset of its first record.
+    pub base: Offset,
+    /// Offset after its last.
+    pub end: Offset,
+    /// Durable when [`Store::durable`] of this returns.
+    pub ticket: u64,
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Appends one validated batch to a loaded log. Its base offset and leader epoch are patched on the way.
+    pub fn append(
+        &self,
+        log: &LogRef<D, S>,
+        batch: Bytes,
+        epoch: LeaderEpoch,
+        now_ms: i64,
+    ) -> Result<Placed, StoreError> {
+        let header = Header::parse(&batch).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let limit = self.options.plan.append_bytes_max();
+        if batch.len() as u64 > limit {
+            return Err(StoreError::TooLarge { bytes: batch.len(), limit });
+        }
+        if self.disk_full.get() {
+            return Err(StoreError::DiskFull);
+        }
+        if log.phase.get() != Phase::Loaded {
+            return Err(StoreError::Deleted);
+        }
+        let mut loaded = log.loaded.borrow_mut();
+        let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
+        let len = batch.len() as u64;
+        if loaded.must_roll(len, &header, now_ms) {
+            self.roll(log, loaded);
+        }
+        self.prepare(log, loaded, epoch);
+        let base = loaded.end;
+        let end = Offset(base.0 + i64::from(header.last_offset_delta()) + 1);
+        let entry = Entry {
+            kind: EntryKind::Append,
+            base_offset: base,
+            end_offset: end,
+            ..self.entry(log, loaded)
+        };
+        loaded.derived.observe(&header, base, epoch);
+        let time = header.max_timestamp();
+        let segment = loaded.active();
+        if let Some(index) = segment.index.as_mut() {
+            index.observe(base, len, time);
+        }
+        segment.size += len;
+        segment.max_timestamp_ms = segment.max_timestamp_ms.max(time.0);
+        segment.begun_ms.get_or_insert(if time.0 >= 0 { time.0 } else { now_ms });
+        loaded.end = end;
+        loaded.touched_ms = now_ms;
+        loaded.since_mark += len;
+        let ticket = self.journal.queue(Queued { entry, bytes: batch, log: Rc::clone(log) });
+        if loaded.since_mark >= MARK_BYTES {
+            loaded.mark();
+        }
+        Ok(Placed { base, end, ticket })
+    }
+
+    /// An entry for the log as it stands.
+    pub(crate) fn entry(&self, log: &Log<D, S>, loaded: &Loaded<D, S>) -> Entry {
+        let at = loaded.end_cursor();
+        Entry {
+            kind: EntryKind::Append,
+            flags: 0,
+            partition: log.id,
+            ownership: self.ownership(),
+            leader_epoch: loaded.epoch,
+            base_offset: loaded.end,
+            end_offset: loaded.end,
+            segment: at.segment,
+            position: at.position,
+        }
+    }
+
+    fn queue(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes) -> u64 {
+        self.journal.queue(Queued { entry, bytes, log: Rc::clone(log) })
+    }
+
+    /// What an append needs in the journal before it: its epoch's start, and the prefix of a padded block.
+    fn prepare(&self, log: &LogRef<D, S>, loaded: &mut Loaded<D, S>, epoch: LeaderEpoch) {
+        if loaded.epoch < epoch {
+            loaded.epoch = epoch;
+            let entry = Entry { kind: EntryKind::EpochStart, ..self.entry(log, loaded) };
+            self.queue(log, entry, Bytes::new());
+        }
+        if std::mem::take(&mut loaded.redo_needed)
+            && let Some(carried) = &loaded.carried
+        {
+            let entry = Entry {
+                kind: EntryKind::Redo,
+                flags: LAST,
+                position: carried.start.position,
+                ..self.entry(log, loaded)
+            };
+            let bytes = carried.bytes.clone();
+            self.queue(log, entry, bytes);
+        }
+    }
+
+    /// Closes the active segment and begins the next one at the log's end.
+    pub(crate) fn roll(&self, log: &LogRef<D, S>, loaded: &mut Loaded<D, S>) {
+        let base = loaded.end;
+        loaded.redo_needed = false; // A sealed segment's last block is never written again.
+        let segment = Segment::new(base, loaded.incarnation);
+        loaded.segments.push_back(segment);
+        let entry = Entry {
+            kind: EntryKind::Roll,
+            base_offset: Offset(i64::from(loaded.incarnation)),
+            ..self.entry(log, loaded)
+        };
+        self.queue(log, entry, Bytes::new());
+        loaded.mark();
+    }
+
+    /// Moves the log start forward to `to`, which is at most the durable end. Durable on return; files go later.
+    pub async fn set_log_start(&self, log: &LogRef<D, S>, to: Offset) -> Result<(), StoreError> {
+        let ticket = {
+            let loaded = log.loaded.borrow();
+            let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
+            if to > log.durable_end() {
+                return Err(StoreError::OutOfRange);
+            }
+            if to <= log.log_start() {
+                return Ok(());
+            }
+            let entry = Entry { kind: EntryKind::LogStart, base_offset: to, ..self.entry(log, loaded) };
+            self.queue(log, entry, Bytes::new())
+        };
+        self.journal.durable(ticket).await;
+        if log.log_start() < to {
+            log.log_start.set(to);
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// Kafka's rule: by size, by age measured in record time, or because relative offsets would overflow.
+    fn must_roll(&self, len: u64, batch: &Header<'_>, now_ms: i64) -> bool {
+        let segment = self.segments.back().expect("a log has an active segment");
+        let used = segment.size - FIRST_POSITION;
+        if used == 0 {
+            return false;
+        }
+        let time = if batch.max_timestamp().0 >= 0 { batch.max_timestamp().0 } else { now_ms };
+        let aged = segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > self.settings.segment_ms);
+        let last = self.end.0 + i64::from(batch.last_offset_delta()) - segment.base.0;
+        used + len > self.settings.segment_bytes || aged || last > i64::from(i32::MAX)
+    }
+
+    /// Remembers the state here; it is stored once the log is at rest up to here.
+    pub fn mark(&mut self) {
+        self.since_mark = 0;
+        let snapshot = self.snapshot();
+        self.marks.push_back(Box::new(snapshot));
+    }
+
+    /// Durable bytes of one entry. Returns the new durable end when the entry completes an append.
+    pub fn take_bytes(&mut self, committed: Committed<D, LogRef<D, S>>) -> Option<Offset> {
+        let entry = committed.entry;
+        let (first, last) = match entry.kind {
+            EntryKind::Append => (true, true),
+            EntryKind::Fragment => {
+                let continues = self.committed.position == entry.position && self.open_fragment;
+                (!continues, entry.flags & LAST != 0)
+            }
+            EntryKind::Roll => {
+                self.committed = Cursor::start_of(entry.segment);
+                return None;
+            }
+            _ => return None,
+        };
+        self.open_fragment = !last;
+        let start = Cursor { segment: entry.segment, position: entry.position };
+        self.committed = Cursor { position: entry.position + committed.len as u64, ..start };
+        self.runs.push(Run {
+            start,
+            len: committed.len,
+            base: entry.base_offset,
+            end: entry.end_offset,
+            first,
+            last,
+            sequence: committed.lsn.sequence,
+            frame: committed.frame,
+            frame_start: committed.start,
+        });
+        last.then_some(entry.end_offset)
+    }
+}

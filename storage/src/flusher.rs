@@ -1,0 +1,325 @@
+//! From frames to segments: whole blocks in large writes as soon as a partition has enough of them, off the path of any
+//! acknowledgement. How many are under way follows the ring's occupancy, so that the journal never waits for long.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use model::Offset;
+use model::limits::BLOCK;
+
+use crate::bytes_at::{block_down, block_up, to_usize};
+use crate::derived::Derived;
+use crate::disk::{Disk, File};
+use crate::log::{Carried, Loaded, Log};
+use crate::pool::{Pooled, size_class};
+use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::store::{LogRef, Store};
+
+/// A partition with this much committed is written.
+pub const STREAM_BYTES: u64 = 256 << 10;
+/// Most bytes of one write.
+const WRITE_BYTES: u64 = 1 << 20;
+/// Space is reserved in steps from here...
+const RESERVE_MIN: u64 = 64 << 10;
+/// ...doubling up to here.
+const RESERVE_MAX: u64 = 16 << 20;
+
+/// Whether the last, unfinished block of a log is written, padded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tail {
+    /// No: it stays in the journal.
+    Never,
+    /// If nothing is about to follow into it.
+    WhenQuiet,
+    /// In any case. What follows then rewrites the block without its prefix in the journal: safe on a disk that tears at
+    /// 512 bytes, not on one that may lose a whole block it was rewriting.
+    Always,
+}
+
+/// One write: [from, to) of a segment, padded to whole blocks.
+struct Chunk<D: Disk> {
+    segment: Offset,
+    to: Cursor,
+    start: u64,
+    create: Option<Header>,
+    reserve: Option<(u64, u64)>,
+    buffer: Pooled<D>,
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Puts a log into the flusher's queue when it has enough.
+    pub(crate) fn offer(&self, log: &LogRef<D, S>) {
+        let enough = log.loaded.borrow().as_ref().is_some_and(|loaded| loaded.undispatched() >= STREAM_BYTES);
+        if enough && !log.queued.replace(true) {
+            self.dirty.borrow_mut().push_back(Rc::clone(log));
+            self.moved.notify();
+        }
+    }
+
+    /// Writes under way at most: more as the ring fills.
+    fn depth(&self) -> usize {
+        match self.journal.ring.occupancy() {
+            part if part < 0.30 => 1,
+            part if part < 0.45 => 2,
+            part if part < 0.75 => 4,
+            _ => 8,
+        }
+    }
+
+    /// Streams what is offered until the store closes.
+    pub(crate) async fn flush_streams(self: &Rc<Self>) {
+        loop {
+            let next = self
+                .moved
+                .until(|| {
+                    if self.closing.get() {
+                        return Some(None);
+                    }
+                    if self.writes_in_flight.get() >= self.depth() {
+                        return None;
+                    }
+                    self.dirty.borrow_mut().pop_front().map(Some)
+                })
+                .await;
+            let Some(log) = next else { return };
+            log.queued.set(false);
+            if self.start_write(&log, Tail::Never) {
+                self.offer(&log);
+            }
+            self.disk.yield_now().await;
+        }
+    }
+
+    /// Starts one write of a log, of whole blocks but for what `tail` says. False when there is nothing to write or it has to wait.
+    pub(crate) fn start_write(self: &Rc<Self>, log: &LogRef<D, S>, tail: Tail) -> bool {
+        let chunk = {
+            let mut loaded = log.loaded.borrow_mut();
+            let Some(loaded) = loaded.as_mut() else { return false };
+            loaded.next_chunk(self, log, tail)
+        };
+        let Some(chunk) = chunk else { return false };
+        self.writes_in_flight.set(self.writes_in_flight.get() + 1);
+        let store = Rc::clone(self);
+        let log = Rc::clone(log);
+        self.disk.spawn(async move {
+            let to = chunk.to;
+            store.write(&log, chunk).await;
+            log.write_done(to);
+            store.writes_in_flight.set(store.writes_in_flight.get() - 1);
+            store.offer(&log);
+            store.moved.notify();
+        });
+        true
+    }
+
+    async fn write(&self, log: &LogRef<D, S>, chunk: Chunk<D>) {
+        let id = (log.id, chunk.segment);
+        let bytes = chunk.buffer.as_ref().len() as u64;
+        let written = async {
+            let file = match chunk.create {
+                Some(header) => self.create_segment(log, header).await?,
+                None => {
+                    // A segment being made by an earlier write of this log is not there yet.
+                    self.moved.until(|| log.segment_created(chunk.segment).then_some(())).await;
+                    self.files.get(id).await?
+                }
+            };
+            if let Some((from, len)) = chunk.reserve
+                && let Err(error) = file.allocate(from, len).await
+            {
+                tracing::debug!(partition = %log.id, %error, "reserving space failed");
+            }
+            file.write(chunk.buffer.shared(), chunk.start).await
+        };
+        if let Err(error) = written.await
+            && !log.is_deleted()
+        {
+            self.disk.fatal(&format!("writing segment {} of partition {}", chunk.segment, log.id), &error);
+        }
+        self.count(|counters| {
+            counters.segment_writes += 1;
+            counters.segment_bytes += bytes;
+        });
+    }
+
+    async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> std::io::Result<Rc<D::File>> {
+        let dir = self.paths.partition(log.id);
+        if self.partition_dirs.borrow_mut().insert(log.id) {
+            self.disk.create_dir(&dir).await?;
+        }
+        let file = self.files.create((log.id, header.base)).await?;
+        let mut block = self.disk.buffer(BLOCK);
+        header.write(block.as_mut());
+        file.write(Rc::new(block), 0).await?;
+        self.disk.sync_dir(&dir).await?;
+        if let Some(loaded) = log.loaded.borrow_mut().as_mut()
+            && let Some(segment) = loaded.segment_at(header.base)
+        {
+            segment.created = true;
+        }
+        self.moved.notify();
+        Ok(file)
+    }
+
+    /// Writes everything committed of a log and waits for it. 
+    pub(crate) async fn write_all_of(self: &Rc<Self>, log: &LogRef<D, S>, tail: Tail) {
+        loop {
+            if self.start_write(log, tail) {
+                self.moved.until(|| (self.writes_in_flight.get() < 16).then_some(())).await;
+                continue;
+            }
+            if log.writes_done() {
+                return;
+            }
+            self.moved.until(|| log.writes_done().then_some(())).await;
+        }
+    }
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    fn segment_created(&self, base: Offset) -> bool {
+        let mut loaded = self.loaded.borrow_mut();
+        loaded.as_mut().and_then(|loaded| loaded.segment_at(base).map(|segment| segment.created)).unwrap_or(true)
+    }
+
+    fn write_done(&self, to: Cursor) {
+        if let Some(loaded) = self.loaded.borrow_mut().as_mut() {
+            loaded.write_done(to);
+        }
+    }
+}
+
+impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// The next write, and what it needs. Marks its bytes as dispatched.
+    fn next_chunk(&mut self, store: &Store<D, S>, log: &Log<D, S>, tail: Tail) -> Option<Chunk<D>> {
+        let (from, limit, last_block) = self.next_range(tail)?;
+        let start = block_down(from.position);
+        let mut to = limit.min(start + WRITE_BYTES);
+        if to == limit && !last_block {
+            to = block_down(limit);
+        }
+        // A block that is on its way may not be written a second time before it has arrived.
+        if to <= from.position || (start < from.position && !self.writes.is_empty()) {
+            return None;
+        }
+        let len = to_usize(block_up(to) - start);
+        let mut buffer = Pooled::take(&store.pool, size_class(len));
+        let exact = buffer.as_ref().len() == len;
+        if !exact {
+            buffer = Pooled::take(&store.pool, len);
+        }
+        let base = Cursor { segment: from.segment, position: start };
+        self.gather(base, to, buffer.bytes_mut());
+        let to = Cursor { segment: from.segment, position: to };
+        if !to.position.is_multiple_of(BLOCK as u64) {
+            self.carry(to, buffer.as_ref(), start);
+        }
+        self.dispatched = to;
+        self.writes.push_back((to, false));
+        if self.unsynced.last() != Some(&to.segment) && !self.unsynced.contains(&to.segment) {
+            self.unsynced.push(to.segment);
+        }
+        let needs = self.segment_at(to.segment).map(|segment| {
+            let create = (!segment.created && start == FIRST_POSITION).then_some(Header {
+                partition: log.id,
+                base: segment.base,
+                incarnation: segment.incarnation,
+            });
+            let end = block_up(to.position);
+            let reserve = (end > segment.allocated).then(|| {
+                let step = segment.allocated.clamp(RESERVE_MIN, RESERVE_MAX);
+                let from = segment.allocated;
+                segment.allocated = end.max(from + step);
+                (from, segment.allocated - from)
+            });
+            (create, reserve)
+        });
+        let (create, reserve) = needs?;
+        Some(Chunk { segment: to.segment, to, start, create, reserve, buffer })
+    }
+
+    /// (from, end in that segment, whether its last block may be written padded).
+    fn next_range(&mut self, tail: Tail) -> Option<(Cursor, u64, bool)> {
+        loop {
+            let from = self.dispatched;
+            if from.segment == self.committed.segment {
+                // Padding is for a block that nothing is about to follow into.
+                let quiet = self.end_cursor() == self.committed;
+                return (from.position < self.committed.position)
+                    .then_some((from, self.committed.position, match tail {
+                        Tail::Never => false,
+                        Tail::WhenQuiet => quiet,
+                        Tail::Always => true,
+                    }));
+            }
+            let at = self.segments.partition_point(|segment| segment.base <= from.segment);
+            let size = self.segments.get(at.checked_sub(1)?)?.size;
+            if from.position < size {
+                return Some((from, size, true));
+            }
+            self.dispatched = Cursor::start_of(self.segments.get(at)?.base);
+        }
+    }
+
+    /// Fills `out` with the log's bytes from `base` to position `to`, zeros behind them.
+    fn gather(&self, base: Cursor, to: u64, out: &mut [u8]) {
+        let wanted = to_usize(to - base.position);
+        out[wanted..].fill(0);
+        let found = self.copy_memory(base, to, &mut out[..wanted]);
+        assert_eq!(found, wanted, "what a segment lacks is in memory");
+    }
+
+    /// Copies what memory has of [from, to) of one segment to its places in `out`; returns how many bytes it had.
+    pub fn copy_memory(&self, from: Cursor, to: u64, out: &mut [u8]) -> usize {
+        let mut from = from;
+        let mut out = out;
+        let mut copied = 0;
+        if let Some(carried) = &self.carried
+            && carried.start.segment == from.segment
+            && carried.start.position <= from.position
+            && from < carried.end()
+        {
+            let skip = to_usize(from.position - carried.start.position);
+            let len = (carried.bytes.len() - skip).min(out.len());
+            out[..len].copy_from_slice(&carried.bytes[skip..skip + len]);
+            from.position += len as u64;
+            out = &mut out[len..];
+            copied = len;
+        }
+        if out.is_empty() { copied } else { copied + self.runs.copy(from, to, out) }
+    }
+
+    /// Remembers the bytes of an unfinished block, because the log goes on in it.
+    fn carry(&mut self, to: Cursor, written: &[u8], start: u64) {
+        let sealed = to.segment != self.committed.segment;
+        if sealed {
+            return;
+        }
+        let block = block_down(to.position);
+        let bytes = &written[to_usize(block - start)..to_usize(to.position - start)];
+        self.carried = Some(Carried {
+            start: Cursor { segment: to.segment, position: block },
+            bytes: Bytes::copy_from_slice(bytes),
+        });
+        self.redo_needed = true;
+    }
+
+    fn write_done(&mut self, to: Cursor) {
+        for write in &mut self.writes {
+            if write.0 == to {
+                write.1 = true;
+            }
+        }
+        while let Some((end, true)) = self.writes.front() {
+            self.written = *end;
+            self.writes.pop_front();
+        }
+        if self.writes.is_empty()
+            && let Some(carried) = &self.carried
+            && self.written >= carried.end()
+            && !self.redo_needed
+        {
+            self.carried = None;
+        }
+    }
+}

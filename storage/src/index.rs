@@ -1,0 +1,167 @@
+//! Sparse index of one segment: where to start reading for an offset or a time.
+
+use model::limits::{INDEX_ENTRIES_MAX, INDEX_INTERVAL_BYTES};
+use model::{Offset, TimestampMs};
+
+use crate::sealed_file::FileKind;
+use crate::segment::FIRST_POSITION;
+
+/// `<base offset>.index` files.
+pub const KIND: FileKind = FileKind { magic: *b"MLIX", version: 1, name: "segment index" };
+/// A larger index file is refused as damaged.
+pub const BYTES_MAX: usize = 1 << 20;
+
+/// One batch of the segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct IndexEntry {
+    /// Its base offset, relative to the segment's.
+    relative: u32,
+    /// Largest timestamp of the batches before it.
+    max_timestamp_before: i64,
+    /// Where it stands in the file.
+    position: u64,
+}
+
+/// An entry per at least `interval` bytes; when full, every second one goes and the interval doubles.
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct Index {
+    base: i64,
+    /// Batches before this position are covered.
+    covered: u64,
+    interval: u64,
+    max_timestamp: i64,
+    entries: Vec<IndexEntry>,
+}
+
+impl Index {
+    /// Covers nothing yet of the segment that begins at `base`.
+    #[must_use]
+    pub fn new(base: Offset) -> Self {
+        Self {
+            base: base.0,
+            covered: FIRST_POSITION,
+            interval: INDEX_INTERVAL_BYTES,
+            max_timestamp: -1,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Batches before this position are covered.
+    #[must_use]
+    pub fn covered(&self) -> u64 {
+        self.covered
+    }
+
+    /// The next batch: it stands where the covered part ends.
+    pub fn observe(&mut self, offset: Offset, len: u64, max_timestamp: TimestampMs) {
+        let last = self.entries.last().map_or(FIRST_POSITION, |entry| entry.position);
+        if self.covered - last >= self.interval {
+            if self.entries.len() == INDEX_ENTRIES_MAX {
+                let mut keep = false;
+                self.entries.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+                self.interval *= 2;
+            }
+            let relative = u32::try_from(offset.0 - self.base).unwrap_or(u32::MAX);
+            self.entries.push(IndexEntry {
+                relative,
+                max_timestamp_before: self.max_timestamp,
+                position: self.covered,
+            });
+        }
+        self.max_timestamp = self.max_timestamp.max(max_timestamp.0);
+        self.covered += len;
+    }
+
+    /// Where to start scanning for the batch that holds `offset`.
+    #[must_use]
+    pub fn position_for(&self, offset: Offset) -> u64 {
+        let relative = offset.0 - self.base;
+        let after = self.entries.partition_point(|entry| i64::from(entry.relative) <= relative);
+        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(FIRST_POSITION, |entry| entry.position)
+    }
+
+    /// Where to start scanning for the first batch with a timestamp of at least `time`.
+    #[must_use]
+    pub fn position_for_time(&self, time: TimestampMs) -> u64 {
+        let after = self.entries.partition_point(|entry| entry.max_timestamp_before < time.0);
+        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(FIRST_POSITION, |entry| entry.position)
+    }
+
+    /// Forgets what stands at or after `position`.
+    pub fn truncate(&mut self, position: u64) {
+        while self.entries.last().is_some_and(|entry| entry.position >= position) {
+            self.entries.pop();
+        }
+        // What lies between the last entry and `position` is observed again by the scan that follows.
+        let last = self.entries.last();
+        self.covered = last.map_or(FIRST_POSITION, |entry| entry.position);
+        self.max_timestamp = last.map_or(-1, |entry| entry.max_timestamp_before);
+        if last.is_some() {
+            self.entries.pop();
+        }
+    }
+
+    /// Bytes of memory it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<IndexEntry>()
+    }
+
+    /// As a file.
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        KIND.seal(&rkyv::to_bytes::<rkyv::rancor::Error>(self).expect("plain data serialises"))
+    }
+
+    /// From the file of the segment that begins at `base`; the message says what is wrong.
+    pub fn from_file(file: &[u8], base: Offset) -> Result<Self, String> {
+        let body = KIND.open(file)?;
+        let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(body.len());
+        aligned.extend_from_slice(&body);
+        let index = rkyv::from_bytes::<Self, rkyv::rancor::Error>(&aligned)
+            .map_err(|error| format!("{}: {error}", KIND.name))?;
+        if index.base != base.0 {
+            return Err(format!("{} is of segment {}", KIND.name, index.base));
+        }
+        Ok(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 100,000 batches of 20 KiB, 10 offsets each, time growing by one.
+    fn index(batches: i64) -> Index {
+        let mut index = Index::new(Offset(1000));
+        for batch in 0..batches {
+            index.observe(Offset(1000 + batch * 10), 20 << 10, TimestampMs(batch));
+        }
+        index
+    }
+
+    #[test]
+    fn stays_small_and_never_points_behind() {
+        let index = index(100_000);
+        assert!(index.entries.len() <= INDEX_ENTRIES_MAX);
+        for batch in (0..100_000u32).step_by(501) {
+            let start = FIRST_POSITION + u64::from(batch) * (20 << 10);
+            let found = index.position_for(Offset(1000 + i64::from(batch) * 10 + 9));
+            assert!(found <= start && start - found <= 2 * index.interval + (20 << 10));
+            assert!(index.position_for_time(TimestampMs(batch.into())) <= start);
+        }
+        assert_eq!(Index::from_file(&index.to_file(), Offset(1000)), Ok(index));
+    }
+
+    #[test]
+    fn truncation_forgets_and_covers_less() {
+        let mut index = index(1000);
+        let cut = FIRST_POSITION + 500 * (20 << 10);
+        index.truncate(cut);
+        assert!(index.covered() <= cut);
+        assert!(index.position_for(Offset(i64::MAX)) <= cut);
+    }
+}

@@ -1,0 +1,13 @@
+//! The journal: one per shard and boot. Appends of all the shard's partitions go into one commit; an answer waits for it.
+//!
+//! [`commit`] gathers and writes, [`ring`] hands out places in recycled files, [`replay`] reads back after a start.
+
+pub mod commit;
+pub mod entry;
+pub mod frame;
+pub mod replay;
+pub mod ring;
+
+pub use commit::{Committed, Journal, Lsn, Queued};
+pub use entry::{Entry, EntryKind};
+pub use frame::JournalId;

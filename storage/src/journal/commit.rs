@@ -1,0 +1,399 @@
+//! Group commit: entries of all partitions gather while the commit before them is on its way; then one write, one sync.
+//!
+//! One commit is in flight at a time. Sealing comes first and copying second: request bytes stay as they arrived until
+//! the sizes of a commit's frames are known, and are then copied once, offsets and epoch patched on the way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::limits::{
+    BLOCK, COMMIT_BYTES_MAX, COMMIT_GATHER_BYTES, COMMIT_GATHER_US, ENTRY_HEADER_BYTES, FRAME_BYTES_MAX,
+    FRAME_HEADER_BYTES,
+};
+
+use super::entry::{Entry, EntryKind, LAST};
+use super::frame::{self, JournalId, Link};
+use super::ring::{Place, Ring};
+use crate::bytes_at::{len_u32, len_u64, to_usize};
+use crate::disk::{Disk, File};
+use crate::pool::{Pool, Pooled, size_class};
+use crate::signal::{Signal, Tide};
+
+/// A place in a journal: (frame, entry within it). Grows within one journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Lsn {
+    /// The frame's sequence; 0 is before every frame.
+    pub sequence: u64,
+    /// Index of the entry in its frame.
+    pub entry: u32,
+}
+
+/// One mutation on its way into the journal. `L` is how the caller names the log.
+pub struct Queued<L> {
+    /// What is written; for an append, `position` is that of its first byte.
+    pub entry: Entry,
+    /// The entry's bytes as they arrived.
+    pub bytes: Bytes,
+    /// Whose.
+    pub log: L,
+}
+
+/// One entry (or one part of a large append) that is now durable.
+pub struct Committed<D: Disk, L> {
+    /// What was written; `position` is that of this part.
+    pub entry: Entry,
+    /// Its place in the order of all.
+    pub lsn: Lsn,
+    /// Number of the ring file it is in.
+    pub file: u32,
+    /// The frame that holds it, in memory.
+    pub frame: Rc<Pooled<D>>,
+    /// Where its bytes begin in the frame.
+    pub start: usize,
+    /// How many bytes.
+    pub len: usize,
+    /// Whose.
+    pub log: L,
+}
+
+/// What one commit did, for counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitFacts {
+    /// Bytes written, headers and padding included.
+    pub bytes: u64,
+    /// Entries in it.
+    pub entries: u32,
+    /// From the first byte copied to durable.
+    pub nanos: u64,
+}
+
+/// What the journal tells its owner.
+pub trait Sink<D: Disk, L> {
+    /// These entries are durable, in this order. Called before anybody who waits for them is woken.
+    fn committed(&self, entries: Vec<Committed<D, L>>, facts: CommitFacts);
+}
+
+/// A queue with the tickets of what was taken from it.
+struct Queue<L> {
+    waiting: RefCell<VecDeque<Queued<L>>>,
+    /// Bytes of the front entry that earlier commits already hold.
+    front_sent: Cell<usize>,
+    bytes: Cell<usize>,
+    last_ticket: Cell<u64>,
+    durable: Tide,
+}
+
+impl<L> Default for Queue<L> {
+    fn default() -> Self {
+        Self {
+            waiting: RefCell::default(),
+            front_sent: Cell::new(0),
+            bytes: Cell::new(0),
+            last_ticket: Cell::new(0),
+            durable: Tide::default(),
+        }
+    }
+}
+
+/// The journal of one shard and boot.
+pub struct Journal<D: Disk, L> {
+    disk: D,
+    id: JournalId,
+    /// Places to write.
+    pub ring: Ring<D>,
+    pool: Rc<Pool<D>>,
+    ordinary: Queue<L>,
+    forward: Queue<L>,
+    arrived: Signal,
+    closing: Cell<bool>,
+    sequence: Cell<u64>,
+    durable_sequence: Cell<u64>,
+    previous_crc: Cell<u32>,
+}
+
+/// Which parts of the queue one frame takes.
+struct FramePlan<L> {
+    parts: Vec<Part<L>>,
+    payload: usize,
+    /// Bytes of the whole frame: a size class where it fits.
+    len: usize,
+}
+
+struct Part<L> {
+    entry: Entry,
+    bytes: Bytes,
+    log: L,
+}
+
+impl<D: Disk, L: Clone + 'static> Journal<D, L> {
+    /// An empty journal. Nothing is written until [`Self::run`] runs.
+    pub fn new(disk: D, id: JournalId, ring: Ring<D>, pool: Rc<Pool<D>>) -> Self {
+        Self {
+            disk,
+            id,
+            ring,
+            pool,
+            ordinary: Queue::default(),
+            forward: Queue::default(),
+            arrived: Signal::default(),
+            closing: Cell::new(false),
+            sequence: Cell::new(0),
+            durable_sequence: Cell::new(0),
+            previous_crc: Cell::new(0),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> JournalId {
+        self.id
+    }
+
+    /// The last frame that is durable.
+    pub fn durable_sequence(&self) -> u64 {
+        self.durable_sequence.get()
+    }
+
+    /// Bytes waiting for a commit.
+    pub fn queued_bytes(&self) -> usize {
+        self.ordinary.bytes.get() + self.forward.bytes.get()
+    }
+
+    /// Queues a mutation; [`Self::durable`] of the ticket returned says when it is on stable storage.
+    pub fn queue(&self, queued: Queued<L>) -> u64 {
+        self.push(&self.ordinary, queued)
+    }
+
+    /// Queues bytes copied forward so that their old place can be recycled. Goes ahead of ordinary entries.
+    pub fn queue_forward(&self, queued: Queued<L>) -> u64 {
+        self.push(&self.forward, queued)
+    }
+
+    fn push(&self, queue: &Queue<L>, queued: Queued<L>) -> u64 {
+        queue.bytes.set(queue.bytes.get() + queued.bytes.len() + ENTRY_HEADER_BYTES);
+        queue.waiting.borrow_mut().push_back(queued);
+        queue.last_ticket.set(queue.last_ticket.get() + 1);
+        self.arrived.notify();
+        queue.last_ticket.get()
+    }
+
+    /// Waits until everything up to this ticket of [`Self::queue`] is durable.
+    pub async fn durable(&self, ticket: u64) {
+        self.ordinary.durable.reached(ticket).await;
+    }
+
+    /// Whether that has happened.
+    pub fn is_durable(&self, ticket: u64) -> bool {
+        self.ordinary.durable.level() >= ticket
+    }
+
+    /// The ticket of the last entry queued.
+    pub fn last_ticket(&self) -> u64 {
+        self.ordinary.last_ticket.get()
+    }
+
+    /// Waits until everything up to this ticket of [`Self::queue_forward`] is durable.
+    pub async fn durable_forward(&self, ticket: u64) {
+        self.forward.durable.reached(ticket).await;
+    }
+
+    /// No more entries will come: [`Self::run`] ends once the queues are empty.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.arrived.notify();
+    }
+
+    /// Commits until closed. A failed write or sync ends the process: what the disk then holds is unknown.
+    pub async fn run(&self, sink: &impl Sink<D, L>) {
+        let mut last_bytes = 0;
+        loop {
+            let more = self
+                .arrived
+                .until(|| {
+                    if self.queued_bytes() > 0 {
+                        return Some(true);
+                    }
+                    self.closing.get().then_some(false)
+                })
+                .await;
+            if !more {
+                return;
+            }
+            self.gather(last_bytes).await;
+            last_bytes = self.commit(sink).await;
+        }
+    }
+
+    /// Commit at once while commits are small; under load wait for more, but not long.
+    async fn gather(&self, last_bytes: usize) {
+        if last_bytes < COMMIT_GATHER_BYTES / 4 || self.queued_bytes() >= COMMIT_GATHER_BYTES || self.closing.get() {
+            return;
+        }
+        let enough = self.arrived.until(|| {
+            (self.queued_bytes() >= COMMIT_GATHER_BYTES || self.forward.bytes.get() > 0).then_some(())
+        });
+        let late = self.disk.sleep(Duration::from_micros(COMMIT_GATHER_US));
+        futures_lite::future::or(enough, late).await;
+    }
+
+    /// Writes one commit and returns its size.
+    async fn commit(&self, sink: &impl Sink<D, L>) -> usize {
+        let forward = self.forward.bytes.get() > 0;
+        let queue = if forward { &self.forward } else { &self.ordinary };
+        let wanted = len_u64(queue.bytes.get() + FRAME_HEADER_BYTES);
+        // Forwarded entries that come while ordinary ones wait for room go first: they are what makes room.
+        let place = async { Some(self.ring.place(wanted, forward).await) };
+        let overtaken = self.arrived.until(|| (!forward && self.forward.bytes.get() > 0).then_some(None));
+        let Some(place) = futures_lite::future::or(place, overtaken).await else {
+            return 0;
+        };
+        let begun = self.disk.now_ns();
+        let (plans, finished) = plan(queue, place.room);
+        let (buffers, committed) = self.build(plans, &place);
+        let bytes: usize = buffers.iter().map(|buffer| (**buffer).as_ref().len()).sum();
+        if let Err(error) = place.file.handle.write_durable(&buffers, place.position).await {
+            self.disk.fatal("writing the journal", &error);
+        }
+        drop(buffers);
+        self.ring.advance(len_u64(bytes));
+        self.durable_sequence.set(self.sequence.get());
+        let facts = CommitFacts {
+            bytes: len_u64(bytes),
+            entries: len_u32(committed.len()),
+            nanos: self.disk.now_ns() - begun,
+        };
+        sink.committed(committed, facts);
+        queue.durable.raise(queue.durable.level() + finished);
+        bytes
+    }
+
+    fn build(
+        &self,
+        plans: Vec<FramePlan<L>>,
+        place: &Place<D>,
+    ) -> (Vec<Rc<D::Buffer>>, Vec<Committed<D, L>>) {
+        let mut buffers = Vec::with_capacity(plans.len());
+        let mut committed = Vec::new();
+        for plan in plans {
+            let sequence = self.sequence.get() + 1;
+            let mut frame = Pooled::take(&self.pool, plan.len);
+            let starts = fill(frame.bytes_mut(), &plan);
+            let link = Link {
+                journal: self.id,
+                sequence,
+                durable_sequence: self.durable_sequence.get(),
+                previous_crc: self.previous_crc.get(),
+            };
+            let header = frame::seal(frame.bytes_mut(), plan.payload, len_u32(plan.parts.len()), link);
+            self.sequence.set(sequence);
+            self.previous_crc.set(header.header_crc);
+            buffers.push(frame.shared());
+            let frame = Rc::new(frame);
+            for (index, (part, start)) in plan.parts.into_iter().zip(starts).enumerate() {
+                committed.push(Committed {
+                    entry: part.entry,
+                    lsn: Lsn { sequence, entry: len_u32(index) },
+                    file: place.file.number,
+                    frame: Rc::clone(&frame),
+                    start,
+                    len: part.bytes.len(),
+                    log: part.log,
+                });
+            }
+        }
+        (buffers, committed)
+    }
+}
+
+/// Copies the parts into the frame and returns where each one's bytes begin.
+fn fill<L>(frame: &mut [u8], plan: &FramePlan<L>) -> Vec<usize> {
+    let mut at = FRAME_HEADER_BYTES;
+    plan.parts
+        .iter()
+        .map(|part| {
+            part.entry.write(part.bytes.len(), &mut frame[at..]);
+            let start = at + ENTRY_HEADER_BYTES;
+            let copy = &mut frame[start..start + part.bytes.len()];
+            copy.copy_from_slice(&part.bytes);
+            if part.entry.kind == EntryKind::Append {
+                patch(&part.entry, copy);
+            }
+            at = start + part.bytes.len();
+            start
+        })
+        .collect()
+}
+
+/// The batch gets the offset and epoch it was given; its CRC covers neither.
+fn patch(entry: &Entry, batch: &mut [u8]) {
+    crate::bytes_at::put(batch, 0, &entry.base_offset.0.to_be_bytes());
+    crate::bytes_at::put(batch, 12, &entry.leader_epoch.0.to_be_bytes());
+}
+
+/// Takes from the queue what fits into `room` bytes and one commit. Returns the frames and how many entries are finished.
+fn plan<L: Clone>(queue: &Queue<L>, room: u64) -> (Vec<FramePlan<L>>, u64) {
+    const CAPACITY: usize = FRAME_BYTES_MAX - FRAME_HEADER_BYTES;
+    /// A part smaller than this is not worth a frame's tail.
+    const PART_MIN: usize = 32 << 10;
+    let mut waiting = queue.waiting.borrow_mut();
+    let mut frames = Vec::new();
+    let mut finished = 0;
+    let mut left = to_usize(room).min(COMMIT_BYTES_MAX);
+    while left >= BLOCK && !waiting.is_empty() {
+        let capacity = CAPACITY.min(left / BLOCK * BLOCK - FRAME_HEADER_BYTES);
+        let mut frame = FramePlan { parts: Vec::new(), payload: 0, len: 0 };
+        while let Some(front) = waiting.front() {
+            let sent = queue.front_sent.get();
+            let rest = front.bytes.len() - sent;
+            let free = (capacity - frame.payload).saturating_sub(ENTRY_HEADER_BYTES);
+            let fits = rest <= free && capacity - frame.payload >= ENTRY_HEADER_BYTES;
+            let splits = rest + ENTRY_HEADER_BYTES > CAPACITY || sent > 0 || frame.parts.is_empty();
+            if !fits && (!splits || free < PART_MIN.min(rest)) {
+                break;
+            }
+            let len = rest.min(free);
+            let part = take_part(front, sent, len);
+            frame.payload += ENTRY_HEADER_BYTES + len;
+            frame.parts.push(part);
+            queue.bytes.set(queue.bytes.get() - len);
+            if len == rest {
+                queue.bytes.set(queue.bytes.get() - ENTRY_HEADER_BYTES);
+                queue.front_sent.set(0);
+                waiting.pop_front();
+                finished += 1;
+            } else {
+                queue.front_sent.set(sent + len);
+                break;
+            }
+        }
+        if frame.parts.is_empty() {
+            break;
+        }
+        let exact = (frame.payload + FRAME_HEADER_BYTES).next_multiple_of(BLOCK);
+        let class = size_class(exact);
+        frame.len = if class <= left { class } else { exact };
+        left -= frame.len;
+        frames.push(frame);
+    }
+    (frames, finished)
+}
+
+/// The `len` bytes from `sent` of an entry: all of it as it is, or a fragment.
+fn take_part<L: Clone>(queued: &Queued<L>, sent: usize, len: usize) -> Part<L> {
+    let mut entry = queued.entry;
+    let mut bytes = queued.bytes.slice(sent..sent + len);
+    let last = sent + len == queued.bytes.len();
+    if entry.kind == EntryKind::Append && !(sent == 0 && last) {
+        if sent == 0 {
+            let mut first = bytes.to_vec();
+            patch(&entry, &mut first);
+            bytes = first.into();
+        }
+        entry.kind = EntryKind::Fragment;
+        entry.flags = if last { LAST } else { 0 };
+    }
+    entry.position += len_u64(sent);
+    Part { entry, bytes, log: queued.log.clone() }
+}

@@ -1,0 +1,350 @@
+//! Reading a log in on first touch: the snapshot its checkpoint cites, then the batch headers behind it; and letting it
+//! go again. What is loaded depends on the log at rest alone, never on what a directory lists.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use model::batch::Header as BatchHeader;
+use model::limits::{BLOCK, SEGMENT_READ_BYTES};
+use model::{Offset, TopicPartition};
+
+use crate::bytes_at::{block_down, block_up, to_usize};
+use crate::checkpoint::AtRest;
+use crate::derived::Derived;
+use crate::disk::{Disk, File};
+use crate::files::Files;
+use crate::flusher::Tail;
+use crate::index::{self, Index};
+use crate::log::{Carried, Loaded, LogSettings, Phase, Runs, Segment};
+use crate::paths::Paths;
+use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::snapshot::{self, SegmentFacts, Snapshot};
+use crate::store::{LogRef, Store, StoreError};
+
+/// What reading a log from its files gives.
+pub(crate) struct Base<S> {
+    pub segments: VecDeque<Segment>,
+    pub derived: S,
+}
+
+/// Reads files of logs at rest.
+pub(crate) struct Reader<'a, D: Disk> {
+    pub disk: &'a D,
+    pub paths: &'a Paths,
+    pub files: &'a Files<D>,
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Makes sure that the log is in memory, with these settings.
+    pub async fn load(&self, log: &LogRef<D, S>, settings: &Rc<LogSettings>) -> Result<(), StoreError> {
+        loop {
+            match log.phase.get() {
+                Phase::Loaded => return Ok(()),
+                Phase::Deleted => return Err(StoreError::Deleted),
+                Phase::Loading | Phase::Busy => {
+                    self.moved
+                        .until(|| (!matches!(log.phase.get(), Phase::Loading | Phase::Busy)).then_some(()))
+                        .await;
+                }
+                Phase::AtRest => {
+                    log.phase.set(Phase::Loading);
+                    let loaded = self.read_in(log, settings).await;
+                    let phase = if loaded.is_ok() { Phase::Loaded } else { Phase::AtRest };
+                    if let Ok(loaded) = loaded {
+                        *log.loaded.borrow_mut() = Some(Box::new(loaded));
+                        log.phase.set(phase);
+                        self.moved.notify();
+                        return Ok(());
+                    }
+                    log.phase.set(phase);
+                    self.moved.notify();
+                    return loaded.map(|_| ());
+                }
+            }
+        }
+    }
+
+    fn reader(&self) -> Reader<'_, D> {
+        Reader { disk: &self.disk, paths: &self.paths, files: &self.files }
+    }
+
+    async fn read_in(
+        &self,
+        log: &LogRef<D, S>,
+        settings: &Rc<LogSettings>,
+    ) -> Result<Loaded<D, S>, StoreError> {
+        let rest = log.at_rest.get();
+        let Base { segments, derived } = self.reader().base::<S>(log.id, &rest).await?;
+        let end = Cursor { segment: rest.segment, position: rest.position };
+        let carried = self.reader().tail_block(log.id, end).await?;
+        if rest.position > FIRST_POSITION {
+            self.partition_dirs.borrow_mut().insert(log.id);
+        }
+        Ok(Loaded {
+            settings: Rc::clone(settings),
+            segments,
+            end: rest.end,
+            epoch: rest.leader_epoch,
+            incarnation: rest.incarnation,
+            derived,
+            redo_needed: carried.is_some(),
+            carried,
+            pending: VecDeque::new(),
+            runs: Runs::default(),
+            committed: end,
+            open_fragment: false,
+            dispatched: end,
+            written: end,
+            synced: end,
+            writes: VecDeque::new(),
+            unsynced: Vec::new(),
+            marks: VecDeque::new(),
+            since_mark: 0,
+            touched_ms: self.disk.now_ms(),
+        })
+    }
+
+    /// The index of a segment, covering all of it that is at rest; read or rebuilt when it is not in memory.
+    pub(crate) async fn ensure_index(&self, log: &LogRef<D, S>, base: Offset) -> Result<(), StoreError> {
+        let size = {
+            let mut loaded = log.loaded.borrow_mut();
+            let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
+            match loaded.segment_at(base) {
+                Some(segment) if segment.index.is_none() => segment.size,
+                _ => return Ok(()),
+            }
+        };
+        let index = self.reader().index(log.id, base, size).await?;
+        if let Some(loaded) = log.loaded.borrow_mut().as_mut()
+            && let Some(segment) = loaded.segment_at(base)
+        {
+            segment.index = Some(index);
+        }
+        Ok(())
+    }
+
+    /// Lets go of a log's memory: everything durable goes to its segment first. False when it was in use meanwhile.
+    pub async fn put_to_rest(self: &Rc<Self>, log: &LogRef<D, S>) -> io::Result<bool> {
+        if log.phase.get() != Phase::Loaded {
+            return Ok(false);
+        }
+        let quiet = log.loaded.borrow().as_ref().is_some_and(|l| l.end == log.durable_end());
+        if !quiet {
+            return Ok(false);
+        }
+        log.phase.set(Phase::Busy);
+        let done = self.rest(log).await;
+        let at_rest = done.as_ref().is_ok_and(|done| *done);
+        log.phase.set(if at_rest { Phase::AtRest } else { Phase::Loaded });
+        self.moved.notify();
+        done
+    }
+
+    async fn rest(self: &Rc<Self>, log: &LogRef<D, S>) -> io::Result<bool> {
+        self.write_all_of(log, Tail::WhenQuiet).await;
+        if let Some(loaded) = log.loaded.borrow_mut().as_mut()
+            && loaded.since_mark > 0
+        {
+            loaded.mark();
+        }
+        self.sync_and_settle(std::slice::from_ref(log)).await?;
+        let clear = log
+            .loaded
+            .borrow()
+            .as_ref()
+            .is_some_and(|loaded| loaded.pending.is_empty() && loaded.marks.is_empty() && loaded.writes.is_empty());
+        if clear {
+            *log.loaded.borrow_mut() = None;
+        }
+        Ok(clear)
+    }
+}
+
+impl<D: Disk> Reader<'_, D> {
+    /// Segments and derived state of a log at rest.
+    pub async fn base<S: Derived>(&self, id: TopicPartition, rest: &AtRest) -> Result<Base<S>, StoreError> {
+        let stored = match rest.snapshot {
+            Some(offset) => Some(self.snapshot(id, offset).await?),
+            None => None,
+        };
+        let facts = match &stored {
+            Some(snapshot) => snapshot.segments.clone(),
+            None => vec![SegmentFacts {
+                base: rest.segment.0,
+                size: FIRST_POSITION,
+                max_timestamp_ms: -1,
+                incarnation: rest.incarnation,
+            }],
+        };
+        let mut derived = S::empty();
+        if let Some(snapshot) = &stored {
+            derived.restore(&snapshot.derived);
+        }
+        let mut segments: VecDeque<Segment> = facts.iter().map(at_rest_segment).collect();
+        while segments.len() > 1 && segments.front().is_some_and(|segment| segment.base < rest.oldest) {
+            segments.pop_front();
+        }
+        let from = facts.last().map_or(FIRST_POSITION, |last| last.size);
+        let last = segments.back_mut().filter(|last| last.base == rest.segment);
+        let Some(active) = last else {
+            let what = format!("the snapshot of {id} does not list its active segment {}", rest.segment);
+            return Err(StoreError::Damaged(what));
+        };
+        active.size = from;
+        active.created = rest.position > FIRST_POSITION;
+        if active.created {
+            self.check_header(id, &active.facts()).await?;
+        }
+        active.allocated = block_up(rest.position);
+        if from > FIRST_POSITION {
+            active.index = Some(self.index(id, rest.segment, from).await?);
+        } else {
+            active.index = Some(Index::new(rest.segment));
+        }
+        self.scan(id, active, rest.position, |header, offset| derived.observe(header, offset, header.leader_epoch()))
+            .await?;
+        Ok(Base { segments, derived })
+    }
+
+    /// Reads a snapshot.
+    pub async fn snapshot(&self, id: TopicPartition, offset: Offset) -> Result<Snapshot, StoreError> {
+        let path = self.paths.snapshot(id, offset);
+        let damaged = |what: String| StoreError::Damaged(format!("{}: {what}", path.display()));
+        let file = self.disk.read_file(&path, snapshot::BYTES_MAX).await.map_err(|e| damaged(e.to_string()))?;
+        Snapshot::from_file(&file).map_err(damaged)
+    }
+
+    /// Goes on from where `segment` ends to position `to`, batch header by batch header.
+    pub async fn scan(
+        &self,
+        id: TopicPartition,
+        segment: &mut Segment,
+        to: u64,
+        mut observe: impl FnMut(&BatchHeader<'_>, Offset),
+    ) -> Result<(), StoreError> {
+        let mut at = segment.size;
+        let mut window = Window { start: 0, bytes: None };
+        while at < to {
+            let (len, time, base) = {
+                let head = self.bytes(id, segment.base, at, 61, to, &mut window).await?;
+                let header = BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, segment.base, at, &e))?;
+                if at + header.size_bytes() as u64 > to || header.base_offset() < segment.base {
+                    return Err(damaged_at(self.paths, id, segment.base, at, &"batch out of place"));
+                }
+                observe(&header, header.base_offset());
+                (header.size_bytes() as u64, header.max_timestamp(), header.base_offset())
+            };
+            if let Some(index) = segment.index.as_mut()
+                && index.covered() == at
+            {
+                index.observe(base, len, time);
+            }
+            segment.max_timestamp_ms = segment.max_timestamp_ms.max(time.0);
+            segment.begun_ms.get_or_insert(time.0);
+            at += len;
+        }
+        segment.size = at;
+        Ok(())
+    }
+
+    /// `len` bytes at `at` of a segment, through a window that moves along.
+    async fn bytes<'w>(
+        &self,
+        id: TopicPartition,
+        base: Offset,
+        at: u64,
+        len: u64,
+        to: u64,
+        window: &'w mut Window<D>,
+    ) -> Result<&'w [u8], StoreError> {
+        let held = window.bytes.as_ref().map_or(0, |bytes| (**bytes).as_ref().len() as u64);
+        if at < window.start || at + len > window.start + held {
+            window.start = block_down(at);
+            let wanted = block_up(to).min(window.start + SEGMENT_READ_BYTES as u64) - window.start;
+            let wanted = to_usize(wanted.max(block_up(at + len) - window.start));
+            window.bytes = Some(self.read(id, base, window.start, wanted).await?);
+        }
+        let from = to_usize(at - window.start);
+        let bytes = window.bytes.as_ref().map_or(&[][..], |bytes| (**bytes).as_ref());
+        bytes
+            .get(from..from + to_usize(len))
+            .ok_or_else(|| damaged_at(self.paths, id, base, at, &"the segment is shorter than its log"))
+    }
+
+    /// Whole blocks of a segment.
+    pub async fn read(
+        &self,
+        id: TopicPartition,
+        base: Offset,
+        position: u64,
+        len: usize,
+    ) -> Result<Rc<D::Buffer>, StoreError> {
+        let file = self.files.get((id, base)).await.map_err(|e| damaged_at(self.paths, id, base, 0, &e))?;
+        file.read(position, len).await.map_err(|e| damaged_at(self.paths, id, base, position, &e))
+    }
+
+    /// The block in which a log ends, unless it ends between two.
+    pub async fn tail_block(&self, id: TopicPartition, end: Cursor) -> Result<Option<Carried>, StoreError> {
+        let start = block_down(end.position);
+        if start == end.position {
+            return Ok(None);
+        }
+        let block = self.read(id, end.segment, start, BLOCK).await?;
+        let prefix = (*block).as_ref().get(..to_usize(end.position - start));
+        let prefix = prefix.ok_or_else(|| damaged_at(self.paths, id, end.segment, start, &"the last block is missing"))?;
+        let bytes = Bytes::copy_from_slice(prefix);
+        Ok(Some(Carried { start: Cursor { segment: end.segment, position: start }, bytes }))
+    }
+
+    /// The index of a segment up to `size`: from its file as far as that goes, the rest from the segment.
+    pub async fn index(&self, id: TopicPartition, base: Offset, size: u64) -> Result<Index, StoreError> {
+        let file = self.disk.read_file(&self.paths.index(id, base), index::BYTES_MAX).await;
+        let stored = file.ok().and_then(|file| Index::from_file(&file, base).ok());
+        let index = stored.filter(|index| index.covered() <= size).unwrap_or_else(|| Index::new(base));
+        let mut segment = Segment::new(base, 0);
+        segment.size = index.covered();
+        segment.index = Some(index);
+        self.scan(id, &mut segment, size, |_, _| ()).await?;
+        Ok(segment.index.unwrap_or_else(|| Index::new(base)))
+    }
+
+    /// Checks a segment's first block.
+    pub async fn check_header(&self, id: TopicPartition, segment: &SegmentFacts) -> Result<(), StoreError> {
+        let base = Offset(segment.base);
+        let block = self.read(id, base, 0, BLOCK).await?;
+        let header = Header::read((*block).as_ref()).map_err(|e| damaged_at(self.paths, id, base, 0, &e))?;
+        let expected = Header { partition: id, base, incarnation: segment.incarnation };
+        if header != expected {
+            return Err(damaged_at(self.paths, id, base, 0, &"the header is of another segment"));
+        }
+        Ok(())
+    }
+}
+
+struct Window<D: Disk> {
+    start: u64,
+    bytes: Option<Rc<D::Buffer>>,
+}
+
+fn at_rest_segment(facts: &SegmentFacts) -> Segment {
+    let mut segment = Segment::new(Offset(facts.base), facts.incarnation);
+    segment.size = facts.size;
+    segment.max_timestamp_ms = facts.max_timestamp_ms;
+    segment.created = true;
+    segment.index = None;
+    segment.begun_ms = (facts.max_timestamp_ms >= 0).then_some(facts.max_timestamp_ms);
+    segment
+}
+
+/// Damage, with file and position.
+pub(crate) fn damaged_at(
+    paths: &Paths,
+    id: TopicPartition,
+    base: Offset,
+    position: u64,
+    what: &dyn std::fmt::Display,
+) -> StoreError {
+    StoreError::Damaged(format!("{} at byte {position}: {what}", paths.segment(id, base).display()))
+}

@@ -1,0 +1,291 @@
+//! One partition's log as its shard knows it: where it ends, what of it is durable, and what is still only in the journal.
+//!
+//! A log at rest is a checkpoint entry and a few numbers; everything else is loaded on first touch ([`crate::load`]) and
+//! dropped again when idle. Positions move in this order and never overtake each other:
+//!
+//! ```text
+//! synced <= written <= dispatched <= committed <= end
+//! in the segment,      on its way   in the      appended,
+//! durably   at all     there        journal     answered to nobody yet
+//! ```
+
+mod pending;
+mod runs;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use model::{LeaderEpoch, Offset, TopicPartition};
+
+pub(crate) use pending::{Pending, PendingKind, Settle};
+pub(crate) use runs::{Run, Runs};
+
+use crate::checkpoint::AtRest;
+use crate::derived::{Derived, DerivedSnapshot};
+use crate::disk::Disk;
+use crate::index::Index;
+use crate::segment::{Cursor, FIRST_POSITION};
+use crate::snapshot::{SegmentFacts, Snapshot};
+
+/// The settings of a topic that its logs obey. Times in ms, sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `segment.bytes`.
+    pub segment_bytes: u64,
+    /// `segment.ms`.
+    pub segment_ms: i64,
+    /// `retention.ms`; -1 is for ever.
+    pub retention_ms: i64,
+    /// `retention.bytes`; -1 is no limit.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms` is not waited for: readers hold their files themselves.
+    pub delete_retained: bool,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3_600_000,
+            retention_ms: 7 * 24 * 3_600_000,
+            retention_bytes: -1,
+            delete_retained: true,
+        }
+    }
+}
+
+/// Whether a log may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Not in memory.
+    AtRest,
+    /// Being read in; others wait.
+    Loading,
+    /// In memory.
+    Loaded,
+    /// Being truncated or put to rest; others wait.
+    Busy,
+    /// Deleted: nothing will be read or written again.
+    Deleted,
+}
+
+/// One partition's log.
+pub struct Log<D: Disk, S> {
+    /// Whose.
+    pub id: TopicPartition,
+    pub(crate) at_rest: Cell<AtRest>,
+    pub(crate) durable_end: Cell<Offset>,
+    pub(crate) log_start: Cell<Offset>,
+    pub(crate) phase: Cell<Phase>,
+    /// In the flusher's queue.
+    pub(crate) queued: Cell<bool>,
+    pub(crate) loaded: RefCell<Option<Box<Loaded<D, S>>>>,
+}
+
+/// One segment in memory.
+pub(crate) struct Segment {
+    pub base: Offset,
+    /// Where the log leaves it, or ends; appended, not necessarily durable.
+    pub size: u64,
+    pub max_timestamp_ms: i64,
+    /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append.
+    pub begun_ms: Option<i64>,
+    pub incarnation: u32,
+    /// The file exists and its header and name are durable or will be with the next sync.
+    pub created: bool,
+    /// Up to where space was reserved.
+    pub allocated: u64,
+    pub index: Option<Index>,
+}
+
+impl Segment {
+    pub fn new(base: Offset, incarnation: u32) -> Self {
+        Self {
+            base,
+            size: FIRST_POSITION,
+            max_timestamp_ms: -1,
+            begun_ms: None,
+            incarnation,
+            created: false,
+            allocated: 0,
+            index: Some(Index::new(base)),
+        }
+    }
+
+    pub fn facts(&self) -> SegmentFacts {
+        SegmentFacts {
+            base: self.base.0,
+            size: self.size,
+            max_timestamp_ms: self.max_timestamp_ms,
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// Where it ends.
+    pub fn end(&self) -> Cursor {
+        Cursor { segment: self.base, position: self.size }
+    }
+}
+
+/// The unfinished block at the end of what is written, and what was copied forward with it.
+pub(crate) struct Carried {
+    /// A block's start.
+    pub start: Cursor,
+    pub bytes: Bytes,
+}
+
+impl Carried {
+    pub fn end(&self) -> Cursor {
+        Cursor { segment: self.start.segment, position: self.start.position + self.bytes.len() as u64 }
+    }
+}
+
+/// A log in memory.
+pub(crate) struct Loaded<D: Disk, S> {
+    pub settings: Rc<LogSettings>,
+    /// Oldest first; the last is active.
+    pub segments: VecDeque<Segment>,
+    /// Offset of the next append.
+    pub end: Offset,
+    /// The epoch of the last append.
+    pub epoch: LeaderEpoch,
+    pub incarnation: u32,
+    pub derived: S,
+    pub carried: Option<Carried>,
+    /// The segment's last block is padded: its prefix goes into the journal before it is written again.
+    pub redo_needed: bool,
+    pub pending: VecDeque<Pending>,
+    pub runs: Runs<D>,
+    pub committed: Cursor,
+    /// Parts of a large append are committed, its last one is not.
+    pub open_fragment: bool,
+    pub dispatched: Cursor,
+    pub written: Cursor,
+    pub synced: Cursor,
+    /// Ends of writes on their way, in order, and whether each is done.
+    pub writes: VecDeque<(Cursor, bool)>,
+    /// Segments with writes that no sync covers yet.
+    pub unsynced: Vec<Offset>,
+    /// Snapshots waiting for the log to be at rest up to them.
+    pub marks: VecDeque<Box<Snapshot>>,
+    /// Appended since the last mark, bytes.
+    pub since_mark: u64,
+    /// Wall time of the last append or read, ms.
+    pub touched_ms: i64,
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    pub(crate) fn new(id: TopicPartition, at_rest: AtRest) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            at_rest: Cell::new(at_rest),
+            durable_end: Cell::new(at_rest.end),
+            log_start: Cell::new(at_rest.log_start),
+            phase: Cell::new(Phase::AtRest),
+            queued: Cell::new(false),
+            loaded: RefCell::new(None),
+        })
+    }
+
+    /// Offset after the last record on stable storage.
+    pub fn durable_end(&self) -> Offset {
+        self.durable_end.get()
+    }
+
+    /// First offset.
+    pub fn log_start(&self) -> Offset {
+        self.log_start.get()
+    }
+
+    /// Offset after the last record appended, durable or not.
+    pub fn end(&self) -> Offset {
+        self.loaded.borrow().as_ref().map_or_else(|| self.at_rest.get().end, |loaded| loaded.end)
+    }
+
+    /// Whether it is in memory.
+    pub fn is_loaded(&self) -> bool {
+        self.phase.get() == Phase::Loaded
+    }
+
+    /// Whether it was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.phase.get() == Phase::Deleted
+    }
+
+    /// Looks at the state derived from the log; `None` unless loaded.
+    pub fn with_derived<T>(&self, look: impl FnOnce(&S) -> T) -> Option<T> {
+        self.loaded.borrow().as_ref().map(|loaded| look(&loaded.derived))
+    }
+
+    /// Changes the state derived from the log, where that is the caller's own affair (expiry); `None` unless loaded.
+    pub fn with_derived_mut<T>(&self, change: impl FnOnce(&mut S) -> T) -> Option<T> {
+        self.loaded.borrow_mut().as_mut().map(|loaded| change(&mut loaded.derived))
+    }
+
+    /// Puts other settings in force.
+    pub fn configure(&self, settings: &Rc<LogSettings>) {
+        if let Some(loaded) = self.loaded.borrow_mut().as_mut() {
+            loaded.settings = Rc::clone(settings);
+        }
+    }
+
+    /// Bytes of all segments, durable or not.
+    pub fn size_bytes(&self) -> u64 {
+        self.loaded.borrow().as_ref().map_or_else(|| self.at_rest.get().size, |loaded| loaded.size_bytes())
+    }
+}
+
+impl<D: Disk, S: Derived> Loaded<D, S> {
+    pub fn active(&mut self) -> &mut Segment {
+        self.segments.back_mut().expect("a log has an active segment")
+    }
+
+    pub fn end_cursor(&self) -> Cursor {
+        self.segments.back().expect("a log has an active segment").end()
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size - FIRST_POSITION).sum()
+    }
+
+    /// The segment that `offset` lies in: the last that begins at or before it.
+    pub fn segment_of(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
+    }
+
+    pub fn segment_at(&mut self, base: Offset) -> Option<&mut Segment> {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        self.segments.get_mut(at)
+    }
+
+    /// Everything up to the end, as a snapshot.
+    pub fn snapshot(&self) -> Snapshot {
+        let derived: DerivedSnapshot = self.derived.snapshot();
+        Snapshot {
+            offset: self.end.0,
+            segments: self.segments.iter().map(Segment::facts).collect(),
+            derived,
+        }
+    }
+
+    /// Bytes committed but not given to the flusher yet.
+    pub fn undispatched(&self) -> u64 {
+        self.bytes_between(self.dispatched, self.committed)
+    }
+
+    /// Bytes committed but not written to a segment yet.
+    pub fn unwritten(&self) -> u64 {
+        self.bytes_between(self.written, self.committed)
+    }
+
+    fn bytes_between(&self, from: Cursor, to: Cursor) -> u64 {
+        if from.segment == to.segment {
+            return to.position.saturating_sub(from.position);
+        }
+        let sealed = self.segments.iter().filter(|segment| segment.base >= from.segment && segment.base < to.segment);
+        let sum: u64 = sealed.map(|segment| segment.size - FIRST_POSITION).sum();
+        sum + to.position - from.position.min(sum + to.position)
+    }
+}

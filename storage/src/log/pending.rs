@@ -1,0 +1,135 @@
+//! Entries of the journal that still need it, in their order: a log is at rest up to the first of them.
+
+use model::{LeaderEpoch, Offset};
+
+use super::{Loaded, Log};
+use crate::checkpoint::AtRest;
+use crate::derived::Derived;
+use crate::disk::Disk;
+use crate::journal::{Committed, EntryKind, Lsn, entry::LAST};
+use crate::segment::Cursor;
+use crate::snapshot::Snapshot;
+
+/// One durable entry whose effect is not at rest outside the journal.
+pub(crate) struct Pending {
+    pub lsn: Lsn,
+    /// The ring file that holds it.
+    pub file: u32,
+    pub kind: PendingKind,
+}
+
+pub(crate) enum PendingKind {
+    /// Bytes: at rest once the segment is synced up to `until`, or once they were copied forward.
+    Bytes { until: Cursor, len: u64, end: Option<Offset>, forwarded: bool },
+    /// A new active segment: at rest once a snapshot lists it.
+    Roll { segment: Offset },
+    /// At rest at once: the checkpoint says it.
+    LogStart { offset: Offset },
+    /// At rest at once: batch headers say it.
+    EpochStart { epoch: LeaderEpoch },
+}
+
+/// What the oldest pending entries wait for.
+pub(crate) enum Settle {
+    /// Nothing more is at rest.
+    Blocked,
+    /// This snapshot has to be on disk first; then call `snapshot_stored`.
+    Store(Box<Snapshot>),
+}
+
+impl Pending {
+    /// The pending part of a committed entry; truncations are handled by themselves.
+    pub fn of<D: Disk, L>(committed: &Committed<D, L>) -> Option<Self> {
+        let entry = &committed.entry;
+        let until = Cursor { segment: entry.segment, position: entry.position + committed.len as u64 };
+        let len = committed.len as u64;
+        let kind = match entry.kind {
+            EntryKind::Append => PendingKind::Bytes { until, len, end: Some(entry.end_offset), forwarded: false },
+            EntryKind::Fragment => {
+                let end = (entry.flags & LAST != 0).then_some(entry.end_offset);
+                PendingKind::Bytes { until, len, end, forwarded: false }
+            }
+            // A block's prefix is needed until the block has been written anew, which ends behind it.
+            EntryKind::Redo => {
+                let until = Cursor { position: until.position + u64::from(entry.flags & LAST != 0), ..until };
+                PendingKind::Bytes { until, len, end: None, forwarded: false }
+            }
+            EntryKind::Roll => PendingKind::Roll { segment: entry.segment },
+            EntryKind::LogStart => PendingKind::LogStart { offset: entry.base_offset },
+            EntryKind::EpochStart => PendingKind::EpochStart { epoch: entry.leader_epoch },
+            EntryKind::Truncate => return None,
+        };
+        Some(Self { lsn: committed.lsn, file: committed.file, kind })
+    }
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    /// Takes off everything that is at rest by now.
+    pub(crate) fn settle(&self) -> Settle {
+        let mut loaded = self.loaded.borrow_mut();
+        let Some(loaded) = loaded.as_mut() else { return Settle::Blocked };
+        let mut rest = self.at_rest.get();
+        let outcome = loaded.settle_front(&mut rest);
+        loaded.describe(&mut rest);
+        self.at_rest.set(rest);
+        outcome
+    }
+
+    /// The snapshot that `settle` asked for is durable. Returns the offset of one that nobody needs any more.
+    pub(crate) fn snapshot_stored(&self, offset: Offset) -> Option<Offset> {
+        let mut loaded = self.loaded.borrow_mut();
+        let loaded = loaded.as_mut()?;
+        loaded.marks.pop_front();
+        let mut rest = self.at_rest.get();
+        let before = rest.snapshot.replace(offset);
+        self.at_rest.set(rest);
+        // Those at a segment's base stay with it: truncation starts from them.
+        before.filter(|before| *before != offset && loaded.segment_at(*before).is_none())
+    }
+}
+
+impl<D: Disk, S: Derived> Loaded<D, S> {
+    fn settle_front(&mut self, rest: &mut AtRest) -> Settle {
+        loop {
+            if let Some(mark) = self.marks.front()
+                && mark.offset == rest.end.0
+            {
+                return Settle::Store(mark.clone());
+            }
+            let Some(front) = self.pending.front() else { return Settle::Blocked };
+            match &front.kind {
+                PendingKind::Bytes { until, end, forwarded, .. } => {
+                    if *until > self.synced && !forwarded {
+                        return Settle::Blocked;
+                    }
+                    if let Some(end) = end {
+                        rest.end = *end;
+                        rest.segment = until.segment;
+                        rest.position = until.position;
+                    }
+                }
+                PendingKind::Roll { segment } => {
+                    if rest.snapshot < Some(*segment) {
+                        return Settle::Blocked; // Its mark comes first; it waits for the log to be at rest up to it.
+                    }
+                    rest.segment = *segment;
+                    rest.position = crate::segment::FIRST_POSITION;
+                }
+                PendingKind::LogStart { offset } => rest.log_start = (*offset).max(rest.log_start),
+                PendingKind::EpochStart { epoch } => rest.leader_epoch = *epoch,
+            }
+            rest.handled = front.lsn;
+            self.pending.pop_front();
+        }
+    }
+
+    /// The parts of a checkpoint entry that only describe.
+    pub fn describe(&self, rest: &mut AtRest) {
+        rest.incarnation = self.incarnation;
+        rest.size = self.size_bytes();
+        if let Some(oldest) = self.segments.front() {
+            rest.oldest = oldest.base;
+            rest.expires = oldest.max_timestamp_ms;
+        }
+    }
+}

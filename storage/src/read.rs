@@ -1,0 +1,354 @@
+//! Reading a log: from frames in memory while they last, else from segments; never past what is durable.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use model::batch::{Header as BatchHeader, RecordBatch};
+use model::limits::SEGMENT_READ_BYTES;
+use model::{Offset, TimestampMs};
+
+use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
+use crate::derived::Derived;
+use crate::disk::Disk;
+use crate::load::damaged_at;
+use crate::log::{Loaded, Phase};
+use crate::segment::Cursor;
+use crate::store::{LogRef, Store, StoreError};
+
+/// Bytes of a log held in memory by somebody: a part of a journal frame, or of what was read from a segment.
+#[derive(Clone)]
+pub struct Piece {
+    /// Who holds them.
+    pub owner: Rc<dyn AsRef<[u8]>>,
+    /// Which part.
+    pub range: Range<usize>,
+}
+
+impl Piece {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let all: &[u8] = (*self.owner).as_ref();
+        all.get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
+/// First bytes read to find where a batch begins and how long it is.
+const PROBE_BYTES: u64 = 64 << 10;
+
+/// What is read next of one segment.
+#[derive(Clone, Copy)]
+struct Extent {
+    segment: Offset,
+    /// Where to look from, and where the durable part ends.
+    from: u64,
+    to: u64,
+    /// Up to here the segment's file has it.
+    on_disk: u64,
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Whole batches from the one that holds `from`, at most `bytes_max` in all but always the first, none at or past `before`.
+    /// Empty at the end of the log. The log must be loaded.
+    pub async fn read(
+        &self,
+        log: &LogRef<D, S>,
+        from: Offset,
+        bytes_max: usize,
+        before: Offset,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let before = before.min(log.durable_end());
+        if from < log.log_start() || from > log.durable_end() {
+            return Err(StoreError::OutOfRange);
+        }
+        if from >= before {
+            return Ok(Vec::new());
+        }
+        let cached = {
+            let mut loaded = log.loaded.borrow_mut();
+            let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
+            loaded.touched_ms = self.disk.now_ms();
+            loaded.from_memory(from, bytes_max, before)
+        };
+        if !cached.is_empty() {
+            return Ok(cached);
+        }
+        self.read_cold(log, from, bytes_max, before).await
+    }
+
+    /// The same from segments: finds the batch by the index, reads, verifies.
+    async fn read_cold(
+        &self,
+        log: &LogRef<D, S>,
+        from: Offset,
+        bytes_max: usize,
+        before: Offset,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let mut wanted = from;
+        loop {
+            let segment = self.segment_of(log, wanted)?;
+            self.ensure_index(log, segment).await?;
+            let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
+            if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
+                return self.batches_at(log, Extent { from: start, ..extent }, bytes_max, before).await;
+            }
+            // The segment has nothing at or behind the offset: compaction or truncation left a gap.
+            match self.next_segment(log, segment) {
+                Some(next) if next < before => wanted = next.max(wanted),
+                _ => return Ok(Vec::new()),
+            }
+            if wanted > before || self.segment_of(log, wanted)? == segment {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    /// The batch that holds `offset`: its base offset and where it stands.
+    pub(crate) async fn position_of(&self, log: &LogRef<D, S>, offset: Offset) -> Result<(Offset, Cursor), StoreError> {
+        let segment = self.segment_of(log, offset)?;
+        self.ensure_index(log, segment).await?;
+        let extent = self.extent(log, offset, |index| index.position_for(offset))?;
+        let at = self.find(log, extent, |batch| batch.last_offset() >= offset).await?.ok_or(StoreError::OutOfRange)?;
+        let piece = self.bytes(log, extent, at, model::batch::HEADER_BYTES as u64).await?;
+        let header = BatchHeader::parse(piece.bytes())
+            .map_err(|error| damaged_at(&self.paths, log.id, segment, at, &error))?;
+        Ok((header.base_offset(), Cursor { segment, position: at }))
+    }
+
+    fn segment_of(&self, log: &LogRef<D, S>, offset: Offset) -> Result<Offset, StoreError> {
+        let loaded = log.loaded.borrow();
+        let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
+        let at = loaded.segment_of(offset);
+        loaded.segments.get(at).map(|segment| segment.base).ok_or(StoreError::OutOfRange)
+    }
+
+    fn next_segment(&self, log: &LogRef<D, S>, base: Offset) -> Option<Offset> {
+        let loaded = log.loaded.borrow();
+        let loaded = loaded.as_ref()?;
+        loaded.segments.iter().map(|segment| segment.base).find(|next| *next > base)
+    }
+
+    fn extent(
+        &self,
+        log: &LogRef<D, S>,
+        offset: Offset,
+        start: impl FnOnce(&crate::index::Index) -> u64,
+    ) -> Result<Extent, StoreError> {
+        let loaded = log.loaded.borrow();
+        let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
+        let segment = loaded.segments.get(loaded.segment_of(offset)).ok_or(StoreError::OutOfRange)?;
+        let index = segment.index.as_ref().ok_or(StoreError::Deleted)?;
+        Ok(loaded.extent(segment.base, segment.size, start(index)))
+    }
+
+    /// Position of the first batch from `extent.from` on that `matches`.
+    async fn find(
+        &self,
+        log: &LogRef<D, S>,
+        extent: Extent,
+        matches: impl Fn(&BatchHeader<'_>) -> bool,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut at = extent.from;
+        while at < extent.to {
+            let piece = self.bytes(log, extent, at, PROBE_BYTES.min(extent.to - at)).await?;
+            let mut bytes = piece.bytes();
+            let begun = at;
+            while let Ok(header) = BatchHeader::parse(bytes) {
+                if matches(&header) {
+                    return Ok(Some(at));
+                }
+                at += len_u64(header.size_bytes());
+                match bytes.get(header.size_bytes()..) {
+                    Some(rest) if rest.len() >= model::batch::HEADER_BYTES => bytes = rest,
+                    _ => break,
+                }
+            }
+            if at == begun {
+                return Err(damaged_at(&self.paths, log.id, extent.segment, at, &"no record batch where one must be"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads and verifies whole batches from `extent.from`.
+    async fn batches_at(
+        &self,
+        log: &LogRef<D, S>,
+        extent: Extent,
+        bytes_max: usize,
+        before: Offset,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let at = extent.from;
+        let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
+        let most = bytes_max.clamp(4096, SEGMENT_READ_BYTES);
+        let mut piece = self.bytes(log, extent, at, len_u64(most).min(extent.to - at)).await?;
+        let first = BatchHeader::parse(piece.bytes()).map_err(|error| damaged(&error))?.size_bytes();
+        if first > piece.bytes().len() {
+            if len_u64(first) > extent.to - at {
+                return Err(damaged(&"a record batch reaches past the end of the log"));
+            }
+            piece = self.bytes(log, extent, at, len_u64(first)).await?;
+        }
+        let mut used = 0;
+        let mut expected = None;
+        for batch in RecordBatch::all_in(piece.bytes()) {
+            let Ok(batch) = batch else { break };
+            let size = batch.size_bytes();
+            if batch.base_offset() >= before || (used > 0 && used + size > bytes_max.max(first)) {
+                break;
+            }
+            batch.check_crc().map_err(|error| damaged(&error))?;
+            if expected.is_some_and(|next: Offset| batch.base_offset() < next) {
+                return Err(damaged(&"record batches overlap"));
+            }
+            expected = Some(batch.last_offset().next());
+            used += size;
+        }
+        if used == 0 {
+            RecordBatch::parse(piece.bytes()).map_err(|error| damaged(&error))?;
+            return Ok(Vec::new());
+        }
+        piece.range.end = piece.range.start + used;
+        self.count(|counters| counters.read_bytes += len_u64(used));
+        Ok(vec![piece])
+    }
+
+    /// `len` bytes at `at` of a segment, from its file, from memory, or from both.
+    async fn bytes(&self, log: &LogRef<D, S>, extent: Extent, at: u64, len: u64) -> Result<Piece, StoreError> {
+        let to = at + len;
+        let on_disk = extent.on_disk.min(to);
+        if on_disk >= to {
+            let start = block_down(at);
+            let file = self.files.get((log.id, extent.segment)).await;
+            let file = file.map_err(|e| damaged_at(&self.paths, log.id, extent.segment, at, &e))?;
+            let buffer = crate::disk::File::read(&*file, start, to_usize(block_up(to) - start)).await;
+            let buffer = buffer.map_err(|e| damaged_at(&self.paths, log.id, extent.segment, at, &e))?;
+            let from = to_usize(at - start);
+            let have = (*buffer).as_ref().len();
+            if have < from + to_usize(len) {
+                let what = "the segment is shorter than its log";
+                return Err(damaged_at(&self.paths, log.id, extent.segment, at, &what));
+            }
+            return Ok(Piece { owner: Rc::new(Held::<D>(buffer)), range: from..from + to_usize(len) });
+        }
+        // What memory has first: it may be let go while the file is read.
+        let mut bytes = vec![0; to_usize(len)];
+        let from_memory = on_disk.max(at);
+        {
+            let loaded = log.loaded.borrow();
+            let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
+            let cursor = Cursor { segment: extent.segment, position: from_memory };
+            let wanted = to_usize(to - from_memory);
+            let found = loaded.copy_memory(cursor, to, &mut bytes[to_usize(from_memory - at)..]);
+            assert_eq!(found, wanted, "what a segment lacks is in memory");
+        }
+        if on_disk > at {
+            let piece = Box::pin(self.bytes(log, extent, at, on_disk - at)).await?;
+            bytes[..to_usize(on_disk - at)].copy_from_slice(piece.bytes());
+        }
+        let end = bytes.len();
+        Ok(Piece { owner: Rc::new(bytes), range: 0..end })
+    }
+
+    /// The first batch at or after `from` that may hold a record at or after `time`, whole: its records tell which one.
+    pub async fn batch_for_time(
+        &self,
+        log: &LogRef<D, S>,
+        time: TimestampMs,
+    ) -> Result<Option<Piece>, StoreError> {
+        let start = log.log_start();
+        let bases: Vec<Offset> = {
+            let loaded = log.loaded.borrow();
+            let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
+            let first = loaded.segment_of(start);
+            let late = loaded.segments.iter().skip(first).filter(|segment| segment.max_timestamp_ms >= time.0);
+            late.map(|segment| segment.base).collect()
+        };
+        for base in bases {
+            self.ensure_index(log, base).await?;
+            let extent = self.extent(log, base, |index| index.position_for_time(time))?;
+            let matches = |batch: &BatchHeader<'_>| batch.max_timestamp() >= time && batch.last_offset() >= start;
+            if let Some(at) = self.find(log, extent, matches).await? {
+                let end = log.durable_end();
+                let pieces = self.batches_at(log, Extent { from: at, ..extent }, 1, end).await?;
+                return Ok(pieces.into_iter().next());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The largest timestamp of the log; `None` when it is empty.
+    pub fn max_timestamp(&self, log: &LogRef<D, S>) -> Option<TimestampMs> {
+        let loaded = log.loaded.borrow();
+        let loaded = loaded.as_ref()?;
+        let largest = loaded.segments.iter().map(|segment| segment.max_timestamp_ms).max()?;
+        (largest >= 0 && log.durable_end() > log.log_start()).then_some(TimestampMs(largest))
+    }
+
+    /// Segments, oldest first: (base offset, bytes, largest timestamp).
+    pub fn segments(&self, log: &LogRef<D, S>) -> Vec<(Offset, u64, TimestampMs)> {
+        let loaded = log.loaded.borrow();
+        let facts = |s: &crate::log::Segment| (s.base, s.size, TimestampMs(s.max_timestamp_ms));
+        loaded.as_ref().map(|loaded| loaded.segments.iter().map(facts).collect()).unwrap_or_default()
+    }
+
+    /// Whether the log may be read and written.
+    pub fn usable(&self, log: &LogRef<D, S>) -> bool {
+        log.phase.get() == Phase::Loaded
+    }
+}
+
+/// Keeps a buffer that was read alive.
+struct Held<D: Disk>(Rc<D::Buffer>);
+
+impl<D: Disk> AsRef<[u8]> for Held<D> {
+    fn as_ref(&self) -> &[u8] {
+        let buffer: &D::Buffer = &self.0;
+        buffer.as_ref()
+    }
+}
+
+impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// Where one segment can be read: `from` up to what is durable of it.
+    fn extent(&self, base: Offset, size: u64, from: u64) -> Extent {
+        let to = if base == self.committed.segment { self.committed.position } else { size };
+        let on_disk = if base < self.written.segment {
+            size
+        } else if base == self.written.segment {
+            self.written.position
+        } else {
+            0
+        };
+        // The carried bytes stand in memory in any case, and a block of which only a part is written is read from there.
+        Extent { segment: base, from, to: if base > self.committed.segment { from } else { to }, on_disk }
+    }
+
+    /// Batches from memory, when the one that holds `from` is there.
+    fn from_memory(&self, from: Offset, bytes_max: usize, before: Offset) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut used = 0;
+        let mut next: Option<Cursor> = None;
+        let mut open = 0;
+        for run in self.runs.from_offset(from) {
+            let follows = next.is_none_or(|next| next == run.start || next.segment != run.start.segment);
+            if !follows || run.base >= before || run.end > before {
+                break;
+            }
+            if run.first && used > 0 && used + run.len > bytes_max {
+                break;
+            }
+            let owner: Rc<dyn AsRef<[u8]>> = Rc::clone(&run.frame) as Rc<dyn AsRef<[u8]>>;
+            pieces.push(Piece { owner, range: run.frame_start..run.frame_start + run.len });
+            used += run.len;
+            next = Some(run.end_cursor());
+            if run.last {
+                open = pieces.len();
+            }
+            if run.last && used >= bytes_max {
+                break;
+            }
+        }
+        // A large append that is not in memory to its end is left out.
+        pieces.truncate(open);
+        pieces
+    }
+}

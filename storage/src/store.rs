@@ -1,0 +1,451 @@
+//! One shard's storage: its journal, its logs and the tasks that move bytes from the one to the segments of the other.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use model::limits::{MemoryPlan, RING_FILES};
+use model::{Offset, OwnershipEpoch, TopicId, TopicPartition};
+
+use crate::bytes_at::to_usize;
+use crate::checkpoint::{AtRest, Checkpoint};
+use crate::derived::Derived;
+use crate::disk::Disk;
+use crate::files::Files;
+use crate::flusher::Tail;
+use crate::journal::commit::{CommitFacts, Sink};
+use crate::journal::ring::Ring;
+use crate::journal::{Committed, Journal, JournalId};
+use crate::log::{Log, Phase};
+use crate::paths::Paths;
+use crate::pool::{Pool, Pooled};
+use crate::signal::{Gate, Signal};
+
+/// A log by reference.
+pub type LogRef<D, S> = Rc<Log<D, S>>;
+
+/// Why an operation on a log did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The topic was deleted meanwhile.
+    Deleted,
+    /// The batch is larger than the journal takes.
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The limit: a quarter of the ring, which follows from `--memory`.
+        limit: u64,
+    },
+    /// Less space is free than what is unflushed needs: nothing was appended.
+    DiskFull,
+    /// The offset is outside the log.
+    OutOfRange,
+    /// Reading failed or what was read is damaged; names file and position.
+    Damaged(String),
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deleted => write!(f, "the topic was deleted"),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "the batch has {bytes} bytes, the journal takes {limit} (a quarter of the ring; --memory)")
+            }
+            Self::DiskFull => write!(f, "the disk is too full to accept records; free space or add some"),
+            Self::OutOfRange => write!(f, "the offset is outside the log"),
+            Self::Damaged(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What a store is made with.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Where things are.
+    pub paths: Paths,
+    /// Sizes.
+    pub plan: MemoryPlan,
+    /// Number of this start of the broker.
+    pub boot: u32,
+    /// Name of the new journal: 128 random bits.
+    pub journal: JournalId,
+    /// Ring files of ended journals that may be taken over.
+    pub adoptable: Vec<PathBuf>,
+    /// Segment files kept open.
+    pub open_files_max: usize,
+    /// Produce is refused when less than this would stay free, bytes.
+    pub free_bytes_min: u64,
+}
+
+/// What the store measured since it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreCounters {
+    /// Commits written.
+    pub commits: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Bytes written to the journal.
+    pub journal_bytes: u64,
+    /// Bytes written to segments.
+    pub segment_bytes: u64,
+    /// Writes to segments.
+    pub segment_writes: u64,
+    /// Bytes copied forward.
+    pub forwarded_bytes: u64,
+    /// Ring files recycled.
+    pub recycled: u64,
+    /// Bytes read from segments.
+    pub read_bytes: u64,
+    /// Bytes of frames in memory.
+    pub frame_bytes: u64,
+    /// Bytes waiting for a commit.
+    pub queued_bytes: u64,
+    /// Logs in memory.
+    pub loaded_logs: u64,
+}
+
+struct CachedFrame<D: Disk, S> {
+    frame: Rc<Pooled<D>>,
+    sequence: u64,
+    logs: Vec<LogRef<D, S>>,
+}
+
+/// Called in the order of events, from within the store's tasks.
+pub trait Listener<D: Disk, S> {
+    /// These logs have more durable records than before.
+    fn advanced(&self, logs: &[LogRef<D, S>]);
+    /// A commit completed.
+    fn commit(&self, facts: CommitFacts);
+}
+
+/// One shard's storage.
+pub struct Store<D: Disk, S> {
+    pub(crate) disk: D,
+    pub(crate) paths: Paths,
+    pub(crate) options: StoreOptions,
+    pub(crate) journal: Journal<D, LogRef<D, S>>,
+    pub(crate) files: Files<D>,
+    pub(crate) pool: Rc<Pool<D>>,
+    pub(crate) logs: RefCell<HashMap<TopicPartition, LogRef<D, S>>>,
+    /// Logs with something in each ring file.
+    pub(crate) touched: RefCell<BTreeMap<u32, BTreeMap<TopicPartition, LogRef<D, S>>>>,
+    /// Logs with enough for a write.
+    pub(crate) dirty: RefCell<VecDeque<LogRef<D, S>>>,
+    pub(crate) writes_in_flight: Cell<usize>,
+    /// Something changed for the flusher, a reclaim or a waiter for a phase.
+    pub(crate) moved: Signal,
+    frames: RefCell<VecDeque<CachedFrame<D, S>>>,
+    frame_bytes: Cell<u64>,
+    listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
+    pub(crate) checkpoint_number: Cell<u64>,
+    pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
+    pub(crate) garbage: RefCell<Vec<PathBuf>>,
+    pub(crate) partition_dirs: RefCell<BTreeSet<TopicPartition>>,
+    pub(crate) disk_full: Cell<bool>,
+    pub(crate) checkpointing: Gate,
+    pub(crate) settling: Gate,
+    pub(crate) closing: Cell<bool>,
+    pub(crate) counters: Cell<StoreCounters>,
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Opens storage with a new, empty journal, whose first checkpoint lists `logs`; durable on return.
+    pub async fn open(
+        disk: D,
+        options: StoreOptions,
+        logs: Vec<(TopicPartition, AtRest)>,
+    ) -> io::Result<Rc<Self>> {
+        let paths = options.paths.clone();
+        disk.create_dir(&paths.journal(options.journal)).await?;
+        let adoptable = options.adoptable.clone();
+        let ring = Ring::new(disk.clone(), &paths, options.journal, options.plan.ring, adoptable);
+        let pool = Pool::new(disk.clone(), to_usize(options.plan.ring / 4));
+        let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool));
+        let files = Files::new(disk.clone(), paths.clone(), options.open_files_max);
+        let at_open = |(id, rest): (TopicPartition, AtRest)| {
+            let rest = AtRest { handled: crate::journal::Lsn::default(), ..rest };
+            (id, Log::new(id, rest))
+        };
+        let store = Rc::new(Self {
+            disk,
+            paths,
+            journal,
+            files,
+            pool,
+            logs: RefCell::new(logs.into_iter().map(at_open).collect()),
+            touched: RefCell::default(),
+            dirty: RefCell::default(),
+            writes_in_flight: Cell::new(0),
+            moved: Signal::default(),
+            frames: RefCell::default(),
+            frame_bytes: Cell::new(0),
+            listener: RefCell::new(None),
+            checkpoint_number: Cell::new(0),
+            needed_from: RefCell::default(),
+            garbage: RefCell::default(),
+            partition_dirs: RefCell::default(),
+            disk_full: Cell::new(false),
+            checkpointing: Gate::default(),
+            settling: Gate::default(),
+            closing: Cell::new(false),
+            counters: Cell::default(),
+            options,
+        });
+        store.checkpoint(None).await?;
+        Ok(store)
+    }
+
+    /// Starts the store's tasks. `listener` hears what became durable.
+    pub fn start(self: &Rc<Self>, listener: Option<Rc<dyn Listener<D, S>>>) {
+        *self.listener.borrow_mut() = listener;
+        let store = Rc::clone(self);
+        self.disk.spawn(async move {
+            if let Err(error) = store.journal.ring.provision().await {
+                store.disk.fatal("making a journal file", &error);
+            }
+        });
+        let store = Rc::clone(self);
+        self.disk.spawn(async move { store.journal.run(&*store).await });
+        let store = Rc::clone(self);
+        self.disk.spawn(async move { store.flush_streams().await });
+        let store = Rc::clone(self);
+        self.disk.spawn(async move { store.reclaim_files().await });
+        let store = Rc::clone(self);
+        self.disk.spawn(async move { store.watch_space().await });
+    }
+
+    /// The log of a partition; a new, empty one is made when there was none.
+    pub fn log(&self, id: TopicPartition) -> LogRef<D, S> {
+        let mut logs = self.logs.borrow_mut();
+        Rc::clone(logs.entry(id).or_insert_with(|| Log::new(id, AtRest::empty())))
+    }
+
+    /// The log of a partition that was written to or asked for before.
+    pub fn existing(&self, id: TopicPartition) -> Option<LogRef<D, S>> {
+        self.logs.borrow().get(&id).cloned()
+    }
+
+    /// Every log of the shard.
+    pub fn all_logs(&self) -> Vec<LogRef<D, S>> {
+        self.logs.borrow().values().cloned().collect()
+    }
+
+    /// Who writes: this boot, no moves yet.
+    pub(crate) fn ownership(&self) -> OwnershipEpoch {
+        OwnershipEpoch { boot: self.options.boot, moves: 0 }
+    }
+
+    /// Waits until everything up to `ticket` is on stable storage.
+    pub async fn durable(&self, ticket: u64) {
+        self.journal.durable(ticket).await;
+    }
+
+    /// What was measured.
+    pub fn counters(&self) -> StoreCounters {
+        let loaded = self.logs.borrow().values().filter(|log| log.is_loaded()).count();
+        StoreCounters {
+            frame_bytes: self.frame_bytes.get(),
+            queued_bytes: self.journal.queued_bytes() as u64,
+            loaded_logs: loaded as u64,
+            ..self.counters.get()
+        }
+    }
+
+    /// Parts of the ring in use, 0.0 to 1.0.
+    pub fn ring_occupancy(&self) -> f64 {
+        self.journal.ring.occupancy()
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut StoreCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    /// Forgets a topic's logs and removes their files. The tombstone must be durable; it may go once this returns.
+    pub async fn delete_topic(&self, topic: TopicId) -> io::Result<()> {
+        let doomed: Vec<LogRef<D, S>> = {
+            let mut logs = self.logs.borrow_mut();
+            let ids: Vec<TopicPartition> = logs.keys().filter(|id| id.topic == topic).copied().collect();
+            ids.iter().filter_map(|id| logs.remove(id)).collect()
+        };
+        for log in &doomed {
+            self.moved.until(|| matches!(log.phase.get(), Phase::AtRest | Phase::Loaded).then_some(())).await;
+            log.phase.set(Phase::Deleted);
+        }
+        self.moved.notify();
+        for log in &doomed {
+            self.moved.until(|| log.writes_done().then_some(())).await;
+            self.files.close_partition(log.id).await;
+            *log.loaded.borrow_mut() = None;
+            self.partition_dirs.borrow_mut().remove(&log.id);
+        }
+        // The last checkpoint still lists them: one without them comes before their files go, or recovery would miss those.
+        self.checkpoint(None).await?;
+        self.disk.remove_dir(&self.paths.topic(topic)).await
+    }
+
+    /// Stops: everything queued becomes durable, everything durable goes to its segments, and the journal is left empty.
+    pub async fn close(self: &Rc<Self>) -> io::Result<()> {
+        self.journal.durable(self.journal.last_ticket()).await;
+        self.closing.set(true);
+        self.moved.notify();
+        let logs = self.all_logs();
+        for log in logs.iter().filter(|log| log.is_loaded()) {
+            self.write_all_of(log, Tail::WhenQuiet).await;
+        }
+        self.sync_and_settle(&logs).await?;
+        self.checkpoint(None).await?;
+        self.journal.close();
+        self.files.close_all().await;
+        Ok(())
+    }
+
+    /// Polls for free space: refuses appends before the disk is full, and accepts them again with some distance.
+    async fn watch_space(&self) {
+        while !self.closing.get() {
+            if let Ok(free) = self.disk.free_bytes(self.paths.root()).await {
+                let unmade = self.journal.ring.spare_files() as u64 * (self.options.plan.ring / RING_FILES);
+                let needed = self.options.free_bytes_min + self.frame_bytes.get().min(self.options.plan.ring) + unmade;
+                let full = free < if self.disk_full.get() { needed + needed / 4 } else { needed };
+                if full != self.disk_full.get() {
+                    if full {
+                        tracing::error!(free, needed, "the disk is too full: produce is refused until space is free");
+                    } else {
+                        tracing::warn!(free, needed, "space is free again: produce is accepted");
+                    }
+                    self.disk_full.set(full);
+                }
+            }
+            self.disk.sleep(Duration::from_millis(1000)).await;
+        }
+    }
+
+    /// Writes a checkpoint of all logs as they are at rest. `recycled` is the ring file that nothing needs from then on.
+    pub(crate) async fn checkpoint(&self, recycled: Option<u32>) -> io::Result<()> {
+        self.checkpointing.enter().await;
+        let number = self.checkpoint_number.get();
+        self.checkpoint_number.set(number + 1);
+        let garbage = self.garbage.take();
+        let checkpoint = Checkpoint {
+            journal: self.options.journal,
+            number,
+            needed_from: self.first_needed(recycled),
+            durable: self.journal.durable_sequence(),
+            logs: self.logs.borrow().iter().map(|(id, log)| (*id, log.at_rest.get())).collect(),
+        };
+        let path = self.paths.checkpoint(self.options.journal, number % 2);
+        let stored = checkpoint.store(&self.disk, &path).await;
+        self.checkpointing.leave();
+        stored?;
+        for path in garbage {
+            self.disk.remove_file(&path).await?;
+        }
+        Ok(())
+    }
+
+    /// The first frame that replay needs once `recycled` is gone.
+    fn first_needed(&self, recycled: Option<u32>) -> u64 {
+        let firsts = self.needed_from.borrow();
+        let kept = firsts.iter().filter(|(file, _)| Some(**file) != recycled);
+        kept.map(|(_, first)| *first).min().unwrap_or(self.journal.durable_sequence() + 1)
+    }
+
+    /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay.
+    pub(crate) fn shrink_cache(&self) {
+        let budget = self.options.plan.cache + self.options.plan.ring;
+        let mut frames = self.frames.borrow_mut();
+        while self.frame_bytes.get() > budget {
+            let Some(oldest) = frames.front() else { return };
+            if !oldest.logs.iter().all(|log| log.evict(oldest.sequence)) {
+                return;
+            }
+            if let Some(gone) = frames.pop_front() {
+                self.frame_bytes.set(self.frame_bytes.get() - frame_len(&gone.frame));
+            }
+        }
+    }
+
+    fn remember(&self, committed: &Committed<D, LogRef<D, S>>) {
+        let mut frames = self.frames.borrow_mut();
+        let sequence = committed.lsn.sequence;
+        if frames.back().is_none_or(|frame| frame.sequence != sequence) {
+            let len = frame_len(&committed.frame);
+            self.frame_bytes.set(self.frame_bytes.get() + len);
+            frames.push_back(CachedFrame { frame: Rc::clone(&committed.frame), sequence, logs: Vec::new() });
+        }
+        if let Some(frame) = frames.back_mut()
+            && frame.logs.last().is_none_or(|last| !Rc::ptr_eq(last, &committed.log))
+        {
+            frame.logs.push(Rc::clone(&committed.log));
+        }
+        let mut touched = self.touched.borrow_mut();
+        let logs = touched.entry(committed.file).or_default();
+        logs.entry(committed.log.id).or_insert_with(|| Rc::clone(&committed.log));
+    }
+}
+
+fn frame_len<D: Disk>(frame: &Pooled<D>) -> u64 {
+    frame.as_ref().len() as u64
+}
+
+impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
+    fn committed(&self, entries: Vec<Committed<D, LogRef<D, S>>>, facts: CommitFacts) {
+        let mut advanced: Vec<LogRef<D, S>> = Vec::new();
+        for entry in &entries {
+            self.needed_from.borrow_mut().entry(entry.file).or_insert(entry.lsn.sequence);
+        }
+        for entry in entries {
+            if entry.log.is_deleted() {
+                continue;
+            }
+            self.remember(&entry);
+            let log = Rc::clone(&entry.log);
+            if log.take_committed(entry) && advanced.last().is_none_or(|last| !Rc::ptr_eq(last, &log)) {
+                advanced.push(Rc::clone(&log));
+            }
+            self.offer(&log);
+        }
+        self.count(|counters| {
+            counters.commits += 1;
+            counters.entries += u64::from(facts.entries);
+            counters.journal_bytes += facts.bytes;
+        });
+        self.shrink_cache();
+        if let Some(listener) = self.listener.borrow().as_ref() {
+            listener.commit(facts);
+            listener.advanced(&advanced);
+        }
+    }
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    fn evict(&self, sequence: u64) -> bool {
+        let mut loaded = self.loaded.borrow_mut();
+        let Some(loaded) = loaded.as_mut() else { return true };
+        let carried = loaded.carried.as_ref().map(crate::log::Carried::end);
+        loaded.runs.evict(sequence, loaded.written, carried)
+    }
+
+    pub(crate) fn writes_done(&self) -> bool {
+        self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.writes.is_empty())
+    }
+
+    /// An entry became durable. True when that moved the durable end.
+    fn take_committed(&self, committed: Committed<D, LogRef<D, S>>) -> bool {
+        let mut loaded = self.loaded.borrow_mut();
+        let loaded = loaded.as_mut().expect("a log with entries under way stays loaded");
+        if let Some(pending) = crate::log::Pending::of(&committed) {
+            loaded.pending.push_back(pending);
+        }
+        loaded.take_bytes(committed).is_some_and(|end: Offset| {
+            self.durable_end.set(end);
+            true
+        })
+    }
+}
