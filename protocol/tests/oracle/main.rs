@@ -3,6 +3,8 @@
 //! The oracle trusts its input (a hostile length makes it abort the process), so it only ever reads what we wrote
 //! and only writes what we read.
 
+#![allow(missing_docs, clippy::unwrap_used)]
+
 mod batch;
 mod control;
 mod fetch;

@@ -1,0 +1,189 @@
+//! Well-formed requests to start from: one file each, beside the tests.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use kafka_protocol::messages as oracle;
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use model::TimestampMs;
+use model::batch::BatchBuilder;
+use protocol::api::APIS;
+use protocol::control::{encode_request, messages as m};
+use protocol::{ApiKey, message};
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/__fuzz__/request_frame/corpus")
+}
+
+/// All of it, in the order of names.
+pub fn read() -> Vec<Vec<u8>> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 30, "the corpus is gone");
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn produce(version: i16) -> Bytes {
+    let batch = BatchBuilder::new()
+        .record_with_headers(TimestampMs(1), Some(b"k"), Some(b"v"), &[(b"h", Some(b"1"))])
+        .value(TimestampMs(2), b"w");
+    let partition = oracle::produce_request::PartitionProduceData::default()
+        .with_index(1)
+        .with_records(Some(batch.build().into()));
+    let topic = oracle::produce_request::TopicProduceData::default()
+        .with_name(oracle::TopicName(text(if version < 13 { "t" } else { "" })))
+        .with_partition_data(vec![partition.clone(), partition]);
+    let request = oracle::ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic.clone(), topic]);
+    by_oracle(ApiKey::Produce, version, &request)
+}
+
+fn fetch(version: i16) -> Bytes {
+    let partition = oracle::fetch_request::FetchPartition::default().with_partition(1).with_fetch_offset(5);
+    let topic = oracle::fetch_request::FetchTopic::default()
+        .with_topic(oracle::TopicName(text(if version < 13 { "t" } else { "" })))
+        .with_partitions(vec![partition.clone(), partition]);
+    let mut request = oracle::FetchRequest::default().with_topics(vec![topic]);
+    if version >= 7 {
+        let forgotten = oracle::fetch_request::ForgottenTopic::default()
+            .with_topic(oracle::TopicName(text(if version < 13 { "f" } else { "" })))
+            .with_partitions(vec![1, 2]);
+        request = request.with_session_id(4).with_forgotten_topics_data(vec![forgotten]);
+    }
+    if version >= 12 {
+        request = request.with_cluster_id(Some(text("c")));
+    }
+    by_oracle(ApiKey::Fetch, version, &request)
+}
+
+fn by_oracle<M: Encodable + kafka_protocol::protocol::HeaderVersion>(
+    key: ApiKey,
+    version: i16,
+    body: &M,
+) -> Bytes {
+    let mut frame = bytes::BytesMut::new();
+    oracle::RequestHeader::default()
+        .with_request_api_key(key.number())
+        .with_request_api_version(version)
+        .with_client_id(Some(text("corpus")))
+        .encode(&mut frame, M::header_version(version))
+        .unwrap();
+    body.encode(&mut frame, version).unwrap();
+    frame.freeze()
+}
+
+/// A request with something in each list.
+fn request(key: ApiKey, version: i16) -> Bytes {
+    macro_rules! encode {
+        ($request:expr) => {
+            encode_request(version, 1, Some("corpus"), &$request).unwrap()
+        };
+    }
+    let name = || "topic".into();
+    match key {
+        ApiKey::Produce => produce(version),
+        ApiKey::Fetch => fetch(version),
+        ApiKey::ListOffsets => {
+            use m::list_offsets_request::{ListOffsetsPartition as P, ListOffsetsTopic as T};
+            let topic = message!(T { name: name(), partitions: vec![message!(P { timestamp: -2 })] });
+            encode!(message!(m::ListOffsetsRequest { topics: vec![topic] }))
+        }
+        ApiKey::Metadata => {
+            let topic = message!(m::metadata_request::MetadataRequestTopic { name: Some(name()) });
+            encode!(message!(m::MetadataRequest { topics: Some(vec![topic]) }))
+        }
+        ApiKey::ApiVersions if version < 3 => encode!(m::ApiVersionsRequest::default()),
+        ApiKey::ApiVersions => {
+            let (software, number) = ("client".into(), "1.0".into());
+            encode!(message!(m::ApiVersionsRequest {
+                client_software_name: software,
+                client_software_version: number
+            }))
+        }
+        ApiKey::CreateTopics => {
+            use m::create_topics_request::{
+                CreatableReplicaAssignment as A, CreatableTopic as T, CreatableTopicConfig as C,
+            };
+            let config = message!(C { name: "retention.ms".into(), value: Some("1".into()) });
+            let assignment = message!(A { partition_index: 0, broker_ids: vec![1] });
+            let topic = message!(T { name: name(), assignments: vec![assignment], configs: vec![config] });
+            encode!(message!(m::CreateTopicsRequest { topics: vec![topic] }))
+        }
+        ApiKey::DeleteTopics if version < 6 => {
+            encode!(message!(m::DeleteTopicsRequest { topic_names: vec![name(), name()] }))
+        }
+        ApiKey::DeleteTopics => {
+            let topic = message!(m::delete_topics_request::DeleteTopicState { name: Some(name()) });
+            encode!(message!(m::DeleteTopicsRequest { topics: vec![topic] }))
+        }
+        ApiKey::DeleteRecords => {
+            use m::delete_records_request::{DeleteRecordsPartition as P, DeleteRecordsTopic as T};
+            let topic = message!(T { name: name(), partitions: vec![message!(P { offset: 3 })] });
+            encode!(message!(m::DeleteRecordsRequest { topics: vec![topic] }))
+        }
+        ApiKey::InitProducerId => {
+            encode!(message!(m::InitProducerIdRequest { transactional_id: Some(name()) }))
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            use m::offset_for_leader_epoch_request::{
+                OffsetForLeaderPartition as P, OffsetForLeaderTopic as T,
+            };
+            let topic = message!(T { topic: name(), partitions: vec![message!(P { leader_epoch: 3 })] });
+            encode!(message!(m::OffsetForLeaderEpochRequest { topics: vec![topic] }))
+        }
+        ApiKey::DescribeConfigs => {
+            use m::describe_configs_request::DescribeConfigsResource as R;
+            let resource = message!(R { resource_name: name(), configuration_keys: Some(vec![name()]) });
+            encode!(message!(m::DescribeConfigsRequest { resources: vec![resource] }))
+        }
+        ApiKey::CreatePartitions => {
+            use m::create_partitions_request::{CreatePartitionsAssignment as A, CreatePartitionsTopic as T};
+            let assignments = Some(vec![message!(A { broker_ids: vec![1] })]);
+            let topic = message!(T { name: name(), count: 2, assignments: assignments });
+            encode!(message!(m::CreatePartitionsRequest { topics: vec![topic] }))
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            use m::incremental_alter_configs_request::{AlterConfigsResource as R, AlterableConfig as C};
+            let resource =
+                message!(R { resource_name: name(), configs: vec![message!(C { value: Some("1".into()) })] });
+            encode!(message!(m::IncrementalAlterConfigsRequest { resources: vec![resource] }))
+        }
+        ApiKey::DescribeCluster => encode!(m::DescribeClusterRequest::default()),
+        ApiKey::DescribeTopicPartitions => {
+            use m::describe_topic_partitions_request::TopicRequest as T;
+            encode!(message!(m::DescribeTopicPartitionsRequest {
+                topics: vec![message!(T { name: name() })]
+            }))
+        }
+    }
+}
+
+/// Writes the oldest, the first flexible and the newest version of every API.
+#[test]
+#[ignore = "writes into the source tree"]
+fn write_corpus() {
+    std::fs::create_dir_all(directory()).unwrap();
+    for api in APIS {
+        let mut versions = vec![api.min, api.flexible_since.max(api.min), api.max];
+        versions.dedup();
+        for version in versions {
+            let file = directory().join(format!("{}-{version}", api.name));
+            std::fs::write(file, request(api.key, version)).unwrap();
+        }
+    }
+}
+
+/// The corpus means what its names say.
+#[test]
+fn corpus_decodes() {
+    for frame in read() {
+        let frame = Bytes::from(frame);
+        let header = protocol::RequestHeader::parse(&frame).unwrap();
+        assert!(header.api().is_some());
+        super::decode_request(&frame);
+    }
+}
