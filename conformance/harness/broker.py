@@ -1,6 +1,7 @@
 """The brokers under test: Millrace's release binary and Apache Kafka, both on loopback, behind one interface."""
 
 import os
+import random
 import re
 import selectors
 import shutil
@@ -89,9 +90,9 @@ class Millrace(Broker):
     def __init__(self, settings: dict[str, str] | None = None, directory: Path | None = None,
                  arguments: list[str] | None = None):
         super().__init__(settings, directory)
-        self._arguments = list(arguments or [])
+        self.arguments = list(arguments or [])
         self._process: subprocess.Popen | None = None
-        self._listen = "127.0.0.1:0"
+        self._listen = f"127.0.0.1:{free_port()}"
         self.admin = ""
 
     @property
@@ -104,7 +105,7 @@ class Millrace(Broker):
         if not os.access(binary, os.X_OK):
             raise BrokerFailed(f"no release binary at {binary}: cargo build --release, or set MILLRACE_BIN")
         command = [str(binary), "server", "--data-dir", str(self.directory / "data"), "--listen", self._listen,
-                   "--admin", "127.0.0.1:0", *self._arguments]
+                   "--admin", "127.0.0.1:0", *self.arguments]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         # Colours and a caller's filter would hide the lines that the harness looks for.
@@ -116,7 +117,7 @@ class Millrace(Broker):
         self.pid = self._process.pid
 
     def await_ready(self) -> None:
-        """Reads the ready line; the port it names is kept for the next start."""
+        """Reads the ready line."""
         line = self._first_line()
         ready = READY.match(line)
         if not ready:
@@ -125,7 +126,8 @@ class Millrace(Broker):
         self.bootstrap, self.admin, pid, recovered_ms = ready.groups()
         if int(pid) != self.pid:
             raise BrokerFailed(f"the ready line says pid {pid}, the process is {self.pid}")
-        self._listen = self.bootstrap
+        if self.bootstrap != self._listen:
+            raise BrokerFailed(f"the ready line says {self.bootstrap}, it was told {self._listen}")
         self.recovered_ms = int(recovered_ms)
 
     def start(self) -> None:
@@ -187,7 +189,7 @@ class Kafka(Broker):
     def __init__(self, settings: dict[str, str] | None = None, directory: Path | None = None, heap: str = "1g"):
         super().__init__(settings, directory)
         self._heap = heap
-        self._port, self._controller_port = _two_free_ports()
+        self._port, self._controller_port = free_port(), free_port()
 
     @property
     def log(self) -> Path:
@@ -226,11 +228,18 @@ class Kafka(Broker):
         return self.pid != 0
 
 
-def _two_free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+def free_port() -> int:
+    """A free port below those that the kernel hands to clients. While a broker is down its clients keep connecting:
+    on an ephemeral port one of them would sooner or later be given that very port and meet itself."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 TARGETS: dict[str, type[Broker]] = {"millrace": Millrace, "kafka": Kafka}

@@ -1,0 +1,229 @@
+"""kill -9 at random moments under idempotent load, restart, go on; then every acknowledged record is looked for."""
+
+import argparse
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+
+from crash import checker, load  # noqa: E402
+from crash.ledger import Ledger  # noqa: E402
+from harness import paths  # noqa: E402
+from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
+from harness.logs import LogWatch, allowed_lines  # noqa: E402
+
+CLIENTS = 3
+RUNS_PER_DIRECTORY = 10
+TOPIC = "crash"
+# Small segments: a directory lives through many rolls and, with the budget below, many turns of the journals.
+TOPIC_CONFIG = {"segment.bytes": str(4 << 20)}
+MILLRACE_MEMORY = "256M"
+
+
+class Stage:
+    """One data directory with its broker, clients and ledger; lives through several runs."""
+
+    def __init__(self, target: str, seed: int):
+        self.broker: Broker = TARGETS[target]()
+        self._chance = random.Random(f"{seed} stage")
+        self._shape_next_start()
+        self.broker.start()
+        self.ledger = Ledger()
+        self._watch = LogWatch(target, self.broker.log, allowed_lines())
+        self._seed, self._clients_made = seed, 0
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
+        created = admin.create_topics([NewTopic(TOPIC, load.PARTITIONS, 1, config=TOPIC_CONFIG)])
+        created[TOPIC].result(60)
+        # A log read before its partitions serve is an error to the tail's policy: read it once.
+        self._await_topic()
+        self.tail = load.Tail(self.broker.bootstrap, TOPIC)
+        self.clients = [self._client(kind) for kind in range(CLIENTS)]
+        self._seen: checker.Seen = []
+
+    def _await_topic(self) -> None:
+        for left in reversed(range(30)):
+            try:
+                load.read_log(self.broker.bootstrap, TOPIC)
+                return
+            except RuntimeError:
+                if not left:
+                    raise
+                time.sleep(0.5)
+
+    def _client(self, kind: int) -> load.Client:
+        self._clients_made += 1
+        return load.Client(self.broker.bootstrap, TOPIC, self._clients_made, kind, self.ledger, self._seed)
+
+    def _shape_next_start(self) -> None:
+        """Nothing on disk may depend on the number of cores: every start chooses one."""
+        if isinstance(self.broker, Millrace):
+            cores = self._chance.randint(1, min(2, os.cpu_count() or 1))
+            self.broker.arguments = ["--cores", str(cores), "--memory", MILLRACE_MEMORY]
+
+    def replace_a_client(self, chance: random.Random) -> None:
+        """A client ends, another takes its place with a producer id of its own."""
+        kind = chance.randrange(CLIENTS)
+        self.clients[kind].end()
+        self.clients[kind] = self._client(kind)
+
+    def crash(self, chance: random.Random) -> int:
+        """kill -9 after a moment, then a start; sometimes the start is killed too. Returns the number of kills."""
+        time.sleep(chance.choice([chance.uniform(0, 0.2), chance.uniform(0.2, 1), chance.uniform(1, 3)]))
+        self.broker.kill()
+        kills = 1
+        while isinstance(self.broker, Millrace) and chance.random() < 0.25:
+            self._shape_next_start()
+            self.broker.launch()
+            time.sleep(chance.uniform(0, 0.06))
+            self.broker.kill()
+            kills += 1
+        self._shape_next_start()
+        self.broker.start()
+        return kills
+
+    def restart(self) -> None:
+        """A clean stop and start."""
+        self.broker.stop()
+        self._shape_next_start()
+        self.broker.start()
+
+    def verify(self) -> tuple[checker.Log, list[str]]:
+        """Reads everything back; the clients must be paused. Returns the log and what is wrong with it."""
+        log = load.read_log(self.broker.bootstrap, TOPIC)
+        self._seen += self.tail.taken()
+        wrong = checker.violations(self.ledger, log, self._seen)
+        wrong += self.ledger.complaints + self.tail.complaints
+        wrong += [f"LOG LINE: {line}" for line in self._watch.unlisted("crash")]
+        return log, wrong
+
+    def self_test(self, log: checker.Log, seed: int) -> list[str]:
+        """Tamperings with this log that the checker misses."""
+        return checker.self_test(self.ledger, log, self._seen, seed)
+
+    def close(self, keep: bool) -> None:
+        """Ends everything; a directory that shows a failure is kept."""
+        for client in self.clients:
+            client.end()
+        self.tail.end()
+        if self.broker.running():
+            self.broker.kill()
+        if not keep:
+            self.broker.remove()
+
+
+def one_run(stage: Stage, chance: random.Random) -> tuple[int, checker.Log, list[str]]:
+    """Load, one to three crashes, load, quiet, and the check."""
+    if chance.random() < 0.25:
+        stage.replace_a_client(chance)
+    for client in stage.clients:
+        client.resume()
+    kills = sum(stage.crash(chance) for _ in range(chance.choice([1, 1, 2, 3])))
+    time.sleep(chance.uniform(0, 0.5))
+    for client in stage.clients:
+        client.pause()
+    log, wrong = stage.verify()
+    return kills, log, wrong
+
+
+def cut_on_disk(stage: Stage) -> list[str]:
+    """Stops the broker, cuts the end off its largest log file, starts it: what is then found wrong (or why it refuses)."""
+    for client in stage.clients:
+        client.resume()
+    time.sleep(2)
+    for client in stage.clients:
+        client.pause()
+    _, before = stage.verify()
+    if before:
+        return []
+    stage.broker.stop()
+    place = stage.broker.directory / ("data/topics" if isinstance(stage.broker, Millrace) else f"log")
+    files = [path for path in place.rglob("*") if path.is_file() and "metadata" not in path.parent.name
+             and path.suffix not in (".index", ".timeindex")]
+    largest = max(files, key=lambda path: path.stat().st_blocks)
+    os.truncate(largest, min(largest.stat().st_size, largest.stat().st_blocks * 512) // 2)
+    try:
+        stage.broker.start()
+        return stage.verify()[1]
+    except Exception as error:  # a broker that refuses damaged files has noticed, whatever it calls it
+        return [f"REFUSED: {error}"]
+
+
+def tamper(target: str, seed: int) -> int:
+    """Proof on real files that a lost record is noticed."""
+    stage = Stage(target, seed)
+    try:
+        found = cut_on_disk(stage)
+    finally:
+        stage.close(keep=False)
+    for line in found[:5]:
+        print(f"  {line[:300]}")
+    print(f"a log file cut in half: {len(found)} things found wrong")
+    print("1 passed, 0 failed" if found else "0 passed, 1 failed")
+    return 0 if found else 1
+
+
+def crash(target: str, runs: int, base: int) -> int:
+    """The whole loop; returns the exit status."""
+    passed = failed = 0
+    stage: Stage | None = None
+    for number in range(runs):
+        seed = base + number
+        chance = random.Random(seed)
+        kills, log, wrong = 0, {}, []
+        try:
+            if stage is None:
+                stage = Stage(target, seed)
+            kills, log, wrong = one_run(stage, chance)
+            if number == 0 and not wrong:
+                missed = stage.self_test(log, seed)
+                print(f"self-test of the checker: {len(checker.TAMPERINGS) - len(missed)} of {len(checker.TAMPERINGS)} "
+                      "tamperings with this log were noticed", flush=True)
+                wrong = [f"CHECKER: {line}" for line in missed]
+            last = number + 1 == runs or (number + 1) % RUNS_PER_DIRECTORY == 0
+            if last and not wrong:
+                stage.restart()
+                wrong = [f"after a clean restart: {line}" for line in stage.verify()[1]]
+        except Exception as error:  # whatever stops a run is that run's outcome
+            wrong = [f"{type(error).__name__}: {error}", *wrong]
+            last = True
+        held = sum(len(records) for records in log.values())
+        recovered = stage.broker.recovered_ms if stage else None
+        print(f"run {number + 1:3} seed {seed}: {kills} kills, {stage.ledger.acknowledgements() if stage else 0} "
+              f"acknowledged, {held} in the log, recovered in {'?' if recovered is None else recovered} ms: "
+              f"{'FAILED' if wrong else 'ok'}", flush=True)
+        for line in wrong[:20]:
+            print(f"    {line}")
+        if len(wrong) > 20:
+            print(f"    and {len(wrong) - 20} more")
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        if stage and (last or wrong):
+            if wrong:
+                print(f"    kept: {stage.broker.directory}", flush=True)
+            stage.close(keep=bool(wrong))
+            stage = None
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def main() -> int:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
+    parser.add_argument("runs", nargs="?", type=int, default=50, help="how many (default 50)")
+    parser.add_argument("--seed", type=int, help="seed of the first run; each following one adds 1")
+    parser.add_argument("--target", default="millrace", choices=sorted(TARGETS))
+    parser.add_argument("--tamper", action="store_true", help="prove the checker on disk: cut a file, expect a failure")
+    arguments = parser.parse_args()
+    if arguments.runs < 1:
+        parser.error("RUNS is at least 1")
+    paths.WORK.mkdir(parents=True, exist_ok=True)
+    seed = random.SystemRandom().randrange(10**9) if arguments.seed is None else arguments.seed
+    return tamper(arguments.target, seed) if arguments.tamper else crash(arguments.target, arguments.runs, seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
