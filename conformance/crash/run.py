@@ -9,11 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+from confluent_kafka.admin import AdminClient  # noqa: E402
 
 from crash import checker, load  # noqa: E402
 from crash.ledger import Ledger  # noqa: E402
-from harness import paths  # noqa: E402
+from harness import paths, topics  # noqa: E402
 from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
 from harness.logs import LogWatch, allowed_lines  # noqa: E402
 
@@ -37,23 +37,10 @@ class Stage:
         self._watch = LogWatch(target, self.broker.log, allowed_lines())
         self._seed, self._clients_made = seed, 0
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
-        created = admin.create_topics([NewTopic(TOPIC, load.PARTITIONS, 1, config=TOPIC_CONFIG)])
-        created[TOPIC].result(60)
-        # A log read before its partitions serve is an error to the tail's policy: read it once.
-        self._await_topic()
+        topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG)
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
         self.clients = [self._client(kind) for kind in range(CLIENTS)]
         self._seen: checker.Seen = []
-
-    def _await_topic(self) -> None:
-        for left in reversed(range(30)):
-            try:
-                load.read_log(self.broker.bootstrap, TOPIC)
-                return
-            except RuntimeError:
-                if not left:
-                    raise
-                time.sleep(0.5)
 
     def _client(self, kind: int) -> load.Client:
         self._clients_made += 1
@@ -141,7 +128,7 @@ def cut_on_disk(stage: Stage) -> list[str]:
     if before:
         return []
     stage.broker.stop()
-    place = stage.broker.directory / ("data/topics" if isinstance(stage.broker, Millrace) else f"log")
+    place = stage.broker.directory / ("data/topics" if isinstance(stage.broker, Millrace) else "log")
     files = [path for path in place.rglob("*") if path.is_file() and "metadata" not in path.parent.name
              and path.suffix not in (".index", ".timeindex")]
     largest = max(files, key=lambda path: path.stat().st_blocks)

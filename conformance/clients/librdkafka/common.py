@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
-from harness.check import CheckFailed, Context, equal, eventually, that
-
-ANSWER_BOUND_S = 60
-"""Ends a wait for an answer that never comes."""
+from harness import topics
+from harness.check import CheckFailed, Context, equal, that
+from harness.topics import ANSWER_BOUND_S
 
 QUIET = {"log_level": 0}
 
@@ -38,26 +37,13 @@ def error_of(future: Future) -> str:
 def create_topic(ctx: Context, partitions: int = 1, config: dict[str, str] | None = None, word: str = "t") -> str:
     """A fresh topic, by the admin client; returns its name."""
     name = ctx.name(word)
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})
-    answer(admin_client(ctx).create_topics([topic])[name])
-    await_served(ctx, name, partitions)
+    topics.create(admin_client(ctx), name, partitions, config)
     return name
 
 
 def await_served(ctx: Context, topic: str, partitions: int) -> None:
-    """Waits until every partition answers: a producer's first tries would else fail, and come again out of order."""
-    asked = [TopicPartition(topic, number) for number in range(partitions)]
-
-    def served() -> None:
-        # One call asks for the leaders once and then waits: it is to give up early and be repeated.
-        known = admin_client(ctx).list_topics(timeout=ANSWER_BOUND_S).topics
-        that(topic in known and len(known[topic].partitions) == partitions, f"{topic} is not there")
-        latest = {partition: OffsetSpec.latest() for partition in asked}
-        found = admin_client(ctx).list_offsets(latest, request_timeout=5)
-        for partition in asked:
-            answer(found[partition])
-
-    eventually(served)
+    """Waits until every partition answers."""
+    topics.await_served(admin_client(ctx), topic, partitions)
 
 
 def producer(ctx: Context, **config: object) -> Producer:
