@@ -1,3 +1,16 @@
 //! One core: what it owns, the mesh between cores and the driver.
 
+mod answers;
+pub mod clock;
+pub mod counters;
+pub mod executor;
+mod fetch;
+mod lookup;
+pub mod mesh;
+pub mod metadata;
 pub mod ops;
+mod produce;
+pub mod route;
+pub mod shard;
+pub mod state;
+mod upkeep;

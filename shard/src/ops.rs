@@ -2,8 +2,82 @@
 //!
 //! One call carries every partition of that owner that one client request names; order within it is the client's.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicPartition};
+use coordination::metadata::image::Image;
+use coordination::metadata::machine::{Command, Outcome};
+use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
+
+use crate::counters::Snapshot;
+
+/// What one core asks of another.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Append these; answered when they are safe.
+    Append(Vec<AppendPartition>),
+    /// Read these; answered when `bytes_min` are there or `wait_ms` passed.
+    Fetch(Fetch),
+    /// Say when the sum of what these partitions got since reaches a number of bytes; the number names the wait.
+    Await(u64, Await),
+    /// Nobody waits for this any more.
+    CancelAwait(u64),
+    /// Look up offsets.
+    ListOffsets(Vec<ListOffset>),
+    /// Look up where epochs end.
+    EpochEnds(Vec<EpochQuery>),
+    /// Move log starts.
+    DeleteRecords(Vec<DeleteRecords>),
+    /// To core 0: change the metadata.
+    Propose(Command),
+    /// The newest metadata; answered when it is in force.
+    Publish(Arc<Image>),
+    /// Remove what this core has of a deleted topic.
+    DropTopic(TopicId),
+    /// Bytes of each partition asked for.
+    Sizes(Vec<TopicPartition>),
+    /// Copy the counters.
+    Counters,
+}
+
+/// The answer to a question of the same name.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// In the order of the question, as all lists here.
+    Appended(Vec<Appended>),
+    /// Records copied for the crossing.
+    Fetched(Vec<Fetched<Bytes>>),
+    /// The wait is over, one way or another.
+    Awaited,
+    /// Offsets.
+    Listed(Vec<ListedOffset>),
+    /// Epoch ends.
+    EpochEnds(Vec<EpochEnd>),
+    /// Log starts.
+    Deleted(Vec<RecordsDeleted>),
+    /// What became of a metadata command.
+    Metadata(Outcome),
+    /// It is so.
+    Done,
+    /// It failed; for the log.
+    Failed(String),
+    /// Bytes.
+    Sizes(Vec<u64>),
+    /// Counters.
+    Counters(Box<Snapshot>),
+}
+
+/// A wait for bytes at an owner. A fetch over several owners collects first and waits at all of them only when the sum falls
+/// short; the first that can tell more lets it collect again.
+#[derive(Clone, Debug)]
+pub struct Await {
+    /// Whose, and from where on bytes count: the offsets after what was collected.
+    pub partitions: Vec<(TopicPartition, Offset)>,
+    /// How many bytes are missing.
+    pub bytes_missing: u64,
+    /// At most this long.
+    pub wait_ms: u32,
+}
 
 /// When a produce request is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

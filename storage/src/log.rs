@@ -77,6 +77,8 @@ pub struct Log<D: Disk, S> {
     pub id: TopicPartition,
     pub(crate) at_rest: Cell<AtRest>,
     pub(crate) durable_end: Cell<Offset>,
+    /// Bytes committed since the store was opened: what waiting fetches count by.
+    pub(crate) durable_bytes: Cell<u64>,
     pub(crate) log_start: Cell<Offset>,
     pub(crate) phase: Cell<Phase>,
     /// In the flusher's queue.
@@ -182,6 +184,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
             id,
             at_rest: Cell::new(at_rest),
             durable_end: Cell::new(at_rest.end),
+            durable_bytes: Cell::new(0),
             log_start: Cell::new(at_rest.log_start),
             phase: Cell::new(Phase::AtRest),
             queued: Cell::new(false),
@@ -192,6 +195,24 @@ impl<D: Disk, S: Derived> Log<D, S> {
     /// Offset after the last record on stable storage.
     pub fn durable_end(&self) -> Offset {
         self.durable_end.get()
+    }
+
+    /// Bytes that became durable since the store was opened; only their differences mean something.
+    pub fn durable_bytes(&self) -> u64 {
+        self.durable_bytes.get()
+    }
+
+    /// How long nobody read or appended, in ms at wall time `now_ms`; `None` unless loaded.
+    pub fn idle_ms(&self, now_ms: i64) -> Option<i64> {
+        self.loaded.borrow().as_ref().map(|loaded| now_ms.saturating_sub(loaded.touched_ms))
+    }
+
+    /// Whether retention may have something to do, as far as one can tell without loading the log.
+    pub fn may_retire(&self, settings: &LogSettings, now_ms: i64) -> bool {
+        let rest = self.at_rest.get();
+        let old = |time: i64| settings.retention_ms >= 0 && now_ms.saturating_sub(time) > settings.retention_ms;
+        let large = u64::try_from(settings.retention_bytes).is_ok_and(|keep| self.size_bytes() > keep);
+        settings.delete_retained && (self.is_loaded() || large || (rest.expires >= 0 && old(rest.expires)))
     }
 
     /// First offset.

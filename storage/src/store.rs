@@ -245,6 +245,21 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.journal.durable(ticket).await;
     }
 
+    /// The ticket of the newest entry: when it is durable, so is everything before it.
+    pub fn last_ticket(&self) -> u64 {
+        self.journal.last_ticket()
+    }
+
+    /// Whether appends are refused because the disk is full.
+    pub fn disk_is_full(&self) -> bool {
+        self.disk_full.get()
+    }
+
+    /// Size of the journal's ring.
+    pub fn ring_bytes(&self) -> u64 {
+        self.options.plan.ring
+    }
+
     /// What was measured.
     pub fn counters(&self) -> StoreCounters {
         let loaded = self.logs.borrow().values().filter(|log| log.is_loaded()).count();
@@ -267,7 +282,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.counters.set(counters);
     }
 
-    /// Forgets a topic's logs and removes their files. The tombstone must be durable; it may go once this returns.
+    /// Forgets this shard's logs of a topic and removes their directories; the topic's own one is the caller's, once every shard
+    /// is done. The tombstone must be durable; it may go after that.
     pub async fn delete_topic(&self, topic: TopicId) -> io::Result<()> {
         let doomed: Vec<LogRef<D, S>> = {
             let mut logs = self.logs.borrow_mut();
@@ -287,7 +303,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         // The last checkpoint still lists them: one without them comes before their files go, or recovery would miss those.
         self.checkpoint(None).await?;
-        self.disk.remove_dir(&self.paths.topic(topic)).await
+        for log in &doomed {
+            self.disk.remove_dir(&self.paths.partition(log.id)).await?;
+        }
+        Ok(())
     }
 
     /// Stops: everything queued becomes durable, everything durable goes to its segments, and the journal is left empty.
@@ -440,6 +459,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
     fn take_committed(&self, committed: Committed<D, LogRef<D, S>>) -> bool {
         let mut loaded = self.loaded.borrow_mut();
         let loaded = loaded.as_mut().expect("a log with entries under way stays loaded");
+        self.durable_bytes.set(self.durable_bytes.get() + committed.len as u64);
         if let Some(pending) = crate::log::Pending::of(&committed) {
             loaded.pending.push_back(pending);
         }

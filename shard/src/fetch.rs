@@ -1,0 +1,244 @@
+//! Fetches: what is there goes at once; what is missing is waited for, once per commit and waiter at most.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use coordination::replica::waiters::FetchTicket;
+use model::limits::RESPONSE_PINNED_BYTES;
+use model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use storage::Piece;
+use storage::disk::Disk;
+
+use crate::counters::Counted;
+use crate::ops::{Await, Fetch, FetchPartition, Fetched};
+use crate::shard::{Fault, PartitionLog, Shard, fault};
+
+/// How often waiting fetches are looked through for those whose time is over.
+const TIMER: Duration = Duration::from_millis(5);
+
+impl<D: Disk> Shard<D> {
+    /// Reads what a fetch asks of this core; waits for more when there is less than it wants.
+    pub async fn fetch(self: &Rc<Self>, fetch: Fetch) -> Vec<Fetched<Piece>> {
+        let deadline = self.tick().after_ms(u64::from(fetch.wait_ms));
+        loop {
+            let ends = self.ends(&fetch);
+            let fetched = self.collect(&fetch).await;
+            let bytes: usize = fetched.iter().flat_map(|one| &one.records).map(|piece| piece.bytes().len()).sum();
+            let news = fetched.iter().any(|one| !one.error.is_ok() || one.diverging.is_some());
+            let missing = u64::from(fetch.bytes_min).saturating_sub(bytes as u64);
+            let now = self.tick();
+            if missing == 0 || news || now >= deadline || self.stopping.get() {
+                self.counters.add(Counted::FetchBytes, bytes as u64);
+                return fetched;
+            }
+            // Bytes that came while this was collecting are not waited for.
+            if self.ends(&fetch) == ends {
+                let ids = fetch.partitions.iter().map(|one| one.partition).collect();
+                let ticket = self.fetches.borrow_mut().park(deadline, missing, ids);
+                self.released(ticket).await;
+            }
+        }
+    }
+
+    fn ends(&self, fetch: &Fetch) -> Vec<Option<Offset>> {
+        let end = |one: &FetchPartition| self.store.existing(one.partition).map(|log| log.durable_end());
+        fetch.partitions.iter().map(end).collect()
+    }
+
+    async fn collect(self: &Rc<Self>, fetch: &Fetch) -> Vec<Fetched<Piece>> {
+        // One answer pins at most this much, or one batch that is larger: the client comes back for the rest.
+        let mut room = (fetch.bytes_max as usize).min(RESPONSE_PINNED_BYTES);
+        let mut fetched = Vec::with_capacity(fetch.partitions.len());
+        let mut first = true;
+        for wanted in &fetch.partitions {
+            let one = self.fetch_one(wanted, if first { room.max(1) } else { room }, first).await;
+            let bytes: usize = one.records.iter().map(|piece| piece.bytes().len()).sum();
+            room = room.saturating_sub(bytes);
+            first = first && bytes == 0;
+            fetched.push(one);
+        }
+        fetched
+    }
+
+    async fn fetch_one(self: &Rc<Self>, wanted: &FetchPartition, room: usize, first: bool) -> Fetched<Piece> {
+        match self.try_fetch(wanted, room, first).await {
+            Ok(fetched) => fetched,
+            Err(fault) => {
+                self.counters.count(Counted::FetchErrors);
+                Fetched {
+                    partition: wanted.partition,
+                    error: fault.code,
+                    high_watermark: Offset::NONE,
+                    last_stable: Offset::NONE,
+                    log_start: Offset::NONE,
+                    leader_epoch: self.image().leader_epoch(),
+                    diverging: None,
+                    records: Vec::new(),
+                }
+            }
+        }
+    }
+
+    async fn try_fetch(
+        self: &Rc<Self>,
+        wanted: &FetchPartition,
+        room: usize,
+        first: bool,
+    ) -> Result<Fetched<Piece>, Fault> {
+        let id = wanted.partition;
+        let log = self.loaded(id).await?;
+        let leader = self.leader(&log);
+        let told = |code: ErrorCode| Fault { code, message: String::new() };
+        leader.check_epoch(wanted.current_leader_epoch).map_err(told)?;
+        let high_watermark = leader.high_watermark();
+        let mut fetched = Fetched {
+            partition: id,
+            error: ErrorCode::None,
+            high_watermark,
+            last_stable: high_watermark, // No transactions yet: nothing is undecided.
+            log_start: leader.log_start(),
+            leader_epoch: leader.epoch(),
+            diverging: None,
+            records: Vec::new(),
+        };
+        if wanted.last_fetched_epoch != LeaderEpoch::NONE {
+            fetched.diverging = diverging(&log, wanted).map_err(told)?;
+            if fetched.diverging.is_some() {
+                return Ok(fetched);
+            }
+        }
+        leader.check_offset(wanted.offset).map_err(told)?;
+        let bytes_max = (wanted.bytes_max as usize).min(room);
+        if bytes_max == 0 || wanted.offset >= high_watermark {
+            return Ok(fetched);
+        }
+        let read = self.store.read(&log, wanted.offset, bytes_max, high_watermark).await;
+        let records = read.map_err(|error| fault(id, &error))?;
+        let bytes: usize = records.iter().map(|piece| piece.bytes().len()).sum();
+        // Only the first batch of an answer may be larger than what was asked for.
+        if first || bytes <= bytes_max {
+            fetched.records = records;
+        }
+        Ok(fetched)
+    }
+
+    /// Waits until a parked fetch is let go.
+    async fn released(self: &Rc<Self>, ticket: FetchTicket) {
+        let guard = Parked { shard: Rc::clone(self), ticket };
+        self.fetch_ready.until(|| self.ready_tickets.borrow_mut().remove(&ticket).then_some(())).await;
+        drop(guard);
+    }
+
+    /// Waits until these partitions got as many bytes in all since, or the time is over, or it is cancelled.
+    pub async fn await_bytes(self: &Rc<Self>, token: u64, wait: Await) {
+        let moved = wait.partitions.iter().any(|(id, seen)| {
+            self.store.existing(*id).is_some_and(|log| log.durable_end() > *seen)
+        });
+        if moved || self.stopping.get() {
+            return;
+        }
+        let deadline = self.tick().after_ms(u64::from(wait.wait_ms));
+        let ids = wait.partitions.into_iter().map(|(id, _)| id).collect();
+        let ticket = self.fetches.borrow_mut().park(deadline, wait.bytes_missing.max(1), ids);
+        self.awaits.borrow_mut().insert(token, ticket);
+        self.released(ticket).await;
+        self.awaits.borrow_mut().remove(&token);
+    }
+
+    /// The one who waited got what it needs elsewhere.
+    pub(crate) fn cancel_await(&self, token: u64) {
+        if let Some(ticket) = self.awaits.borrow_mut().remove(&token) {
+            self.ready_tickets.borrow_mut().insert(ticket);
+            self.fetches.borrow_mut().cancel(ticket);
+            self.fetch_ready.notify();
+        }
+    }
+
+    /// These logs have more durable records.
+    pub(crate) fn grew(&self, logs: &[PartitionLog<D>]) {
+        if self.fetches.borrow().is_empty() {
+            return;
+        }
+        for log in logs {
+            let total = log.durable_bytes();
+            let before = self.seen_bytes.borrow_mut().insert(log.id, total).unwrap_or(0);
+            self.fetches.borrow_mut().grew(log.id, total.saturating_sub(before).max(1));
+        }
+        self.let_go();
+    }
+
+    /// Something about this partition its readers must hear.
+    pub(crate) fn disturb(&self, id: TopicPartition) {
+        self.fetches.borrow_mut().disturbed(id);
+        self.let_go();
+    }
+
+    fn let_go(&self) {
+        let ready = self.fetches.borrow_mut().take_ready();
+        if !ready.is_empty() {
+            self.ready_tickets.borrow_mut().extend(ready);
+            self.fetch_ready.notify();
+        }
+    }
+
+    pub(crate) fn start_fetch_timer(self: Rc<Self>) {
+        let disk = self.disk.clone();
+        disk.clone().spawn(async move {
+            while !self.stopping.get() {
+                let now = self.tick();
+                self.fetches.borrow_mut().tick(now);
+                self.let_go();
+                disk.sleep(TIMER).await;
+            }
+            self.fetches.borrow_mut().tick(model::Tick(u64::MAX));
+            self.let_go();
+        });
+    }
+}
+
+/// A waiting fetch; nobody waits any more when it is dropped.
+struct Parked<D: Disk> {
+    shard: Rc<Shard<D>>,
+    ticket: FetchTicket,
+}
+
+impl<D: Disk> Drop for Parked<D> {
+    fn drop(&mut self) {
+        self.shard.fetches.borrow_mut().cancel(self.ticket);
+        self.shard.ready_tickets.borrow_mut().remove(&self.ticket);
+    }
+}
+
+/// KIP-595: where the log a client has read from leaves this one.
+fn diverging<D: Disk>(
+    log: &PartitionLog<D>,
+    wanted: &FetchPartition,
+) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+    let end = log.durable_end();
+    let found = log.with_derived(|state| state.epochs.end_offset_for(wanted.last_fetched_epoch, end));
+    let (epoch, end) = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if epoch == LeaderEpoch::NONE {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    Ok((epoch < wanted.last_fetched_epoch || end < wanted.offset).then_some((epoch, end)))
+}
+
+/// The same with its records copied, for another core.
+pub(crate) fn copied(fetched: Fetched<Piece>) -> Fetched<Bytes> {
+    let bytes: usize = fetched.records.iter().map(|piece| piece.bytes().len()).sum();
+    let mut all = BytesMut::with_capacity(bytes);
+    for piece in &fetched.records {
+        all.extend_from_slice(piece.bytes());
+    }
+    Fetched {
+        partition: fetched.partition,
+        error: fetched.error,
+        high_watermark: fetched.high_watermark,
+        last_stable: fetched.last_stable,
+        log_start: fetched.log_start,
+        leader_epoch: fetched.leader_epoch,
+        diverging: fetched.diverging,
+        records: if all.is_empty() { Vec::new() } else { vec![all.freeze()] },
+    }
+}

@@ -1,0 +1,249 @@
+//! What one core owns: its store, the partitions in it, and everything that is asked of them.
+//!
+//! Each kind of question has a file: [`crate::produce`], [`crate::fetch`], [`crate::lookup`]; [`crate::upkeep`] is what
+//! happens without being asked.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordination::metadata::image::{Image, Topic};
+use coordination::replica::leader::Leader;
+use coordination::replica::waiters::{FetchTicket, FetchWaiters};
+use model::{ErrorCode, Tick, TopicId, TopicPartition};
+use storage::disk::Disk;
+use storage::journal::commit::CommitFacts;
+use storage::signal::Signal;
+use storage::{Listener, LogRef, LogSettings, Store, StoreError};
+
+use crate::counters::{Counted, Counters, Timed};
+use crate::ops::{Answer, Question};
+use crate::produce::Deferred;
+use crate::state::PartitionState;
+
+/// A log of this core.
+pub type PartitionLog<D> = LogRef<D, PartitionState>;
+
+/// One core's share of the broker.
+pub struct Shard<D: Disk> {
+    /// Index of the core.
+    pub core: usize,
+    /// How many cores there are.
+    pub cores: usize,
+    /// Its storage.
+    pub store: Rc<Store<D, PartitionState>>,
+    /// Its counters.
+    pub counters: Rc<Counters>,
+    /// What upkeep does how often.
+    pub upkeep: UpkeepSettings,
+    pub(crate) disk: D,
+    image: RefCell<Arc<Image>>,
+    settings: RefCell<HashMap<TopicId, Rc<LogSettings>>>,
+    pub(crate) deferred: RefCell<HashMap<TopicPartition, Deferred>>,
+    pub(crate) fetches: RefCell<FetchWaiters>,
+    pub(crate) fetch_ready: Signal,
+    pub(crate) ready_tickets: RefCell<std::collections::HashSet<FetchTicket>>,
+    pub(crate) awaits: RefCell<HashMap<u64, FetchTicket>>,
+    pub(crate) seen_bytes: RefCell<HashMap<TopicPartition, u64>>,
+    pub(crate) stopping: Cell<bool>,
+}
+
+/// Periods and limits of what happens without being asked; in ms.
+#[derive(Clone, Debug)]
+pub struct UpkeepSettings {
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: u64,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration_ms: u64,
+    /// A log untouched for this long is put to rest.
+    pub idle_ms: i64,
+}
+
+impl Default for UpkeepSettings {
+    fn default() -> Self {
+        Self { retention_check_ms: 300_000, producer_expiration_ms: 86_400_000, idle_ms: 60_000 }
+    }
+}
+
+/// A fault of one partition that a request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl<D: Disk> Shard<D> {
+    /// A shard over an open store that has not been started. Starts the store's tasks and the shard's own.
+    pub fn start(
+        core: usize,
+        cores: usize,
+        disk: D,
+        store: Rc<Store<D, PartitionState>>,
+        image: Arc<Image>,
+        upkeep: UpkeepSettings,
+    ) -> Rc<Self> {
+        let shard = Rc::new(Self {
+            core,
+            cores,
+            store,
+            counters: Rc::new(Counters::default()),
+            upkeep,
+            disk,
+            image: RefCell::new(image),
+            settings: RefCell::default(),
+            deferred: RefCell::default(),
+            fetches: RefCell::default(),
+            fetch_ready: Signal::default(),
+            ready_tickets: RefCell::default(),
+            awaits: RefCell::default(),
+            seen_bytes: RefCell::default(),
+            stopping: Cell::new(false),
+        });
+        shard.store.start(Some(Rc::new(Ears(Rc::downgrade(&shard)))));
+        shard.clone().start_fetch_timer();
+        shard.clone().start_upkeep();
+        shard
+    }
+
+    /// The metadata in force on this core.
+    pub fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.image.borrow())
+    }
+
+    /// Answers a question of this core or another. Its part up to the first wait takes effect in the order of calls.
+    /// `Propose` is answered by core 0's metadata driver, not here.
+    pub async fn answer(self: Rc<Self>, question: Question) -> Answer {
+        match question {
+            Question::Append(partitions) => Answer::Appended(self.append(partitions).await),
+            Question::Fetch(fetch) => {
+                let fetched = self.fetch(fetch).await;
+                Answer::Fetched(fetched.into_iter().map(crate::fetch::copied).collect())
+            }
+            Question::Await(token, wait) => {
+                self.await_bytes(token, wait).await;
+                Answer::Awaited
+            }
+            Question::CancelAwait(token) => {
+                self.cancel_await(token);
+                Answer::Done
+            }
+            Question::ListOffsets(queries) => Answer::Listed(self.list_offsets(queries).await),
+            Question::EpochEnds(queries) => Answer::EpochEnds(self.epoch_ends(queries).await),
+            Question::DeleteRecords(requests) => Answer::Deleted(self.delete_records(requests).await),
+            Question::Publish(image) => {
+                self.publish(image);
+                Answer::Done
+            }
+            Question::DropTopic(topic) => match self.store.delete_topic(topic).await {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Failed(format!("removing the files of topic {topic}: {error}")),
+            },
+            Question::Sizes(partitions) => {
+                let size = |id| self.store.existing(id).map_or(0, |log| log.size_bytes());
+                Answer::Sizes(partitions.into_iter().map(size).collect())
+            }
+            Question::Counters => Answer::Counters(Box::new(self.count_all())),
+            Question::Propose(_) => Answer::Failed("only core 0 decides on metadata".into()),
+        }
+    }
+
+    /// Puts newer metadata in force: settings take effect, waiters of deleted topics hear of it.
+    pub fn publish(&self, image: Arc<Image>) {
+        let old = self.image.replace(Arc::clone(&image));
+        self.settings.borrow_mut().clear();
+        for log in self.store.all_logs() {
+            match image.topic_by_id(log.id.topic) {
+                Some(topic) if log.is_loaded() => log.configure(&self.log_settings(topic)),
+                Some(_) => {}
+                None => self.disturb(log.id),
+            }
+        }
+        drop(old);
+    }
+
+    /// The settings of a topic's logs, shared between them.
+    pub(crate) fn log_settings(&self, topic: &Topic) -> Rc<LogSettings> {
+        let mut known = self.settings.borrow_mut();
+        let settings = known.entry(topic.id).or_insert_with(|| {
+            let limit = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).unwrap_or(-1);
+            let settings = &topic.settings;
+            Rc::new(LogSettings {
+                segment_bytes: u64::from(settings.segment_bytes),
+                segment_ms: i64::try_from(settings.segment_ms).unwrap_or(i64::MAX),
+                retention_ms: limit(settings.retention_ms),
+                retention_bytes: limit(settings.retention_bytes),
+                delete_retained: settings.cleanup_delete,
+            })
+        });
+        Rc::clone(settings)
+    }
+
+    /// The log of a partition that the metadata knows, whether or not it is in memory.
+    pub(crate) fn known(&self, id: TopicPartition) -> Result<(PartitionLog<D>, Rc<LogSettings>), Fault> {
+        let image = self.image.borrow();
+        let topic = image.topic_by_id(id.topic);
+        let Some(topic) = topic.filter(|topic| id.partition < topic.partitions) else {
+            return Err(Fault { code: ErrorCode::UnknownTopicOrPartition, message: "no such partition".into() });
+        };
+        Ok((self.store.log(id), self.log_settings(topic)))
+    }
+
+    /// The log of a partition, in memory.
+    pub(crate) async fn loaded(&self, id: TopicPartition) -> Result<PartitionLog<D>, Fault> {
+        let (log, settings) = self.known(id)?;
+        self.store.load(&log, &settings).await.map_err(|error| fault(id, &error))?;
+        Ok(log)
+    }
+
+    /// A partition's offsets as its leader sees them.
+    pub(crate) fn leader(&self, log: &PartitionLog<D>) -> Leader {
+        Leader::new(self.image.borrow().leader_epoch(), log.log_start(), log.durable_end())
+    }
+
+    /// Logical time of this core.
+    pub(crate) fn tick(&self) -> Tick {
+        Tick(self.disk.now_ns() / 1_000_000)
+    }
+
+    /// Stops: what was appended becomes durable and goes to its segments.
+    pub async fn stop(&self) -> std::io::Result<()> {
+        self.stopping.set(true);
+        self.store.close().await
+    }
+}
+
+/// How a failure in storage is told to a client; damage and failing disks also to the operator.
+pub(crate) fn fault(id: TopicPartition, error: &StoreError) -> Fault {
+    let code = match error {
+        StoreError::Deleted => ErrorCode::UnknownTopicOrPartition,
+        StoreError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        StoreError::OutOfRange => ErrorCode::OffsetOutOfRange,
+        StoreError::DiskFull => ErrorCode::KafkaStorageError,
+        StoreError::Damaged(what) => {
+            tracing::error!(partition = %id, what, "reading a partition failed; restore the file from a replica or a backup");
+            ErrorCode::KafkaStorageError
+        }
+    };
+    Fault { code, message: error.to_string() }
+}
+
+/// Lets go of what waits for durability and bytes. Weak, because the store outlives nobody.
+struct Ears<D: Disk>(std::rc::Weak<Shard<D>>);
+
+impl<D: Disk> Listener<D, PartitionState> for Ears<D> {
+    fn advanced(&self, logs: &[PartitionLog<D>]) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.grew(logs);
+        }
+    }
+
+    fn commit(&self, facts: CommitFacts) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.counters.count(Counted::Commits);
+            shard.counters.add(Counted::JournalBytes, facts.bytes);
+            shard.counters.time(Timed::Commit, Duration::from_nanos(facts.nanos));
+        }
+    }
+}
