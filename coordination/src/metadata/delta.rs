@@ -200,6 +200,41 @@ impl Record {
     }
 }
 
+/// Bytes of a whole state: records that rebuild it, each with its length, type and version before it.
+#[must_use]
+pub fn encode_state(records: &[Record]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for record in records {
+        let EncodedRecord { kind, version, payload } = record.encode();
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&kind.to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
+        out.extend_from_slice(&payload);
+    }
+    out
+}
+
+/// Reads what [`encode_state`] wrote.
+///
+/// # Errors
+/// When the bytes are of a newer program or are no records.
+pub fn decode_state(bytes: &[u8]) -> Result<Vec<Record>, RecordError> {
+    let mut records = Vec::new();
+    let mut from = Reader { kind: 0, rest: bytes };
+    while !from.rest.is_empty() {
+        let length = from.u32("length")?;
+        let kind = u16::from_le_bytes(from.take("type")?);
+        let version = u16::from_le_bytes(from.take("version")?);
+        let malformed = RecordError::Malformed(kind, "length");
+        let length = usize::try_from(length).map_err(|_| malformed.clone())?;
+        let (payload, rest) = from.rest.split_at_checked(length).ok_or(malformed)?;
+        records.push(Record::decode(kind, version, payload)?);
+        from.rest = rest;
+    }
+    Ok(records)
+}
+
 fn put_text(out: &mut Vec<u8>, text: &str) {
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_le_bytes());
@@ -285,6 +320,16 @@ mod tests {
         for record in samples() {
             let bytes = record.encode();
             assert_eq!(Record::decode(bytes.kind, bytes.version, &bytes.payload), Ok(record));
+        }
+    }
+
+    #[test]
+    fn a_state_survives_its_bytes() {
+        let bytes = encode_state(&samples());
+        assert_eq!(decode_state(&bytes), Ok(samples()));
+        assert_eq!(decode_state(&[]), Ok(vec![]));
+        for len in 1..8 {
+            assert!(decode_state(&bytes[..bytes.len() - len]).is_err());
         }
     }
 
