@@ -144,6 +144,19 @@ impl Chunk {
     }
 }
 
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// A fetch's answer is encoded straight to the chunks of a response.
+impl protocol::fetch::Piece for Chunk {
+    fn size_bytes(&self) -> usize {
+        self.len()
+    }
+}
+
 impl std::fmt::Debug for Chunk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
