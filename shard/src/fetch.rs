@@ -50,7 +50,7 @@ impl<D: Disk> Shard<D> {
         // One answer pins at most this much, or one batch that is larger: the client comes back for the rest.
         let mut room = (fetch.bytes_max as usize).min(RESPONSE_PINNED_BYTES);
         let mut fetched = Vec::with_capacity(fetch.partitions.len());
-        let mut first = true;
+        let mut first = fetch.always_one;
         for wanted in &fetch.partitions {
             let one = self.fetch_one(wanted, if first { room.max(1) } else { room }, first).await;
             let bytes: usize = one.records.iter().map(|piece| piece.bytes().len()).sum();
@@ -231,14 +231,6 @@ pub(crate) fn copied(fetched: Fetched<Piece>) -> Fetched<Bytes> {
     for piece in &fetched.records {
         all.extend_from_slice(piece.bytes());
     }
-    Fetched {
-        partition: fetched.partition,
-        error: fetched.error,
-        high_watermark: fetched.high_watermark,
-        last_stable: fetched.last_stable,
-        log_start: fetched.log_start,
-        leader_epoch: fetched.leader_epoch,
-        diverging: fetched.diverging,
-        records: if all.is_empty() { Vec::new() } else { vec![all.freeze()] },
-    }
+    let records = if all.is_empty() { Vec::new() } else { vec![all.freeze()] };
+    Fetched { records, ..fetched.map_records(|_| Bytes::new()) }
 }

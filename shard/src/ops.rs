@@ -140,6 +140,8 @@ pub struct Fetch {
     pub wait_ms: u32,
     /// Only up to the last stable offset.
     pub read_committed: bool,
+    /// The first batch found is given even when it is larger than all limits.
+    pub always_one: bool,
 }
 
 /// What one partition gives to a fetch. `R` is how records travel: shared frames at home, owned bytes across cores.
@@ -161,6 +163,22 @@ pub struct Fetched<R> {
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Whole batches, one after the other.
     pub records: Vec<R>,
+}
+
+impl<R> Fetched<R> {
+    /// The same with its records in another form.
+    pub fn map_records<T>(self, form: impl FnMut(R) -> T) -> Fetched<T> {
+        Fetched {
+            partition: self.partition,
+            error: self.error,
+            high_watermark: self.high_watermark,
+            last_stable: self.last_stable,
+            log_start: self.log_start,
+            leader_epoch: self.leader_epoch,
+            diverging: self.diverging,
+            records: self.records.into_iter().map(form).collect(),
+        }
+    }
 }
 
 /// Which offset a client looks for.

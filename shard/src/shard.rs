@@ -207,6 +207,11 @@ impl<D: Disk> Shard<D> {
         Tick(self.disk.now_ns() / 1_000_000)
     }
 
+    /// Whether it was asked to stop: nobody waits for more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
     /// Stops: what was appended becomes durable and goes to its segments.
     pub async fn stop(&self) -> std::io::Result<()> {
         self.stopping.set(true);

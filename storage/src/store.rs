@@ -74,8 +74,6 @@ pub struct StoreOptions {
     pub boot: u32,
     /// Name of the new journal: 128 random bits.
     pub journal: JournalId,
-    /// Ring files of ended journals that may be taken over.
-    pub adoptable: Vec<PathBuf>,
     /// Segment files kept open.
     pub open_files_max: usize,
     /// Produce is refused when less than this would stay free, bytes.
@@ -162,8 +160,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> io::Result<Rc<Self>> {
         let paths = options.paths.clone();
         disk.create_dir(&paths.journal(options.journal)).await?;
-        let adoptable = options.adoptable.clone();
-        let ring = Ring::new(disk.clone(), &paths, options.journal, options.plan.ring, adoptable);
+        let ring = Ring::new(disk.clone(), &paths, options.journal, options.plan.ring);
         let pool = Pool::new(disk.clone(), to_usize(options.plan.ring / 4));
         let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool));
         let files = Files::new(disk.clone(), paths.clone(), options.open_files_max);
@@ -198,6 +195,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         });
         store.checkpoint(None).await?;
         Ok(store)
+    }
+
+    /// Gives it ring files of retired journals to take over before it makes new ones. Comes before [`Self::start`].
+    pub fn adopt(&self, files: Vec<PathBuf>) {
+        self.journal.ring.adopt(files);
     }
 
     /// Starts the store's tasks. `listener` hears what became durable.

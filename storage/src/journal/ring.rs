@@ -69,9 +69,8 @@ pub struct Ring<D: Disk> {
 const ROOM_MIN: u64 = 64 << 10;
 
 impl<D: Disk> Ring<D> {
-    /// A ring of `bytes` in the existing directory of `journal`. `adoptable` are ring files of ended journals, taken over
-    /// before new ones are made.
-    pub fn new(disk: D, paths: &Paths, journal: JournalId, bytes: u64, adoptable: Vec<PathBuf>) -> Self {
+    /// A ring of `bytes` in the existing directory of `journal`.
+    pub fn new(disk: D, paths: &Paths, journal: JournalId, bytes: u64) -> Self {
         let file_bytes = crate::bytes_at::block_down(bytes / RING_FILES);
         Self {
             disk,
@@ -81,7 +80,7 @@ impl<D: Disk> Ring<D> {
             free: RefCell::default(),
             used: RefCell::default(),
             current: RefCell::new(None),
-            adoptable: RefCell::new(adoptable),
+            adoptable: RefCell::default(),
             made: Cell::new(0),
             changed: Signal::default(),
         }
@@ -91,6 +90,11 @@ impl<D: Disk> Ring<D> {
     pub fn occupancy(&self) -> f64 {
         let used = self.used.borrow().len() + usize::from(self.current.borrow().is_some());
         f64::from(u32::try_from(used).unwrap_or(u32::MAX)) / (RING_FILES as f64)
+    }
+
+    /// Ring files of ended journals, taken over before new ones are made.
+    pub fn adopt(&self, files: Vec<PathBuf>) {
+        self.adoptable.borrow_mut().extend(files);
     }
 
     fn unmade(&self) -> usize {

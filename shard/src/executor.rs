@@ -1,0 +1,237 @@
+//! One pinned executor per core: its task queues, its heartbeat, and what a panic in it means.
+//!
+//! Every executor runs a heartbeat of 5 ms. Without it an executor on a contended core can go to sleep with runnable
+//! tasks and never wake (seen with preempt timers of 1 ms and less); with it every gap was bounded by 4-10 ms.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+
+/// Called with what broke when a core cannot go on. Half-changed state does not: it ends the process.
+pub type Fatal = fn(reason: &str) -> !;
+
+/// How long a task may hold the core against its siblings and the disk.
+const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// Bounds the gap after a missed wake-up; costs about 2 % of an idle core.
+const HEARTBEAT: Duration = Duration::from_millis(5);
+
+/// Kinds of work on one core. A busy queue gets the core in proportion to its shares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queue {
+    /// Connections, produce, fetch, the mesh and the journal.
+    Serve,
+    /// From the journal to segments, so that the journal can recycle.
+    Flush,
+    /// Retention, deletion, later compaction.
+    Maintain,
+}
+
+impl Queue {
+    const ALL: [(Self, usize, &'static str); 3] =
+        [(Self::Serve, 1000, "serve"), (Self::Flush, 400, "flush"), (Self::Maintain, 50, "maintain")];
+}
+
+thread_local! {
+    static QUEUES: Cell<Option<[TaskQueueHandle; Queue::ALL.len()]>> = const { Cell::new(None) };
+}
+
+/// What the executors are made of.
+#[derive(Clone, Debug)]
+pub struct ExecutorSettings {
+    /// The CPU of each core, in order; there are as many executors as entries.
+    pub cpus: Vec<usize>,
+    /// Bytes of direct I/O memory of each, from `MemoryPlan::io_memory`.
+    pub io_memory: usize,
+    /// How long an idle executor looks for work before it sleeps. Zero but for dedicated cores.
+    pub spin: Duration,
+    /// What ends the process.
+    pub fatal: Fatal,
+}
+
+/// Why an executor did not start.
+#[derive(Debug)]
+pub struct StartError {
+    /// Index of the core.
+    pub core: usize,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "could not start the executor of core {}: {}", self.core, self.error)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The running executors.
+#[derive(Debug)]
+pub struct Executors<T> {
+    threads: Vec<JoinHandle<Option<T>>>,
+}
+
+impl<T> Executors<T> {
+    /// Waits until every core's task has ended; their results in the order of cores.
+    pub fn join(self) -> Vec<T> {
+        self.threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    }
+}
+
+/// Starts one executor per entry of `settings.cpus` and runs `core(index, part)` on each, in [`Queue::Serve`], where `part`
+/// is its entry of `parts`. Returns once all run; when one cannot, the error names it and the others end by themselves.
+///
+/// # Errors
+/// [`StartError`]: too little locked memory, no io_uring, no such CPU.
+///
+/// # Panics
+/// When there is not one part for each core.
+pub fn start<P, T, F, G>(settings: &ExecutorSettings, parts: Vec<P>, core: G) -> Result<Executors<T>, StartError>
+where
+    P: Send + 'static,
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+    G: Fn(usize, P) -> F + Clone + Send + 'static,
+{
+    assert_eq!(parts.len(), settings.cpus.len(), "one part for each core");
+    let mut threads = Vec::new();
+    let mut started = Vec::new();
+    for (index, part) in parts.into_iter().enumerate() {
+        let (ready, is_ready) = mpsc::channel();
+        let (go, may_go) = mpsc::channel();
+        let (settings, core) = (settings.clone(), core.clone());
+        let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+            let executor = match make(&settings, index) {
+                Ok(executor) => executor,
+                Err(error) => {
+                    // The starter waits for this; when it is gone nobody is interested.
+                    let _ = ready.send(Err(StartError { core: index, error }));
+                    return None;
+                }
+            };
+            let _ = ready.send(Ok(()));
+            // Nothing runs before everything can.
+            may_go.recv().ok()?;
+            Some(guard(settings.fatal, || executor.run(run_core(async move { core(index, part).await }))))
+        });
+        threads.push(thread.map_err(|error| StartError { core: index, error })?);
+        started.push((is_ready, go));
+    }
+    for (index, (is_ready, _)) in started.iter().enumerate() {
+        let gone = |_| Err(StartError { core: index, error: io::Error::other("its thread ended") });
+        is_ready.recv().unwrap_or_else(gone)?;
+    }
+    for (_, go) in started {
+        // It waits for this and nothing else.
+        let _ = go.send(());
+    }
+    Ok(Executors { threads })
+}
+
+fn make(settings: &ExecutorSettings, index: usize) -> io::Result<glommio::LocalExecutor> {
+    let cpu = *settings.cpus.get(index).ok_or(io::ErrorKind::InvalidInput)?;
+    let made = catch_unwind(|| {
+        LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name(&format!("core-{index}"))
+            .io_memory(settings.io_memory)
+            .preempt_timer(PREEMPT_TIMER)
+            .spin_before_park(settings.spin)
+            .make()
+    });
+    // The library panics on some of what a system may refuse.
+    made.unwrap_or_else(|panic| Err(io::Error::other(panic_text(panic.as_ref())).into()))
+        .map_err(io::Error::from)
+}
+
+/// What every executor runs: its queues, the heartbeat, and the core's own task until that ends.
+async fn run_core<T: 'static>(core: impl Future<Output = T> + 'static) -> T {
+    let handles = Queue::ALL.map(|(_, shares, name)| {
+        glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
+    });
+    QUEUES.set(Some(handles));
+    let heartbeat = glommio::spawn_local(async {
+        loop {
+            glommio::timer::sleep(HEARTBEAT).await;
+        }
+    });
+    let ended = spawn_task(Queue::Serve, core).await;
+    // It never ends by itself, so there is no result.
+    let _ = heartbeat.cancel().await;
+    ended
+}
+
+fn spawn_task<T: 'static>(queue: Queue, task: impl Future<Output = T> + 'static) -> glommio::Task<T> {
+    let index = Queue::ALL.iter().position(|(known, ..)| *known == queue).unwrap_or(0);
+    match QUEUES.get().and_then(|handles| handles.get(index).copied()) {
+        Some(handle) => glommio::spawn_local_into(task, handle)
+            .expect("a core's task queues live as long as its executor"),
+        None => glommio::spawn_local(task),
+    }
+}
+
+/// Runs a task on this core until it ends. On an executor that [`start`] did not make (tests) the queue is ignored.
+pub fn spawn(queue: Queue, task: impl Future<Output = ()> + 'static) {
+    spawn_task(queue, task).detach();
+}
+
+/// Waits.
+pub async fn sleep(duration: Duration) {
+    glommio::timer::sleep(duration).await;
+}
+
+/// Lets others run when this task has used up its slice.
+pub async fn yield_if_needed() {
+    glommio::yield_if_needed().await;
+}
+
+/// Runs `work` on a thread where it may block.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    glommio::executor().spawn_blocking(work).await
+}
+
+/// Runs `work`; a panic in it ends the process. For work on partitions inside of tasks that would survive a panic.
+pub fn guard<T>(fatal: Fatal, work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| fatal(&panic_text(panic.as_ref())))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// The CPUs this process may run on, in order; none where the system does not say.
+#[must_use]
+pub fn allowed_cpus() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.map(|list| parse_cpu_list(list.trim())).unwrap_or_default()
+}
+
+/// Reads a list as in `0-3,8`.
+fn parse_cpu_list(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse::<usize>().ok()?..=last.trim().parse::<usize>().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{allowed_cpus, parse_cpu_list};
+
+    #[test]
+    fn cpu_lists_are_read() {
+        assert_eq!(parse_cpu_list("0-3,8,10-11"), [0, 1, 2, 3, 8, 10, 11]);
+        assert_eq!(parse_cpu_list(""), [] as [usize; 0]);
+        assert!(!allowed_cpus().is_empty());
+    }
+}
