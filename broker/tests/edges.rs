@@ -21,7 +21,8 @@ struct Room {
     may_depend_on: &'static [&'static str],
     /// Files, or directories ending in `/`, that may name glommio.
     may_name_glommio: &'static [&'static str],
-    /// Files, or directories ending in `/`, that may name tokio or axum: the auxiliary thread and what stops it.
+    /// Files, or directories ending in `/`, that may name tokio or axum: the auxiliary thread, and the
+    /// channels that start and stop everything, which work on any executor.
     may_name_tokio: &'static [&'static str],
     /// No file, socket, thread or clock, and nothing async.
     pure: bool,
@@ -68,7 +69,7 @@ const ROOMS: &[Room] = &[
         name: "broker",
         may_depend_on: &["model", "protocol", "coordination", "storage", "net", "shard"],
         may_name_glommio: &["src/boot.rs"],
-        may_name_tokio: &["src/admin.rs", "src/admin/", "src/shutdown.rs"],
+        may_name_tokio: &["src/admin.rs", "src/admin/", "src/boot.rs", "src/shutdown.rs"],
         pure: false,
     },
 ];

@@ -1,0 +1,356 @@
+//! What is meant: every setting parsed, checked against the machine and derived once, before anything starts.
+
+pub mod host;
+pub mod listeners;
+pub mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coordination::metadata::{TopicDefaults, TopicSettings};
+use model::BrokerId;
+use model::limits::{MEMORY_PER_CORE_MIN, MemoryPlan};
+use net::budget::Budget;
+use net::limits::{BUDGET_BYTES_MIN, ConnectionLimits};
+
+use crate::config::{Config, ConfigError, keys};
+use host::Host;
+use listeners::Advertised;
+use values::Reader;
+
+/// Where data goes when nobody says.
+pub const DATA_DIR: &str = "millrace-data";
+/// Where clients connect when nobody says.
+const LISTEN: &str = "127.0.0.1:9092";
+/// Where the admin endpoint listens when nobody says.
+const ADMIN: &str = "127.0.0.1:9644";
+/// Default memory budget: this part of the machine...
+const MEMORY_PART: u64 = 4;
+/// ...but no more than this.
+const MEMORY_DEFAULT_MAX: u64 = 1 << 30;
+/// Looking for work longer than this before sleeping costs more than it saves.
+const SPIN_US_MAX: u64 = 200;
+
+/// The settings of a broker.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Directory of all data.
+    pub data_dir: PathBuf,
+    /// `node.id`, when configured; else the data directory's.
+    pub node_id: Option<BrokerId>,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// Where clients connect; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// What clients are told.
+    pub advertised: Advertised,
+    /// Where the admin endpoint listens; port 0 picks a free one.
+    pub admin: SocketAddr,
+    /// The CPU of each core, in order.
+    pub cpus: Vec<usize>,
+    /// How the memory of one core is divided.
+    pub memory: MemoryPlan,
+    /// How long an idle core looks for work before it sleeps.
+    pub spin: Duration,
+    /// What connections may take, cut to what the memory can serve.
+    pub connections: ConnectionLimits,
+    /// Defaults of topic settings.
+    pub topics: TopicDefaults,
+    /// `num.partitions`.
+    pub partitions_default: u32,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `fetch.max.bytes`.
+    pub fetch_bytes_max: u32,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration_ms: u64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check: Duration,
+    /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
+    pub described_partitions_max: u32,
+    /// Sentences for the log at start: what was cut or reduced, and why.
+    pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// What `config` means on `host`.
+    ///
+    /// # Errors
+    /// A sentence that names the key, the value and where it stands.
+    pub fn new(config: &Config, host: &Host) -> Result<Self, ConfigError> {
+        let read = Reader(config);
+        refuse_what_is_not_there(config)?;
+        let mut notes = Vec::new();
+        let (cpus, memory) = cores_and_memory(config, host, &mut notes)?;
+        let topics = TopicDefaults::from_broker(config.pairs()).map_err(ConfigError)?;
+        let connections = connections(&read, &memory, &mut notes)?;
+        note_batches(&topics, &memory, &mut notes);
+        let listen = listeners::listen(config, LISTEN)?;
+        Ok(Self {
+            data_dir: data_dir(config)?,
+            node_id: node_id(config)?,
+            rack: read.text("broker.rack").map(str::to_owned),
+            advertised: listeners::advertised(config, listen, host)?,
+            listen,
+            admin: listeners::address(config, keys::ADMIN_LISTENER, ADMIN)?,
+            cpus,
+            memory,
+            spin: Duration::from_micros(read.number(keys::SPIN, 0, 0..=SPIN_US_MAX)?),
+            connections,
+            topics,
+            partitions_default: read.number("num.partitions", 1, 1..=i32::MAX.unsigned_abs())?,
+            auto_create_topics: read.boolean("auto.create.topics.enable", true)?,
+            delete_topics: read.boolean("delete.topic.enable", true)?,
+            fetch_bytes_max: read.number("fetch.max.bytes", 55 << 20, 1024..=i32::MAX.unsigned_abs())?,
+            fetch_sessions_max: read.number(
+                "max.incremental.fetch.session.cache.slots",
+                1000,
+                0..=i32::MAX as usize,
+            )?,
+            producer_expiration_ms: read.number(
+                "producer.id.expiration.ms",
+                86_400_000,
+                1..=u64::from(i32::MAX.unsigned_abs()),
+            )?,
+            retention_check: Duration::from_millis(read.number(
+                "log.retention.check.interval.ms",
+                300_000,
+                1..=i64::MAX.unsigned_abs(),
+            )?),
+            described_partitions_max: read.number(
+                "max.request.partition.size.limit",
+                2000,
+                1..=i32::MAX.unsigned_abs(),
+            )?,
+            notes,
+        })
+    }
+
+    /// Memory that all executors pin, in bytes: the arena and two sets of rings as large.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> u64 {
+        3 * self.memory.io_memory * self.cpus.len() as u64
+    }
+
+    /// Memory of all cores together, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.total() * self.cpus.len() as u64
+    }
+}
+
+/// Settings that ask for protection must not be passed over: a broker that starts without it is open to everybody.
+fn refuse_what_is_not_there(config: &Config) -> Result<(), ConfigError> {
+    match config.get("authorizer.class.name") {
+        Some(written) if !written.value.is_empty() => Err(config.error(
+            "authorizer.class.name",
+            "access control is not there yet, and starting without it would let everybody in",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn data_dir(config: &Config) -> Result<PathBuf, ConfigError> {
+    let key = if config.get("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
+    let Some(written) = config.get(key) else { return Ok(PathBuf::from(DATA_DIR)) };
+    match written.value.as_str() {
+        "" => Err(config.error(key, "wants a directory")),
+        // A flag names one directory, whatever its name.
+        value if value.contains(',') && !matches!(written.origin, crate::config::Origin::Flag(_)) => {
+            Err(config.error(key, "there is one data directory; give one"))
+        }
+        value => Ok(PathBuf::from(value)),
+    }
+}
+
+fn node_id(config: &Config) -> Result<Option<BrokerId>, ConfigError> {
+    // -1 is Kafka's "not set" of the older key.
+    let read = Reader(config);
+    let node: Option<i32> = read.optional("node.id", 0..=i32::MAX)?;
+    let broker: Option<i32> = read.optional("broker.id", -1..=i32::MAX)?.filter(|id| *id >= 0);
+    match (node, broker) {
+        (Some(node), Some(broker)) if node != broker => {
+            Err(config.error("broker.id", "differs from node.id; give one of them"))
+        }
+        (node, broker) => Ok(node.or(broker).map(BrokerId)),
+    }
+}
+
+/// Which CPUs, and how much memory for each.
+fn cores_and_memory(
+    config: &Config,
+    host: &Host,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<usize>, MemoryPlan), ConfigError> {
+    let read = Reader(config);
+    let memory = match read.text(keys::MEMORY) {
+        Some(text) => values::size(text).map_err(|why| config.error(keys::MEMORY, &why))?,
+        None => (host.memory_bytes / MEMORY_PART).min(MEMORY_DEFAULT_MAX),
+    };
+    let allowed = host.cpus.len();
+    let affordable = usize::try_from(memory / MEMORY_PER_CORE_MIN).unwrap_or(usize::MAX);
+    let cores = match read.text(keys::CORES) {
+        None | Some("auto") => {
+            if affordable < allowed && affordable > 0 {
+                notes.push(format!(
+                    "{affordable} of {allowed} cores are used: {} have room for no more; --memory gives more",
+                    values::shown(memory)
+                ));
+            }
+            allowed.min(affordable.max(1))
+        }
+        Some(_) => read.number(keys::CORES, allowed, 1..=usize::MAX)?,
+    };
+    if cores > allowed {
+        return Err(config.error(keys::CORES, &format!("this process may run on {allowed} CPUs")));
+    }
+    let plan = MemoryPlan::new(memory, cores as u64).ok_or_else(|| {
+        let least = values::shown(MEMORY_PER_CORE_MIN * cores as u64);
+        config.error(
+            keys::MEMORY,
+            &format!("{} are too little for {cores} cores: at least {least}", values::shown(memory)),
+        )
+    })?;
+    Ok((host.cpus.iter().copied().take(cores).collect(), plan))
+}
+
+fn connections(
+    read: &Reader<'_>,
+    memory: &MemoryPlan,
+    notes: &mut Vec<String>,
+) -> Result<ConnectionLimits, ConfigError> {
+    let kafka = ConnectionLimits::default();
+    let budget = usize::try_from(memory.requests).unwrap_or(usize::MAX).max(BUDGET_BYTES_MIN);
+    let wanted = read.number("socket.request.max.bytes", kafka.request_bytes_max, 1..=i32::MAX as usize)?;
+    let request_bytes_max = Budget::request_bytes_max(budget, wanted);
+    if request_bytes_max < wanted {
+        notes.push(cut("socket.request.max.bytes", wanted as u64, request_bytes_max as u64));
+    }
+    // Kafka's default is ten minutes; a negative time keeps idle connections for ever.
+    let idle: i64 = read.number("connections.max.idle.ms", 600_000, i64::MIN..=i64::MAX)?;
+    Ok(ConnectionLimits {
+        request_bytes_max,
+        idle: u64::try_from(idle).ok().map(Duration::from_millis),
+        connections_max: read.number("max.connections", kafka.connections_max, 0..=usize::MAX)?,
+        connections_per_ip_max: read.number(
+            "max.connections.per.ip",
+            kafka.connections_per_ip_max,
+            0..=u32::MAX,
+        )?,
+        in_flight_max: kafka.in_flight_max,
+    })
+}
+
+/// A batch the journal cannot take is refused when it comes; whoever configured it learns at start.
+fn note_batches(topics: &TopicDefaults, memory: &MemoryPlan, notes: &mut Vec<String>) {
+    let settings = TopicSettings::resolve(topics, &coordination::metadata::Overrides::new());
+    let (wanted, most) = (u64::from(settings.max_message_bytes), memory.append_bytes_max());
+    if wanted > most {
+        notes.push(cut("message.max.bytes", wanted, most));
+    }
+}
+
+fn cut(key: &str, wanted: u64, most: u64) -> String {
+    format!("{key} is cut from {wanted} to {most}: the memory of one core takes no more; raise --memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        Host { memory_bytes: 8 << 30, cpus: vec![2, 3, 5, 7], name: "machine".into() }
+    }
+
+    fn settings(sets: &[&str]) -> Result<Settings, String> {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let config = Config::gather(None, &sets, vec![]).map_err(|error| error.0)?;
+        Settings::new(&config, &host()).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn nothing_given_means_what_the_manual_says() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.data_dir, PathBuf::from("millrace-data"));
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:9092");
+        assert_eq!(settings.admin.to_string(), "127.0.0.1:9644");
+        assert_eq!(settings.cpus, [2, 3, 5, 7]);
+        assert_eq!(settings.memory_bytes(), 1 << 30, "a quarter of 8 GiB is above the cap");
+        assert_eq!(settings.partitions_default, 1);
+        assert!(settings.auto_create_topics && settings.delete_topics);
+        assert_eq!(settings.connections.idle, Some(Duration::from_secs(600)));
+        assert_eq!(settings.node_id, None);
+    }
+
+    #[test]
+    fn memory_and_cores_are_judged_together() {
+        let small = Host { memory_bytes: 1 << 30, ..host() };
+        let derived = Settings::new(&Config::default(), &small).unwrap();
+        assert_eq!(derived.memory_bytes(), 256 << 20, "a quarter");
+        let tiny = Host { memory_bytes: 512 << 20, ..host() };
+        let derived = Settings::new(&Config::default(), &tiny).unwrap();
+        assert_eq!(derived.cpus, [2, 3], "128 MiB have room for two");
+        assert!(derived.notes[0].starts_with("2 of 4 cores"), "{:?}", derived.notes);
+        assert_eq!(settings(&["millrace.cores=2", "millrace.memory=1GiB"]).unwrap().memory_bytes(), 1 << 30);
+        assert!(settings(&["millrace.cores=5"]).unwrap_err().contains("4 CPUs"));
+        assert!(settings(&["millrace.cores=0"]).is_err());
+        let error = settings(&["millrace.cores=4", "millrace.memory=128MiB"]).unwrap_err();
+        assert!(error.contains("at least 256 MiB"), "{error}");
+        assert!(settings(&["millrace.memory=1MiB"]).unwrap_err().contains("at least 64 MiB"));
+    }
+
+    #[test]
+    fn what_memory_cannot_serve_is_cut_and_said() {
+        let cut =
+            settings(&["millrace.cores=1", "millrace.memory=64MiB", "message.max.bytes=50000000"]).unwrap();
+        assert!(cut.connections.request_bytes_max < 100 << 20);
+        let notes = cut.notes.join("\n");
+        assert!(
+            notes.contains("socket.request.max.bytes is cut") && notes.contains("message.max.bytes is cut"),
+            "{notes}"
+        );
+        let budget = usize::try_from(cut.memory.requests).unwrap();
+        assert!(cut.connections.request_bytes_max <= budget / 2);
+    }
+
+    #[test]
+    fn topic_defaults_have_kafkas_precedence() {
+        let resolve = |sets: &[&str]| {
+            TopicSettings::resolve(&settings(sets).unwrap().topics, &coordination::metadata::Overrides::new())
+        };
+        let retention = resolve(&["log.retention.hours=1", "log.retention.ms=5", "log.retention.minutes=2"]);
+        assert_eq!(retention.retention_ms, Some(5));
+        assert_eq!(resolve(&["log.segment.bytes=1048576"]).segment_bytes, 1 << 20);
+        assert!(settings(&["log.segment.bytes=small"]).unwrap_err().starts_with("log.segment.bytes"));
+        assert!(settings(&["log.cleanup.policy=compact"]).unwrap_err().contains("not implemented"));
+    }
+
+    #[test]
+    fn values_out_of_range_name_key_value_and_place() {
+        let error = settings(&["num.partitions=0"]).unwrap_err();
+        assert_eq!(error, "num.partitions=0 (--set): wants a number from 1 to 2147483647");
+        assert!(settings(&["auto.create.topics.enable=yes"]).unwrap_err().contains("true or false"));
+        assert!(settings(&["fetch.max.bytes=x"]).is_err());
+        assert_eq!(settings(&["connections.max.idle.ms=-1"]).unwrap().connections.idle, None);
+    }
+
+    #[test]
+    fn ids_and_directories() {
+        assert_eq!(settings(&["node.id=3", "broker.id=3"]).unwrap().node_id, Some(BrokerId(3)));
+        assert_eq!(settings(&["broker.id=-1"]).unwrap().node_id, None);
+        assert!(settings(&["node.id=3", "broker.id=4"]).is_err());
+        assert_eq!(settings(&["log.dir=/a", "log.dirs=/b"]).unwrap().data_dir, PathBuf::from("/b"));
+        assert!(settings(&["log.dirs=/a,/b"]).unwrap_err().contains("one data directory"));
+    }
+
+    #[test]
+    fn a_wish_for_protection_is_never_passed_over() {
+        assert!(settings(&["authorizer.class.name=x.Y"]).unwrap_err().contains("access control"));
+        assert!(settings(&["authorizer.class.name="]).is_ok());
+    }
+}
