@@ -5,7 +5,7 @@ pub mod clock;
 pub mod counters;
 pub mod executor;
 mod fetch;
-pub mod home;
+pub mod janitor;
 mod lookup;
 pub mod mesh;
 pub mod metadata;
