@@ -45,10 +45,20 @@ need_python() {
   ) 9>"$work/venv.lock"
 }
 
+# Rust as new as Cargo.toml asks (a distribution's is often older, so it is not installed from there), and a linker.
+need_rust() {
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
+  command -v cargo >/dev/null || die "Rust $wanted or newer is needed: install it with rustup (https://rustup.rs)"
+  found=$(cargo --version | cut -d' ' -f2)
+  printf '%s\n' "$wanted" "$found" | sort -CV || die "Rust $wanted or newer is needed, this is $found: rustup update stable"
+  need cc build-essential "linking"
+}
+
 # The release binary, built from this tree unless MILLRACE_BIN names one.
 need_millrace() {
   [ -n "${MILLRACE_BIN:-}" ] && return
-  need cargo cargo "building millrace"
+  need_rust
   (cd "$repository" && cargo build --release --locked --bin millrace) >&2 || die "millrace does not build"
 }
 
