@@ -1,0 +1,1 @@
+//! DeleteRecords: move the log start of partitions forward.

@@ -1,0 +1,1 @@
+//! DescribeCluster: the brokers, the controller and the cluster's id.

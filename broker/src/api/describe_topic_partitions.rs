@@ -1,0 +1,1 @@
+//! DescribeTopicPartitions: topics and their partitions, a page at a time.

@@ -1,0 +1,1 @@
+//! IncrementalAlterConfigs: change settings of topics, one by one.
