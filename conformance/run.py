@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness import check as registry, paths, runner  # noqa: E402
+from harness.process import unwind_on_terminate  # noqa: E402
 
 MODULES = {
     "kcat": ["clients.kcat.checks"],
@@ -20,6 +21,7 @@ SUITES = {"quick": ["kcat", "librdkafka"], "all": ["kcat", "librdkafka", "java"]
 
 def main() -> int:
     """Runs one suite; the exit status says whether everything passed."""
+    unwind_on_terminate()
     parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__)
     parser.add_argument("suite", nargs="?", default="all", choices=sorted(SUITES))
     parser.add_argument("--target", default="millrace", choices=["millrace", "kafka", "both"],

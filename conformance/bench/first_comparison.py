@@ -13,6 +13,7 @@ from bench import machine, report  # noqa: E402
 from bench.phases import CONSUMERS, PARTITIONS, PRODUCER, RECORD_BYTES, SETTLE_S, Bench, Phase  # noqa: E402
 from harness import paths  # noqa: E402
 from harness.broker import Broker, Kafka, Millrace  # noqa: E402
+from harness.process import unwind_on_terminate  # noqa: E402
 
 PEERS = {
     "millrace": ("Millrace as it comes: every acknowledgement after its fdatasync", lambda: Millrace()),
@@ -79,6 +80,7 @@ def result_directory(name: str) -> Path:
 
 def main() -> int:
     """Runs all turns; what was measured before a failure is written too."""
+    unwind_on_terminate()
     parser = argparse.ArgumentParser(prog="scripts/bench first-comparison", description=__doc__)
     parser.add_argument("--turns", type=int, default=3, help="of each peer (default 3)")
     parser.add_argument("--records", type=int, default=1_000_000, help="of an unthrottled phase (default 1,000,000)")

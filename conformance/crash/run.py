@@ -16,9 +16,13 @@ from crash.ledger import Ledger  # noqa: E402
 from harness import paths, topics  # noqa: E402
 from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
 from harness.logs import LogWatch, allowed_lines  # noqa: E402
+from harness.process import unwind_on_terminate  # noqa: E402
 
 CLIENTS = 3
 RUNS_PER_DIRECTORY = 10
+SHOWN = 20
+"""Lines of what is wrong that are printed for one run."""
+
 TOPIC = "crash"
 # Small segments: a directory lives through many rolls and, with the budget below, many turns of the journals.
 TOPIC_CONFIG = {"segment.bytes": str(4 << 20)}
@@ -32,15 +36,20 @@ class Stage:
         self.broker: Broker = TARGETS[target]()
         self._chance = random.Random(f"{seed} stage")
         self._shape_next_start()
-        self.broker.start()
         self.ledger = Ledger()
         self._watch = LogWatch(target, self.broker.log, allowed_lines())
         self._seed, self._clients_made = seed, 0
+        self._seen: checker.Seen = []
+        self.clients: list[load.Client] = []
+        self.tail: load.Tail | None = None
+
+    def open(self) -> None:
+        """Starts the broker, makes the topic, lets the clients connect."""
+        self.broker.start()
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
         topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG)
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
         self.clients = [self._client(kind) for kind in range(CLIENTS)]
-        self._seen: checker.Seen = []
 
     def _client(self, kind: int) -> load.Client:
         self._clients_made += 1
@@ -96,7 +105,8 @@ class Stage:
         """Ends everything; a directory that shows a failure is kept."""
         for client in self.clients:
             client.end()
-        self.tail.end()
+        if self.tail:
+            self.tail.end()
         if self.broker.running():
             self.broker.kill()
         if not keep:
@@ -110,7 +120,7 @@ def one_run(stage: Stage, chance: random.Random) -> tuple[int, checker.Log, list
     for client in stage.clients:
         client.resume()
     kills = sum(stage.crash(chance) for _ in range(chance.choice([1, 1, 2, 3])))
-    time.sleep(chance.uniform(0, 0.5))
+    time.sleep(chance.uniform(0.2, 0.7))
     for client in stage.clients:
         client.pause()
     log, wrong = stage.verify()
@@ -144,6 +154,7 @@ def tamper(target: str, seed: int) -> int:
     """Proof on real files that a lost record is noticed."""
     stage = Stage(target, seed)
     try:
+        stage.open()
         found = cut_on_disk(stage)
     finally:
         stage.close(keep=False)
@@ -154,51 +165,69 @@ def tamper(target: str, seed: int) -> int:
     return 0 if found else 1
 
 
-def crash(target: str, runs: int, base: int) -> int:
-    """The whole loop; returns the exit status."""
-    passed = failed = 0
-    stage: Stage | None = None
-    for number in range(runs):
-        seed = base + number
-        chance = random.Random(seed)
-        kills, log, wrong = 0, {}, []
+class Loop:
+    """Run after run, a fresh stage now and then."""
+
+    def __init__(self, target: str, runs: int, base: int):
+        self._target, self._runs, self._base = target, runs, base
+        self._stage: Stage | None = None
+        self._tested = False
+
+    def go(self) -> int:
+        """All runs; returns the exit status."""
+        failed = 0
         try:
-            if stage is None:
-                stage = Stage(target, seed)
-            kills, log, wrong = one_run(stage, chance)
-            if number == 0 and not wrong:
-                missed = stage.self_test(log, seed)
-                print(f"self-test of the checker: {len(checker.TAMPERINGS) - len(missed)} of {len(checker.TAMPERINGS)} "
-                      "tamperings with this log were noticed", flush=True)
-                wrong = [f"CHECKER: {line}" for line in missed]
-            last = number + 1 == runs or (number + 1) % RUNS_PER_DIRECTORY == 0
-            if last and not wrong:
-                stage.restart()
-                wrong = [f"after a clean restart: {line}" for line in stage.verify()[1]]
+            for number in range(self._runs):
+                failed += not self._one(number)
+        finally:
+            if self._stage:
+                self._stage.close(keep=False)
+        print(f"{self._runs - failed} passed, {failed} failed")
+        return 1 if failed else 0
+
+    def _one(self, number: int) -> bool:
+        seed = self._base + number
+        last = number + 1 == self._runs or (number + 1) % RUNS_PER_DIRECTORY == 0
+        told, wrong = "", []
+        try:
+            told, wrong = self._outcome(seed, last)
         except Exception as error:  # whatever stops a run is that run's outcome
-            wrong = [f"{type(error).__name__}: {error}", *wrong]
-            last = True
-        held = sum(len(records) for records in log.values())
-        recovered = stage.broker.recovered_ms if stage else None
-        print(f"run {number + 1:3} seed {seed}: {kills} kills, {stage.ledger.acknowledgements() if stage else 0} "
-              f"acknowledged, {held} in the log, recovered in {'?' if recovered is None else recovered} ms: "
-              f"{'FAILED' if wrong else 'ok'}", flush=True)
-        for line in wrong[:20]:
+            wrong = [f"{type(error).__name__}: {error}", *(self._stage.ledger.complaints if self._stage else [])]
+        print(f"run {number + 1:3} seed {seed}: {told}{'FAILED' if wrong else 'ok'}", flush=True)
+        for line in wrong[:SHOWN]:
             print(f"    {line}")
-        if len(wrong) > 20:
-            print(f"    and {len(wrong) - 20} more")
-        passed, failed = passed + (not wrong), failed + bool(wrong)
-        if stage and (last or wrong):
+        if len(wrong) > SHOWN:
+            print(f"    and {len(wrong) - SHOWN} more")
+        if last or wrong:
             if wrong:
-                print(f"    kept: {stage.broker.directory}", flush=True)
+                print(f"    kept: {self._stage.broker.directory}", flush=True)
+            stage, self._stage = self._stage, None
             stage.close(keep=bool(wrong))
-            stage = None
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+        return not wrong
+
+    def _outcome(self, seed: int, last: bool) -> tuple[str, list[str]]:
+        if self._stage is None:
+            self._stage = Stage(self._target, seed)
+            self._stage.open()
+        stage = self._stage
+        kills, log, wrong = one_run(stage, random.Random(seed))
+        recovered = "" if stage.broker.recovered_ms is None else f"recovered in {stage.broker.recovered_ms} ms, "
+        if not wrong and not self._tested:
+            self._tested = True
+            missed = stage.self_test(log, seed)
+            print(f"self-test of the checker: {len(checker.TAMPERINGS) - len(missed)} of {len(checker.TAMPERINGS)} "
+                  "tamperings with the first log were noticed", flush=True)
+            wrong = [f"CHECKER: {line}" for line in missed]
+        if last and not wrong:
+            stage.restart()
+            wrong = [f"after a clean restart: {line}" for line in stage.verify()[1]]
+        held = sum(len(records) for records in log.values())
+        return f"{kills} kills, {recovered}{stage.ledger.acknowledgements()} acknowledged, {held} in the log: ", wrong
 
 
 def main() -> int:
     """Parses the command line."""
+    unwind_on_terminate()
     parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
     parser.add_argument("runs", nargs="?", type=int, default=50, help="how many (default 50)")
     parser.add_argument("--seed", type=int, help="seed of the first run; each following one adds 1")
@@ -209,7 +238,7 @@ def main() -> int:
         parser.error("RUNS is at least 1")
     paths.WORK.mkdir(parents=True, exist_ok=True)
     seed = random.SystemRandom().randrange(10**9) if arguments.seed is None else arguments.seed
-    return tamper(arguments.target, seed) if arguments.tamper else crash(arguments.target, arguments.runs, seed)
+    return tamper(arguments.target, seed) if arguments.tamper else Loop(arguments.target, arguments.runs, seed).go()
 
 
 if __name__ == "__main__":
