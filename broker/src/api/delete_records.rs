@@ -1,1 +1,50 @@
-//! DeleteRecords: move the log start of partitions forward.
+//! DeleteRecords: moves log starts at the owners; answered when that is durable.
+
+use model::{ErrorCode, Offset, TopicPartition};
+use net::service::Reply;
+use protocol::control::messages::DeleteRecordsRequest;
+use protocol::control::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+use protocol::{RequestHeader, Text, message};
+use shard::ops::{Answer, DeleteRecords, Question};
+
+use super::{partition_named, reply};
+use crate::cluster::scatter;
+use crate::service::Broker;
+
+/// Answers a DeleteRecords request.
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteRecordsRequest) -> Reply {
+    let image = broker.cluster.image();
+    let mut topics: Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)> = Vec::new();
+    let mut wishes: Vec<(TopicPartition, DeleteRecords)> = Vec::new();
+    for topic in request.topics {
+        let mut verdicts = Vec::with_capacity(topic.partitions.len());
+        for wanted in topic.partitions {
+            let found = partition_named(&image, &topic.name, wanted.partition_index).map(|partition| {
+                wishes.push((partition, DeleteRecords { partition, before: Offset(wanted.offset) }));
+            });
+            verdicts.push((wanted.partition_index, found));
+        }
+        topics.push((topic.name, verdicts));
+    }
+    let answer = |answer| if let Answer::Deleted(each) = answer { Some(each) } else { None };
+    let deleted = scatter(&*broker.cluster, wishes, Question::DeleteRecords, answer).await.await;
+    let mut deleted = deleted.into_iter();
+    let topics = topics.into_iter().map(|(name, verdicts)| {
+        let partitions = verdicts.into_iter().map(|(index, verdict)| {
+            let done = verdict.and_then(|()| deleted.next().flatten().ok_or(ErrorCode::UnknownServerError));
+            let (code, low_watermark) = match done {
+                Ok(done) => (done.error, done.low_watermark),
+                Err(code) => (code, Offset::NONE),
+            };
+            message!(DeleteRecordsPartitionResult {
+                partition_index: index,
+                low_watermark: low_watermark.0,
+                error_code: code.code(),
+            })
+        });
+        message!(DeleteRecordsTopicResult { name: name, partitions: partitions.collect() })
+    });
+    reply(header, &message!(DeleteRecordsResponse { topics: topics.collect() }))
+}

@@ -1,1 +1,109 @@
-//! ListOffsets: where a partition begins, where it ends, and which record was the first at or after a time.
+//! ListOffsets: earliest, latest, by time and their kin, from the owners.
+
+use model::{ErrorCode, LeaderEpoch, TimestampMs, TopicPartition};
+use net::service::Called;
+use protocol::control::messages::ListOffsetsRequest;
+use protocol::control::messages::list_offsets_request::ListOffsetsPartition;
+use protocol::control::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use protocol::{DecodeError, RequestHeader, Text, message};
+use shard::ops::{Answer, ListOffset, ListedOffset, OffsetQuery, Question};
+
+use super::{occurrences, partition_named, reply};
+use crate::cluster::scatter;
+use crate::service::Broker;
+
+/// First version that tells the epoch an offset was written in.
+const LEADER_EPOCH_SINCE: i16 = 4;
+
+/// What may be asked for by a negative timestamp, and since which version.
+const SPECIAL: &[(i64, OffsetQuery, i16)] = &[
+    (-1, OffsetQuery::Latest, 1),
+    (-2, OffsetQuery::Earliest, 1),
+    (-3, OffsetQuery::MaxTimestamp, 7),
+    (-4, OffsetQuery::EarliestLocal, 8),
+    (-5, OffsetQuery::LatestTiered, 9),
+    // The first offset that is yet to be tiered (KIP-1023): there is no tier, so none, as for -5.
+    (-6, OffsetQuery::LatestTiered, 11),
+];
+
+/// Takes a ListOffsets request.
+///
+/// # Errors
+/// Never.
+pub async fn handle(
+    broker: &Broker,
+    header: &RequestHeader,
+    request: ListOffsetsRequest,
+) -> Result<Called, DecodeError> {
+    let image = broker.cluster.image();
+    let named = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(move |partition| (topic.name.clone(), partition.partition_index))
+    });
+    let counts = occurrences(named);
+    let read_committed = request.isolation_level == 1;
+    let mut topics: Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)> = Vec::new();
+    let mut queries: Vec<(TopicPartition, ListOffset)> = Vec::new();
+    for topic in request.topics {
+        let mut verdicts = Vec::with_capacity(topic.partitions.len());
+        for wanted in topic.partitions {
+            let index = wanted.partition_index;
+            let repeated = counts.get(&(topic.name.clone(), index)).is_some_and(|count| *count > 1);
+            let judged = if repeated {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                query(&wanted, header.api_version)
+                    .and_then(|query| Ok((partition_named(&image, &topic.name, index)?, query)))
+            };
+            verdicts.push((
+                index,
+                judged.map(|(partition, query)| {
+                    let current_leader_epoch = LeaderEpoch(wanted.current_leader_epoch);
+                    let asked = ListOffset { partition, query, current_leader_epoch, read_committed };
+                    queries.push((partition, asked));
+                }),
+            ));
+        }
+        topics.push((topic.name, verdicts));
+    }
+    let answer = |answer| if let Answer::Listed(each) = answer { Some(each) } else { None };
+    let listed = scatter(&*broker.cluster, queries, Question::ListOffsets, answer).await;
+    let header = header.clone();
+    Ok(Called::Later(Box::pin(async move {
+        let mut listed = listed.await.into_iter();
+        let topics = topics.into_iter().map(|(name, verdicts)| {
+            let partitions = verdicts.into_iter().map(|(index, verdict)| {
+                let found = verdict.and_then(|()| listed.next().flatten().ok_or(ErrorCode::UnknownServerError));
+                partition(index, found, header.api_version)
+            });
+            message!(ListOffsetsTopicResponse { name: name, partitions: partitions.collect() })
+        });
+        reply(&header, &message!(ListOffsetsResponse { topics: topics.collect() }))
+    })))
+}
+
+fn query(wanted: &ListOffsetsPartition, version: i16) -> Result<OffsetQuery, ErrorCode> {
+    if wanted.timestamp >= 0 {
+        return Ok(OffsetQuery::At(TimestampMs(wanted.timestamp)));
+    }
+    match SPECIAL.iter().find(|(timestamp, ..)| *timestamp == wanted.timestamp) {
+        Some((_, query, since)) if version >= *since => Ok(*query),
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}
+
+fn partition(index: i32, found: Result<ListedOffset, ErrorCode>, version: i16) -> ListOffsetsPartitionResponse {
+    let code = found.map_or_else(|code| code, |found| found.error);
+    let mut response =
+        message!(ListOffsetsPartitionResponse { partition_index: index, error_code: code.code() });
+    if let Ok(found) = found
+        && found.error.is_ok()
+    {
+        (response.offset, response.timestamp) = (found.offset.0, found.timestamp.0);
+        if version >= LEADER_EPOCH_SINCE {
+            response.leader_epoch = found.leader_epoch.0;
+        }
+    }
+    response
+}

@@ -1,0 +1,119 @@
+//! CreateTopics: answered when the topics are durable and known to every core.
+
+use coordination::metadata::placement::Assignment;
+use coordination::metadata::{Command, NewTopic, Overrides, Refusal, Topic};
+use model::{BrokerId, ErrorCode, TopicId};
+use net::service::Reply;
+use protocol::control::messages::CreateTopicsRequest;
+use protocol::control::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use protocol::control::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use protocol::{RequestHeader, Text, Uuid, message};
+
+use super::describe_configs::topic_values;
+use super::{occurrences, reply, told, uuid};
+use crate::cluster::propose_topics;
+use crate::service::Broker;
+
+/// First version that explains errors in words.
+const MESSAGE_SINCE: i16 = 1;
+
+/// Answers a CreateTopics request.
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopicsRequest) -> Reply {
+    let counts = occurrences(request.topics.iter().map(|topic| topic.name.clone()));
+    let mut results: Vec<(Text, Result<(), Refusal>)> = Vec::new();
+    let mut wanted = Vec::new();
+    for topic in request.topics {
+        if results.iter().any(|(name, _)| counts[&topic.name] > 1 && *name == topic.name) {
+            continue;
+        }
+        let judged = if counts[&topic.name] > 1 {
+            Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        } else {
+            new_topic(&topic).map(|new| wanted.push(new))
+        };
+        results.push((topic.name, judged));
+    }
+    let count = wanted.len();
+    let validate_only = request.validate_only;
+    let command = Command::CreateTopics { topics: wanted, validate_only };
+    let mut created = if count == 0 {
+        Vec::new().into_iter()
+    } else {
+        propose_topics(&*broker.cluster, command, count).await.into_iter()
+    };
+    let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
+    let topics = results.into_iter().map(|(name, judged)| {
+        let topic = judged.and_then(|()| created.next().unwrap_or_else(unanswered));
+        match topic {
+            Ok(topic) => created_topic(broker, name, &topic, validate_only),
+            Err(refusal) => refused(name, &refusal, header.api_version),
+        }
+    });
+    reply(header, &message!(CreateTopicsResponse { topics: topics.collect() }))
+}
+
+fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
+    let mut configs = Overrides::new();
+    for config in &topic.configs {
+        let Some(value) = &config.value else {
+            let text = format!("Null value not supported for topic configs: {}", &*config.name);
+            return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+        };
+        configs.insert(config.name.to_string(), value.to_string());
+    }
+    Ok(NewTopic {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignment: assignment(&topic.assignments)?,
+        configs,
+    })
+}
+
+fn assignment(given: &[CreatableReplicaAssignment]) -> Result<Option<Assignment>, Refusal> {
+    if given.is_empty() {
+        return Ok(None);
+    }
+    let mut given: Vec<_> = given.iter().collect();
+    given.sort_by_key(|one| one.partition_index);
+    if (0..).zip(&given).any(|(index, one)| one.partition_index != index) {
+        let text = "partitions should be a consecutive 0-based integer sequence";
+        return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    }
+    let brokers = |one: &&CreatableReplicaAssignment| one.broker_ids.iter().copied().map(BrokerId).collect();
+    Ok(Some(given.iter().map(brokers).collect()))
+}
+
+fn created_topic(broker: &Broker, name: Text, topic: &Topic, validate_only: bool) -> CreatableTopicResult {
+    let image = broker.cluster.image();
+    let configs = topic_values(&image, topic).map(|value| {
+        message!(CreatableTopicConfigs {
+            name: Text::from(value.name),
+            value: Some(Text::from(value.value)),
+            config_source: value.source,
+        })
+    });
+    let id = if validate_only { TopicId::ZERO } else { topic.id };
+    message!(CreatableTopicResult {
+        name: name,
+        topic_id: uuid(id),
+        num_partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX),
+        replication_factor: 1,
+        configs: Some(configs.collect()),
+    })
+}
+
+fn refused(name: Text, refusal: &Refusal, version: i16) -> CreatableTopicResult {
+    let (error_code, error_message) = told(refusal);
+    message!(CreatableTopicResult {
+        name: name,
+        topic_id: Uuid::ZERO,
+        error_code: error_code,
+        error_message: error_message.filter(|_| version >= MESSAGE_SINCE),
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
+    })
+}

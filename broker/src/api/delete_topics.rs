@@ -1,0 +1,95 @@
+//! DeleteTopics: answered when the tombstones are durable and known to every core; files go in the background.
+
+use coordination::metadata::{Command, Refusal, TopicRef};
+use model::{ErrorCode, TopicId};
+use net::service::Reply;
+use protocol::control::messages::DeleteTopicsRequest;
+use protocol::control::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use protocol::{RequestHeader, Text, Uuid, message};
+
+use super::{occurrences, reply, told, topic_ref, uuid};
+use crate::cluster::propose_topics;
+use crate::service::Broker;
+
+/// First version in which topics may be named by id.
+const BY_ID_SINCE: i16 = 6;
+/// First version that knows the code TOPIC_DELETION_DISABLED.
+const DISABLED_SINCE: i16 = 3;
+/// First version that explains errors in words.
+const MESSAGE_SINCE: i16 = 5;
+
+/// Answers a DeleteTopics request.
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteTopicsRequest) -> Reply {
+    let version = header.api_version;
+    let wanted: Vec<(Option<Text>, Uuid)> = if version >= BY_ID_SINCE {
+        request.topics.into_iter().map(|topic| (topic.name, topic.topic_id)).collect()
+    } else {
+        request.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
+    };
+    let counts = occurrences(wanted.iter().cloned());
+    let mut topics: Vec<TopicRef> = Vec::new();
+    let mut judged: Vec<((Option<Text>, Uuid), Result<(), Refusal>)> = Vec::new();
+    for named in wanted {
+        let repeated = counts[&named] > 1;
+        if repeated && judged.iter().any(|(known, _)| *known == named) {
+            continue;
+        }
+        let verdict = judge(broker, version, &named, repeated);
+        if verdict.is_ok() {
+            topics.push(topic_ref(named.0.as_ref(), named.1));
+        }
+        judged.push((named, verdict));
+    }
+    let count = topics.len();
+    let mut deleted = if count == 0 {
+        Vec::new().into_iter()
+    } else {
+        propose_topics(&*broker.cluster, Command::DeleteTopics(topics), count).await.into_iter()
+    };
+    let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
+    let responses = judged.into_iter().map(|((name, id), verdict)| {
+        match verdict.and_then(|()| deleted.next().unwrap_or_else(unanswered)) {
+            Ok(topic) => message!(DeletableTopicResult {
+                name: Some(Text::from(&*topic.name)),
+                topic_id: uuid(topic.id),
+            }),
+            Err(refusal) => {
+                let (error_code, error_message) = told(&refusal);
+                message!(DeletableTopicResult {
+                    name: name,
+                    topic_id: id,
+                    error_code: error_code,
+                    error_message: error_message.filter(|_| version >= MESSAGE_SINCE),
+                })
+            }
+        }
+    });
+    reply(header, &message!(DeleteTopicsResponse { responses: responses.collect() }))
+}
+
+fn judge(
+    broker: &Broker,
+    version: i16,
+    (name, id): &(Option<Text>, Uuid),
+    repeated: bool,
+) -> Result<(), Refusal> {
+    if !broker.settings.delete_topics {
+        let code = if version >= DISABLED_SINCE {
+            ErrorCode::TopicDeletionDisabled
+        } else {
+            ErrorCode::InvalidRequest
+        };
+        return Err(Refusal::new(code, "Topic deletion is disabled."));
+    }
+    if repeated {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic in request."));
+    }
+    match (name, TopicId(id.to_bytes())) {
+        (None, TopicId::ZERO) => Err(Refusal::new(ErrorCode::InvalidRequest, "Neither topic name nor id were given.")),
+        (Some(_), TopicId::ZERO) | (None, _) => Ok(()),
+        (Some(_), _) => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "You may not specify both topic name and topic id.",
+        )),
+    }
+}

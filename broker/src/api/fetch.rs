@@ -1,0 +1,142 @@
+//! Fetch: what a session or a request wants, split over the owners; what they have, joined in the order of service.
+//!
+//! With one owner it waits there. With several, each says what it has; only when that is too little the fetch waits at all
+//! of them, and the first that can tell more lets it collect again (storage.md, section 8).
+
+mod collect;
+mod respond;
+
+use std::rc::Rc;
+
+use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
+use model::limits::RESPONSE_PINNED_BYTES;
+use model::{ErrorCode, Offset, TopicPartition};
+use net::service::{Called, Chunk, Reply, Request, Response};
+use protocol::fetch::{FetchRequest, FetchResponse};
+use protocol::{DecodeError, TopicRef};
+use shard::counters::Timed;
+use shard::ops::{FetchPartition, Fetched};
+
+use crate::service::Broker;
+use collect::Collector;
+
+/// First version that says topics by id.
+const TOPIC_IDS_SINCE: i16 = 13;
+
+/// What one owner had of one partition, or why nothing was asked of it.
+type Outcome = Result<Fetched<Chunk>, ErrorCode>;
+
+/// Limits of one fetch, cut to what one answer may carry.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    bytes_min: u32,
+    bytes_max: u32,
+    wait_ms: u32,
+    read_committed: bool,
+}
+
+/// Takes a Fetch request.
+///
+/// # Errors
+/// When it cannot be read: the connection must close.
+pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, DecodeError> {
+    let Request { header, frame, permit } = request;
+    let asked = FetchRequest::decode(&header, &frame)?;
+    if asked.replica_id >= 0 {
+        return Ok(Called::Now(Reply::Close("a fetch of a replica, and this broker has no followers".into())));
+    }
+    let started = broker.cluster.elapsed();
+    let limits = limits(broker, &asked);
+    let by_id = header.api_version >= TOPIC_IDS_SINCE;
+    let begun = broker.sessions.borrow_mut().begin(broker.cluster.tick(), session_request(&asked, by_id));
+    drop((asked, frame, permit));
+    let (context, wishes) = match begun {
+        Ok(begun) => begun,
+        Err(code) => {
+            let empty: FetchResponse<Chunk> = FetchResponse::empty(code, 0);
+            return Ok(Called::Now(Reply::Send(Response { pieces: empty.encode(&header) })));
+        }
+    };
+    let places = resolve(broker, &wishes);
+    let collector = Collector::new(Rc::clone(broker), &wishes, &places, limits);
+    let broker = Rc::clone(broker);
+    Ok(Called::Later(Box::pin(async move {
+        let mut collected = collector.run().await.into_iter();
+        let outcomes: Vec<Outcome> = places
+            .into_iter()
+            .map(|place| place.and_then(|_| collected.next().flatten().ok_or(ErrorCode::UnknownServerError)))
+            .collect();
+        let response = respond::response(&broker, context, wishes, outcomes, limits.read_committed);
+        broker.cluster.counters().time(Timed::Fetch, broker.cluster.elapsed().saturating_sub(started));
+        Reply::Send(Response { pieces: response.encode(&header) })
+    })))
+}
+
+fn limits(broker: &Broker, asked: &FetchRequest) -> Limits {
+    let positive = |number: i32| u32::try_from(number).unwrap_or(0);
+    let pinned = u32::try_from(RESPONSE_PINNED_BYTES).unwrap_or(u32::MAX);
+    let bytes_max = positive(asked.max_bytes).min(broker.settings.fetch_bytes_max).min(pinned);
+    Limits {
+        // More than an answer can carry would never be there.
+        bytes_min: positive(asked.min_bytes).min(bytes_max),
+        bytes_max,
+        wait_ms: positive(asked.max_wait_ms),
+        read_committed: asked.read_committed,
+    }
+}
+
+fn session_request(asked: &FetchRequest, by_id: bool) -> SessionRequest {
+    let key = |topic: &TopicRef, index: i32| {
+        let topic = if by_id { TopicKey::Id(topic.id) } else { TopicKey::Name((&*topic.name).into()) };
+        PartitionKey { topic, index }
+    };
+    let wish = |wanted: &protocol::fetch::FetchPartition| Wish {
+        offset: wanted.fetch_offset,
+        bytes_max: wanted.max_bytes,
+        current_leader_epoch: wanted.current_leader_epoch,
+        last_fetched_epoch: wanted.last_fetched_epoch,
+    };
+    let mut request = SessionRequest {
+        session_id: asked.session_id,
+        session_epoch: asked.session_epoch,
+        by_id,
+        wishes: Vec::new(),
+        forgotten: Vec::new(),
+    };
+    for topic in &asked.topics {
+        let wishes = topic.partitions.iter().map(|wanted| (key(&topic.topic, wanted.index), wish(wanted)));
+        request.wishes.extend(wishes);
+    }
+    for topic in &asked.forgotten {
+        request.forgotten.extend(topic.partitions.iter().map(|index| key(&topic.topic, *index)));
+    }
+    request
+}
+
+/// Which partition each wish means.
+fn resolve(broker: &Broker, wishes: &[(PartitionKey, Wish)]) -> Vec<Result<TopicPartition, ErrorCode>> {
+    let image = broker.cluster.image();
+    let meant = |(key, _): &(PartitionKey, Wish)| {
+        let (topic, unknown) = match &key.topic {
+            TopicKey::Name(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition),
+            TopicKey::Id(id) => (image.topic_by_id(*id), ErrorCode::UnknownTopicId),
+        };
+        topic.ok_or(unknown)?.partition(key.index).ok_or(ErrorCode::UnknownTopicOrPartition)
+    };
+    wishes.iter().map(meant).collect()
+}
+
+fn fetch_partition(partition: TopicPartition, wish: &Wish) -> FetchPartition {
+    FetchPartition {
+        partition,
+        offset: wish.offset,
+        bytes_max: u32::try_from(wish.bytes_max).unwrap_or(0),
+        current_leader_epoch: wish.current_leader_epoch,
+        last_fetched_epoch: wish.last_fetched_epoch,
+    }
+}
+
+/// The offset behind what was collected of a partition, as far as waiting goes: its high watermark.
+const fn seen_end(fetched: &Fetched<Chunk>) -> Offset {
+    fetched.high_watermark
+}

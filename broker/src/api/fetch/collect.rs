@@ -1,0 +1,174 @@
+//! Collecting from the owners, and waiting at them.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use coordination::fetch_session::{PartitionKey, Wish};
+use model::{ErrorCode, Tick, TopicPartition};
+use net::service::Chunk;
+use protocol::fetch::Piece as _;
+use shard::ops::{Answer, Await, Fetch, FetchPartition, Fetched, Question};
+use shard::route::owner_of;
+use storage::Piece;
+
+use super::{Limits, fetch_partition, seen_end};
+use crate::cluster::Asked;
+use crate::service::Broker;
+
+/// One fetch under way.
+pub(super) struct Collector {
+    broker: Rc<Broker>,
+    /// Per owner: places in the order of service, and what is wanted there.
+    owners: BTreeMap<usize, (Vec<usize>, Vec<FetchPartition>)>,
+    /// Wishes that mean a partition; the others are errors already.
+    count: usize,
+    /// Some wish is an error already: the client hears of it at once.
+    news: bool,
+    limits: Limits,
+}
+
+type Collected = Vec<Option<Fetched<Chunk>>>;
+
+impl Collector {
+    pub(super) fn new(
+        broker: Rc<Broker>,
+        wishes: &[(PartitionKey, Wish)],
+        places: &[Result<TopicPartition, ErrorCode>],
+        limits: Limits,
+    ) -> Self {
+        let mut owners: BTreeMap<usize, (Vec<usize>, Vec<FetchPartition>)> = BTreeMap::new();
+        let mut count = 0;
+        for (partition, (_, wish)) in places.iter().zip(wishes) {
+            if let Ok(partition) = partition {
+                let owner = owner_of(*partition, broker.cluster.cores());
+                let (places, wanted) = owners.entry(owner).or_default();
+                places.push(count);
+                wanted.push(fetch_partition(*partition, wish));
+                count += 1;
+            }
+        }
+        let news = count < places.len();
+        Self { broker, owners, count, news, limits }
+    }
+
+    /// What the owners have, in the order of service, once it is enough or the time is over.
+    pub(super) async fn run(self) -> Collected {
+        let wait_ms = if self.news { 0 } else { self.limits.wait_ms };
+        if self.owners.len() <= 1 {
+            return self.collect(self.limits.bytes_min, wait_ms).await;
+        }
+        let deadline = self.broker.cluster.tick().after_ms(u64::from(wait_ms));
+        loop {
+            let collected = self.collect(0, 0).await;
+            let bytes: u64 = collected.iter().flatten().map(records_bytes).sum();
+            let missing = u64::from(self.limits.bytes_min).saturating_sub(bytes);
+            let news = collected
+                .iter()
+                .any(|one| one.as_ref().is_none_or(|one| !one.error.is_ok() || one.diverging.is_some()));
+            let now = self.broker.cluster.tick();
+            if missing == 0 || news || now >= deadline {
+                return collected;
+            }
+            self.wait(&collected, missing, Tick(deadline.0 - now.0)).await;
+        }
+    }
+
+    /// Asks every owner; those of other cores copy, this one lends.
+    async fn collect(&self, bytes_min: u32, wait_ms: u32) -> Collected {
+        let cluster = &self.broker.cluster;
+        let owners = u32::try_from(self.owners.len()).unwrap_or(1).max(1);
+        let mut here = None;
+        let mut asked: Vec<(&[usize], Asked)> = Vec::new();
+        for (&owner, (places, wanted)) in &self.owners {
+            let fetch = Fetch {
+                partitions: wanted.clone(),
+                bytes_min,
+                bytes_max: self.limits.bytes_max / owners,
+                wait_ms,
+                read_committed: self.limits.read_committed,
+                always_one: true,
+            };
+            if owner == cluster.core() {
+                here = Some((places, cluster.fetch_here(fetch)));
+            } else {
+                asked.push((places, cluster.ask(owner, Question::Fetch(fetch)).await));
+            }
+        }
+        let mut collected: Collected = (0..self.count).map(|_| None).collect();
+        if let Some((places, fetching)) = here {
+            for (place, fetched) in places.iter().zip(fetching.await) {
+                collected[*place] = Some(fetched.map_records(lent));
+            }
+        }
+        for (places, asked) in asked {
+            if let Answer::Fetched(each) = asked.await {
+                for (place, fetched) in places.iter().zip(each) {
+                    collected[*place] = Some(fetched.map_records(Chunk::Bytes));
+                }
+            }
+        }
+        self.trim(&mut collected);
+        collected
+    }
+
+    /// Each owner may have given one batch larger than its share: together they keep to the limit, but for the first.
+    fn trim(&self, collected: &mut Collected) {
+        let mut room = u64::from(self.limits.bytes_max);
+        let mut first = true;
+        for fetched in collected.iter_mut().flatten().filter(|fetched| !fetched.records.is_empty()) {
+            let bytes = records_bytes(fetched);
+            if first || bytes <= room {
+                room = room.saturating_sub(bytes);
+            } else {
+                fetched.records.clear();
+            }
+            first = false;
+        }
+    }
+
+    /// Waits at all owners until one can tell of more, or the time is over.
+    async fn wait(&self, collected: &Collected, missing: u64, left: Tick) {
+        let cluster = &self.broker.cluster;
+        let wait_ms = u32::try_from(left.0).unwrap_or(u32::MAX);
+        let mut waits: Vec<(usize, u64, Asked)> = Vec::with_capacity(self.owners.len());
+        for (&owner, (places, _)) in &self.owners {
+            let seen = places.iter().filter_map(|place| collected[*place].as_ref());
+            let partitions = seen.map(|fetched| (fetched.partition, seen_end(fetched))).collect();
+            let token = self.token();
+            let question = Question::Await(token, Await { partitions, bytes_missing: missing, wait_ms });
+            waits.push((owner, token, cluster.ask(owner, question).await));
+        }
+        let first = poll_fn(|context| {
+            for (at, (_, _, asked)) in waits.iter_mut().enumerate() {
+                if asked.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(at);
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        for (at, (owner, token, _)) in waits.iter().enumerate() {
+            if at != first {
+                drop(cluster.ask(*owner, Question::CancelAwait(*token)).await);
+            }
+        }
+    }
+
+    /// A name for a wait that no other core gives.
+    fn token(&self) -> u64 {
+        let number = self.broker.waits.get();
+        self.broker.waits.set(number + 1);
+        number * self.broker.cluster.cores() as u64 + self.broker.cluster.core() as u64
+    }
+}
+
+fn records_bytes(fetched: &Fetched<Chunk>) -> u64 {
+    fetched.records.iter().map(|chunk| chunk.size_bytes() as u64).sum()
+}
+
+/// Records of this core, where they are.
+fn lent(piece: Piece) -> Chunk {
+    Chunk::Shared(piece.owner, piece.range)
+}

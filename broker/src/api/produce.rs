@@ -1,0 +1,174 @@
+//! Produce: each batch is validated here, at home; offsets are given by the owners. When this returns, every batch is
+//! queued at its owner, so the connection's next request cannot overtake it.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use coordination::metadata::Topic;
+use coordination::metadata::configs::TimestampType;
+use model::batch::header::set_log_append_time;
+use model::batch::{ProduceRules, validate_produce};
+use model::{ErrorCode, TimestampMs, TopicPartition};
+use net::service::{Called, Reply, Request};
+use protocol::produce::{
+    ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse, ZSTD_SINCE,
+};
+use protocol::{DecodeError, RequestHeader, TopicRef};
+use shard::counters::Timed;
+use shard::ops::{Answer, AppendPartition, Appended, Question};
+
+use crate::cluster::scatter;
+use crate::service::Broker;
+
+/// First version that says topics by id.
+const TOPIC_IDS_SINCE: i16 = 13;
+const ACKS_ALL: i16 = -1;
+const ACKS_NONE: i16 = 0;
+const ACKS_LEADER: i16 = 1;
+
+/// What is known of one partition before the owners answer.
+enum Verdict {
+    /// It was sent to its owner; stamped at this time, or by the producer.
+    Sent(TimestampMs),
+    /// It never left.
+    Refused(ErrorCode, String),
+}
+
+struct Plan {
+    /// Topic and, per partition, its index and verdict; as in the request.
+    topics: Vec<(TopicRef, Vec<(i32, Verdict)>)>,
+    appends: Vec<(TopicPartition, AppendPartition)>,
+}
+
+/// Takes a Produce request.
+///
+/// # Errors
+/// When it cannot be read: the connection must close.
+pub async fn handle(broker: &Broker, request: Request) -> Result<Called, DecodeError> {
+    let Request { header, frame, permit } = request;
+    let asked = ProduceRequest::decode(&header, &frame)?;
+    drop(frame);
+    let acks = asked.acks;
+    let started = broker.cluster.elapsed();
+    let plan = plan(broker, &header, asked);
+    let question = |batches| Question::Append(batches);
+    let answer = |answer| if let Answer::Appended(each) = answer { Some(each) } else { None };
+    let appended = scatter(&*broker.cluster, plan.appends, question, answer).await;
+    let (cluster, topics) = (Rc::clone(&broker.cluster), plan.topics);
+    Ok(Called::Later(Box::pin(async move {
+        let response = join(topics, appended.await);
+        drop(permit);
+        cluster.counters().time(Timed::Produce, cluster.elapsed().saturating_sub(started));
+        if acks == ACKS_NONE { unacknowledged(&response) } else { Reply::bytes(response.encode(&header)) }
+    })))
+}
+
+/// With acks=0 nothing is answered; an error closes the connection, so that the client looks for what is wrong.
+fn unacknowledged(response: &ProduceResponse) -> Reply {
+    let failed = response.topics.iter().flat_map(|topic| &topic.partitions).find(|one| !one.error.is_ok());
+    match failed {
+        None => Reply::Silent,
+        Some(one) => {
+            let why = one.error_message.as_deref().unwrap_or_default();
+            Reply::Close(format!("produce with acks=0 failed: {} {why}", one.error.name()).into())
+        }
+    }
+}
+
+fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan {
+    let image = broker.cluster.image();
+    let now = broker.cluster.now();
+    let refusal = refuse_all(&asked);
+    let mut plan = Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new() };
+    for wanted in asked.topics {
+        let by_id = header.api_version >= TOPIC_IDS_SINCE;
+        let topic = if by_id { image.topic_by_id(wanted.topic.id) } else { image.topic(&wanted.topic.name) };
+        let mut verdicts = Vec::with_capacity(wanted.partitions.len());
+        for partition in wanted.partitions {
+            let batch = partition.records.unwrap_or_default();
+            let judged = match (&refusal, topic) {
+                (Some((code, text)), _) => Err((*code, (*text).to_owned())),
+                (None, Some(topic)) => judge(topic, partition.index, batch, asked.acks, header, now),
+                (None, None) if by_id => Err((ErrorCode::UnknownTopicId, String::new())),
+                (None, None) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
+            };
+            verdicts.push(match judged {
+                Ok((append, stamped)) => {
+                    plan.appends.push((append.partition, append));
+                    (partition.index, Verdict::Sent(stamped))
+                }
+                Err((code, text)) => (partition.index, Verdict::Refused(code, text)),
+            });
+        }
+        plan.topics.push((wanted.topic, verdicts));
+    }
+    plan
+}
+
+/// What is wrong with the request as a whole.
+fn refuse_all(asked: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
+    if !matches!(asked.acks, ACKS_ALL | ACKS_NONE | ACKS_LEADER) {
+        return Some((ErrorCode::InvalidRequiredAcks, "acks can be -1, 0 or 1"));
+    }
+    if asked.transactional_id.is_some() {
+        return Some((ErrorCode::InvalidRequest, "transactions are not implemented by this broker yet"));
+    }
+    None
+}
+
+type Judged = Result<(AppendPartition, TimestampMs), (ErrorCode, String)>;
+
+fn judge(
+    topic: &Topic,
+    index: i32,
+    batch: Bytes,
+    acks: i16,
+    header: &RequestHeader,
+    now: TimestampMs,
+) -> Judged {
+    let settings = &topic.settings;
+    let partition = topic.partition(index).ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
+    if acks == ACKS_ALL && settings.min_insync_replicas > 1 {
+        let text = format!("1 replica is in sync; min.insync.replicas is {}", settings.min_insync_replicas);
+        return Err((ErrorCode::NotEnoughReplicas, text));
+    }
+    let log_append_time = settings.message_timestamp_type == TimestampType::LogAppendTime;
+    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let rules = ProduceRules {
+        bytes_max: settings.max_message_bytes as usize,
+        now,
+        timestamp_before_ms_max: ms(settings.message_timestamp_before_max_ms),
+        timestamp_after_ms_max: ms(settings.message_timestamp_after_max_ms),
+        log_append_time,
+        zstd: header.api_version >= ZSTD_SINCE,
+        transactions: false,
+    };
+    validate_produce(&batch, &rules).map_err(|error| (error.error_code(), error.to_string()))?;
+    if !log_append_time {
+        return Ok((AppendPartition { partition, batch }, TimestampMs::NONE));
+    }
+    let mut stamped = BytesMut::from(&batch[..]);
+    set_log_append_time(&mut stamped, now);
+    Ok((AppendPartition { partition, batch: stamped.freeze() }, now))
+}
+
+fn join(topics: Vec<(TopicRef, Vec<(i32, Verdict)>)>, appended: Vec<Option<Appended>>) -> ProduceResponse {
+    let mut appended = appended.into_iter();
+    let mut answer = |index, verdict| match verdict {
+        Verdict::Refused(code, text) => {
+            ProducePartitionResponse::refused(index, code, Some(text.as_str()).filter(|text| !text.is_empty()))
+        }
+        Verdict::Sent(stamped) => match appended.next().flatten() {
+            Some(done) if done.error.is_ok() => {
+                ProducePartitionResponse::appended(index, done.base_offset, stamped, done.log_start)
+            }
+            Some(failed) => ProducePartitionResponse::refused(index, failed.error, failed.message.as_deref()),
+            None => ProducePartitionResponse::refused(index, ErrorCode::UnknownServerError, None),
+        },
+    };
+    let mut topic = |(topic, verdicts): (TopicRef, Vec<(i32, Verdict)>)| ProduceTopicResponse {
+        topic,
+        partitions: verdicts.into_iter().map(|(index, verdict)| answer(index, verdict)).collect(),
+    };
+    ProduceResponse { topics: topics.into_iter().map(&mut topic).collect(), ..ProduceResponse::default() }
+}

@@ -1,0 +1,168 @@
+//! What a home core sees of the broker: the newest metadata, and the cores that own partitions.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordination::metadata::{Command, Image, Outcome, Refusal, Topic};
+use futures_lite::future::BoxedLocal;
+use model::{ErrorCode, Tick, TimestampMs, TopicPartition};
+use shard::clock::Clock;
+use shard::counters::Counters;
+use shard::mesh::Mesh;
+use shard::ops::{Answer, Fetch, Fetched, Question};
+use shard::route::owner_of;
+use shard::shard::Shard;
+use storage::Piece;
+use storage::disk::Disk;
+
+/// A question that is queued; the answer comes later.
+pub type Asked = BoxedLocal<Answer>;
+
+/// A future that borrows.
+pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The cores of this broker, as seen from one of them.
+pub trait Cluster: 'static {
+    /// This core.
+    fn core(&self) -> usize;
+
+    /// How many there are.
+    fn cores(&self) -> usize;
+
+    /// The metadata in force here.
+    fn image(&self) -> Arc<Image>;
+
+    /// This core's counters.
+    fn counters(&self) -> &Counters;
+
+    /// Logical time.
+    fn tick(&self) -> Tick;
+
+    /// Time since the process started, to measure with.
+    fn elapsed(&self) -> Duration;
+
+    /// Wall time.
+    fn now(&self) -> TimestampMs;
+
+    /// Asks `core`, which may be this one. Ready when the question is queued there, behind all that was asked before.
+    fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
+
+    /// A fetch of partitions of this core: the records stay where they are.
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>>;
+}
+
+/// The real one.
+pub struct Node<D: Disk> {
+    mesh: Rc<Mesh<Question, Answer>>,
+    shard: Rc<Shard<D>>,
+    clock: Clock,
+}
+
+impl<D: Disk> Node<D> {
+    /// From this core's end of the mesh and what it owns.
+    #[must_use]
+    pub const fn new(mesh: Rc<Mesh<Question, Answer>>, shard: Rc<Shard<D>>, clock: Clock) -> Self {
+        Self { mesh, shard, clock }
+    }
+}
+
+impl<D: Disk> Cluster for Node<D> {
+    fn core(&self) -> usize {
+        self.mesh.core()
+    }
+
+    fn cores(&self) -> usize {
+        self.mesh.cores()
+    }
+
+    fn image(&self) -> Arc<Image> {
+        self.shard.image()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shard.counters
+    }
+
+    fn tick(&self) -> Tick {
+        self.clock.tick()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    fn now(&self) -> TimestampMs {
+        self.clock.now()
+    }
+
+    fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
+        Box::pin(async move { Box::pin(self.mesh.call(core, question).await) as Asked })
+    }
+
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>> {
+        let shard = Rc::clone(&self.shard);
+        Box::pin(async move { shard.fetch(fetch).await })
+    }
+}
+
+/// Sends each item to the owner of its partition, all items of one owner in one question, in the order given. Ready when
+/// all are queued; the future it gives has the answers in the order of the items, `None` where an owner failed.
+pub async fn scatter<T: 'static, A: 'static>(
+    cluster: &dyn Cluster,
+    items: Vec<(TopicPartition, T)>,
+    question: fn(Vec<T>) -> Question,
+    answer: fn(Answer) -> Option<Vec<A>>,
+) -> BoxedLocal<Vec<Option<A>>> {
+    let count = items.len();
+    let mut owners: BTreeMap<usize, (Vec<usize>, Vec<T>)> = BTreeMap::new();
+    for (place, (partition, item)) in items.into_iter().enumerate() {
+        let (places, list) = owners.entry(owner_of(partition, cluster.cores())).or_default();
+        places.push(place);
+        list.push(item);
+    }
+    let mut asked = Vec::with_capacity(owners.len());
+    for (owner, (places, list)) in owners {
+        asked.push((places, cluster.ask(owner, question(list)).await));
+    }
+    Box::pin(async move {
+        let mut joined: Vec<Option<A>> = (0..count).map(|_| None).collect();
+        for (places, asked) in asked {
+            let answers = answer(asked.await).unwrap_or_default();
+            for (place, one) in places.into_iter().zip(answers) {
+                joined[place] = Some(one);
+            }
+        }
+        joined
+    })
+}
+
+/// Proposes a metadata command; its outcome is durable and in force on every core.
+///
+/// # Errors
+/// When the command as a whole failed.
+pub async fn propose(cluster: &dyn Cluster, command: Command) -> Result<Outcome, Refusal> {
+    match cluster.ask(0, Question::Propose(command)).await.await {
+        Answer::Metadata(Outcome::Failed(refusal)) => Err(refusal),
+        Answer::Metadata(outcome) => Ok(outcome),
+        Answer::Failed(why) => Err(Refusal::new(ErrorCode::UnknownServerError, why)),
+        _ => Err(Refusal::new(ErrorCode::UnknownServerError, "the metadata gave no answer")),
+    }
+}
+
+/// Proposes a command about `count` topics: a verdict for each, in order.
+pub async fn propose_topics(
+    cluster: &dyn Cluster,
+    command: Command,
+    count: usize,
+) -> Vec<Result<Arc<Topic>, Refusal>> {
+    let refusal = match propose(cluster, command).await {
+        Ok(Outcome::Topics(each)) if each.len() == count => return each,
+        Ok(_) => Refusal::new(ErrorCode::UnknownServerError, "the metadata gave no answer"),
+        Err(refusal) => refusal,
+    };
+    vec![Err(refusal); count]
+}

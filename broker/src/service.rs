@@ -1,0 +1,188 @@
+//! From API key to handler: what connections of one core call.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use coordination::fetch_session::FetchSessions;
+use model::{BrokerId, ErrorCode};
+use net::service::{Called, Peer, Reply, Request, Service};
+use protocol::control::KafkaRequest;
+use protocol::control::messages::ApiVersionsRequest;
+use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
+
+use crate::api;
+use crate::api::init_producer_id::IdBlock;
+use crate::cluster::Cluster;
+
+use shard::counters::Counted;
+
+/// What clients are told of this broker, and what they may do.
+#[derive(Clone, Debug)]
+pub struct ServiceSettings {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// This broker.
+    pub node: BrokerId,
+    /// Where it is reached.
+    pub host: String,
+    /// Where it is reached.
+    pub port: u16,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Whether Metadata creates topics that do not exist.
+    pub auto_create_topics: bool,
+    /// Whether topics may be deleted.
+    pub delete_topics: bool,
+    /// Bytes of one fetch response.
+    pub fetch_bytes_max: u32,
+    /// Fetch sessions of this core.
+    pub fetch_sessions_max: usize,
+    /// Partitions in one answer to DescribeTopicPartitions.
+    pub described_partitions_max: u32,
+    /// The broker's configuration as written, for DescribeConfigs: Kafka's names and text.
+    pub written: Vec<(String, String)>,
+}
+
+/// What connections of one core call.
+pub struct Home(Rc<Broker>);
+
+/// What the handlers of one core work with.
+pub struct Broker {
+    /// The cores.
+    pub cluster: Rc<dyn Cluster>,
+    /// What clients are told.
+    pub settings: Rc<ServiceSettings>,
+    /// This core's fetch sessions.
+    pub sessions: RefCell<FetchSessions>,
+    /// Producer ids this core may give out.
+    pub producer_ids: RefCell<IdBlock>,
+    /// Names the waits of this core at others.
+    pub waits: std::cell::Cell<u64>,
+}
+
+/// State of one connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Its ends.
+    pub peer: Peer,
+    /// Name and version of the client's software, once it said so.
+    pub software: RefCell<Option<(String, String)>>,
+}
+
+impl Broker {
+    /// `seed` is random, new at every start.
+    #[must_use]
+    pub fn new(cluster: Rc<dyn Cluster>, settings: Rc<ServiceSettings>, seed: u64) -> Self {
+        let sessions = FetchSessions::new(settings.fetch_sessions_max, seed);
+        Self {
+            cluster,
+            settings,
+            sessions: RefCell::new(sessions),
+            producer_ids: RefCell::new(IdBlock::default()),
+            waits: std::cell::Cell::new(0),
+        }
+    }
+
+    async fn dispatch(self: &Rc<Self>, api: ApiKey, session: &Session, request: Request) -> Result<Called, DecodeError> {
+        let kind = match api {
+            ApiKey::Produce => Counted::ProduceRequests,
+            ApiKey::Fetch => Counted::FetchRequests,
+            _ => Counted::OtherRequests,
+        };
+        self.cluster.counters().count(kind);
+        let header = &request.header;
+        // These are answered before the connection's next request is taken: it may build on them, as with Kafka, which
+        // serves a connection one request at a time.
+        let now = match api {
+            ApiKey::Produce => return api::produce::handle(self, request).await,
+            ApiKey::Fetch => return api::fetch::handle(self, request).await,
+            ApiKey::ListOffsets => {
+                return api::list_offsets::handle(self, header, decode(&request)?).await;
+            }
+            ApiKey::OffsetForLeaderEpoch => {
+                return api::offset_for_leader_epoch::handle(self, header, decode(&request)?).await;
+            }
+            ApiKey::ApiVersions => api_versions(session, &request)?,
+            ApiKey::Metadata => api::metadata::handle(self, header, decode(&request)?).await,
+            ApiKey::CreateTopics => api::create_topics::handle(self, header, decode(&request)?).await,
+            ApiKey::DeleteTopics => api::delete_topics::handle(self, header, decode(&request)?).await,
+            ApiKey::DeleteRecords => api::delete_records::handle(self, header, decode(&request)?).await,
+            ApiKey::InitProducerId => api::init_producer_id::handle(self, header, decode(&request)?).await,
+            ApiKey::DescribeConfigs => api::describe_configs::handle(self, header, &decode(&request)?),
+            ApiKey::CreatePartitions => api::create_partitions::handle(self, header, decode(&request)?).await,
+            ApiKey::IncrementalAlterConfigs => {
+                api::incremental_alter_configs::handle(self, header, decode(&request)?).await
+            }
+            ApiKey::DescribeCluster => api::describe_cluster::handle(self, header, &decode(&request)?),
+            ApiKey::DescribeTopicPartitions => {
+                api::describe_topic_partitions::handle(self, header, decode(&request)?)
+            }
+        };
+        Ok(Called::Now(now))
+    }
+}
+
+impl Home {
+    /// The service over these handlers.
+    #[must_use]
+    pub fn new(broker: Broker) -> Self {
+        Self(Rc::new(broker))
+    }
+}
+
+impl Service for Home {
+    type Session = Session;
+
+    fn connect(&self, peer: Peer) -> Rc<Session> {
+        Rc::new(Session { peer, software: RefCell::new(None) })
+    }
+
+    fn supports(&self, api_key: i16, api_version: i16) -> bool {
+        api_key == ApiKey::ApiVersions.number() || table::supported(api_key, api_version).is_some()
+    }
+
+    async fn call(&self, session: &Rc<Session>, request: Request) -> Called {
+        let Some(api) = request.header.api() else {
+            let reply = if request.header.is_api_versions() {
+                Reply::bytes(control::encode_api_versions(&request.header, ErrorCode::UnsupportedVersion))
+            } else {
+                Reply::Close("a request that is not served".into())
+            };
+            return Called::Now(reply);
+        };
+        let called = self.0.dispatch(api, session, request).await;
+        called.unwrap_or_else(|error| {
+            Called::Now(Reply::Close(format!("{} cannot be read: {error}", api.api().name).into()))
+        })
+    }
+}
+
+fn decode<M: KafkaRequest>(request: &Request) -> Result<M, DecodeError> {
+    control::decode(request.header.api_version, request.header.body(&request.frame))
+}
+
+/// First version in which clients name their software (KIP-511).
+const SOFTWARE_SINCE: i16 = 3;
+
+fn api_versions(session: &Session, request: &Request) -> Result<Reply, DecodeError> {
+    let header: &RequestHeader = &request.header;
+    let mut error = ErrorCode::None;
+    if header.api_version >= SOFTWARE_SINCE {
+        let asked: ApiVersionsRequest = decode(request)?;
+        let (name, version) = (asked.client_software_name.to_string(), asked.client_software_version.to_string());
+        if is_software_word(&name) && is_software_word(&version) {
+            *session.software.borrow_mut() = Some((name, version));
+        } else {
+            error = ErrorCode::InvalidRequest;
+        }
+    }
+    Ok(Reply::bytes(control::encode_api_versions(header, error)))
+}
+
+/// KIP-511's form: letters, digits, '-' and '.', with a letter or digit at both ends.
+fn is_software_word(word: &str) -> bool {
+    let end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    end(word.bytes().next())
+        && end(word.bytes().last())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
