@@ -1,24 +1,32 @@
 //! One pinned executor per core: its task queues, its heartbeat, and what a panic in it means.
 //!
-//! Every executor runs a heartbeat of 5 ms. Without it an executor on a contended core can go to sleep with runnable
-//! tasks and never wake (seen with preempt timers of 1 ms and less); with it every gap was bounded by 4-10 ms.
+//! An executor on a contended core can go to sleep with runnable tasks (seen with preempt timers of 1 ms and less). A
+//! heartbeat of 5 ms in each bounds such gaps to 4-10 ms, and [`crate::pulse`] helps where the heartbeat itself is stuck.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use futures_lite::future::poll_fn;
 use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+
+use crate::pulse::Pulse;
 
 /// Called with what broke when a core cannot go on. Half-changed state does not: it ends the process.
 pub type Fatal = fn(reason: &str) -> !;
 
 /// How long a task may hold the core against its siblings and the disk.
 const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// How long a new executor may take to run its first task, which takes about 10 ms.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How often one that does not is replaced.
+const START_ATTEMPTS: usize = 5;
 /// Bounds the gap after a missed wake-up; costs about 2 % of an idle core.
 const HEARTBEAT: Duration = Duration::from_millis(5);
 
@@ -93,7 +101,11 @@ impl<T> Executors<T> {
 ///
 /// # Panics
 /// When there is not one part for each core.
-pub fn start<P, T, F, G>(settings: &ExecutorSettings, parts: Vec<P>, core: G) -> Result<Executors<T>, StartError>
+pub fn start<P, T, F, G>(
+    settings: &ExecutorSettings,
+    parts: Vec<P>,
+    core: G,
+) -> Result<Executors<T>, StartError>
 where
     P: Send + 'static,
     T: Send + 'static,
@@ -101,38 +113,72 @@ where
     G: Fn(usize, P) -> F + Clone + Send + 'static,
 {
     assert_eq!(parts.len(), settings.cpus.len(), "one part for each core");
-    let mut threads = Vec::new();
-    let mut started = Vec::new();
-    for (index, part) in parts.into_iter().enumerate() {
+    let pulse = Pulse::start().map_err(|error| StartError { core: 0, error })?;
+    let waiting = (0..parts.len())
+        .map(|index| start_core(settings, &pulse, index, &core))
+        .collect::<Result<Vec<_>, _>>()?;
+    let threads = waiting.into_iter().zip(parts).map(|((thread, go), part)| {
+        // It waits for this and nothing else.
+        let _ = go.send(part);
+        thread
+    });
+    Ok(Executors { threads: threads.collect() })
+}
+
+/// A core's thread, and the way to give it its part: nothing runs before everything can.
+type Waiting<P, T> = (JoinHandle<Option<T>>, Sender<P>);
+
+/// Starts one core and waits until its executor runs. One that fell asleep over its very first task is left behind,
+/// since nothing can wake it yet, and another takes its place.
+fn start_core<P, T, F, G>(
+    settings: &ExecutorSettings,
+    pulse: &Pulse,
+    index: usize,
+    core: &G,
+) -> Result<Waiting<P, T>, StartError>
+where
+    P: Send + 'static,
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+    G: Fn(usize, P) -> F + Clone + Send + 'static,
+{
+    let failed = |error| StartError { core: index, error };
+    for _ in 0..START_ATTEMPTS {
         let (ready, is_ready) = mpsc::channel();
         let (go, may_go) = mpsc::channel();
-        let (settings, core) = (settings.clone(), core.clone());
+        let (settings, pulse, core) = (settings.clone(), pulse.clone(), core.clone());
         let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
             let executor = match make(&settings, index) {
                 Ok(executor) => executor,
                 Err(error) => {
                     // The starter waits for this; when it is gone nobody is interested.
-                    let _ = ready.send(Err(StartError { core: index, error }));
+                    let _ = ready.send(Err(error));
                     return None;
                 }
             };
-            let _ = ready.send(Ok(()));
-            // Nothing runs before everything can.
-            may_go.recv().ok()?;
-            Some(guard(settings.fatal, || executor.run(run_core(async move { core(index, part).await }))))
+            guard(settings.fatal, || {
+                executor.run(async {
+                    pulse.add(index, poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+                    let _ = ready.send(Ok(()));
+                    let part = may_go.recv().ok();
+                    let ended = match part {
+                        Some(part) => Some(run_core(async move { core(index, part).await }).await),
+                        None => None,
+                    };
+                    pulse.remove(index);
+                    ended
+                })
+            })
         });
-        threads.push(thread.map_err(|error| StartError { core: index, error })?);
-        started.push((is_ready, go));
+        let thread = thread.map_err(failed)?;
+        match is_ready.recv_timeout(START_PATIENCE) {
+            Ok(Ok(())) => return Ok((thread, go)),
+            Ok(Err(error)) => return Err(failed(error)),
+            Err(RecvTimeoutError::Disconnected) => return Err(failed(io::Error::other("its thread ended"))),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
     }
-    for (index, (is_ready, _)) in started.iter().enumerate() {
-        let gone = |_| Err(StartError { core: index, error: io::Error::other("its thread ended") });
-        is_ready.recv().unwrap_or_else(gone)?;
-    }
-    for (_, go) in started {
-        // It waits for this and nothing else.
-        let _ = go.send(());
-    }
-    Ok(Executors { threads })
+    Err(failed(io::Error::other("its executor does not run")))
 }
 
 fn make(settings: &ExecutorSettings, index: usize) -> io::Result<glommio::LocalExecutor> {

@@ -10,6 +10,7 @@ mod lookup;
 pub mod mesh;
 pub mod metadata;
 pub mod ops;
+mod pulse;
 mod produce;
 pub mod route;
 pub mod shard;

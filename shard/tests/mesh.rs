@@ -176,7 +176,8 @@ fn two_cores_that_ask_each_other_all_they_can_both_get_on() {
                 let (mesh, sum, left) = (mesh.clone(), sum.clone(), left.clone());
                 spawn(Queue::Serve, async move {
                     for question in 0..200 {
-                        sum.set(sum.get() + mesh.call(other, question).await.await - question);
+                        let answer = mesh.call(other, question).await.await;
+                        sum.set(sum.get() + answer - question);
                     }
                     left.set(left.get() - 1);
                 });
