@@ -32,6 +32,9 @@ pub const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1
 /// Every operation on the cluster.
 pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
+/// Topics of a request by name and, per partition, its index and whether its owner was asked or why not.
+pub type Verdicts = Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)>;
+
 /// A response as the reply to the request of `header`.
 pub fn reply<M: KafkaResponse>(header: &RequestHeader, response: &M) -> Reply {
     match protocol::control::encode_response(header, response) {

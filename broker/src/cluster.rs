@@ -99,6 +99,7 @@ impl<D: Disk> Cluster for Node<D> {
         self.clock.now()
     }
 
+    #[allow(clippy::async_yields_async, reason = "queued first, answered later")]
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         Box::pin(async move { Box::pin(self.mesh.call(core, question).await) as Asked })
     }

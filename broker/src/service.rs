@@ -83,7 +83,12 @@ impl Broker {
         }
     }
 
-    async fn dispatch(self: &Rc<Self>, api: ApiKey, session: &Session, request: Request) -> Result<Called, DecodeError> {
+    async fn dispatch(
+        self: &Rc<Self>,
+        api: ApiKey,
+        session: &Session,
+        request: Request,
+    ) -> Result<Called, DecodeError> {
         let kind = match api {
             ApiKey::Produce => Counted::ProduceRequests,
             ApiKey::Fetch => Counted::FetchRequests,
@@ -169,7 +174,8 @@ fn api_versions(session: &Session, request: &Request) -> Result<Reply, DecodeErr
     let mut error = ErrorCode::None;
     if header.api_version >= SOFTWARE_SINCE {
         let asked: ApiVersionsRequest = decode(request)?;
-        let (name, version) = (asked.client_software_name.to_string(), asked.client_software_version.to_string());
+        let (name, version) =
+            (asked.client_software_name.to_string(), asked.client_software_version.to_string());
         if is_software_word(&name) && is_software_word(&version) {
             *session.software.borrow_mut() = Some((name, version));
         } else {

@@ -6,17 +6,17 @@ use protocol::control::messages::DeleteRecordsRequest;
 use protocol::control::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use protocol::{RequestHeader, Text, message};
+use protocol::{RequestHeader, message};
 use shard::ops::{Answer, DeleteRecords, Question};
 
-use super::{partition_named, reply};
+use super::{Verdicts, partition_named, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
 /// Answers a DeleteRecords request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteRecordsRequest) -> Reply {
     let image = broker.cluster.image();
-    let mut topics: Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)> = Vec::new();
+    let mut topics = Verdicts::new();
     let mut wishes: Vec<(TopicPartition, DeleteRecords)> = Vec::new();
     for topic in request.topics {
         let mut verdicts = Vec::with_capacity(topic.partitions.len());

@@ -11,6 +11,9 @@ use super::{occurrences, reply, told, topic_ref, uuid};
 use crate::cluster::propose_topics;
 use crate::service::Broker;
 
+/// A topic as the request names it.
+type Named = (Option<Text>, Uuid);
+
 /// First version in which topics may be named by id.
 const BY_ID_SINCE: i16 = 6;
 /// First version that knows the code TOPIC_DELETION_DISABLED.
@@ -21,14 +24,14 @@ const MESSAGE_SINCE: i16 = 5;
 /// Answers a DeleteTopics request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteTopicsRequest) -> Reply {
     let version = header.api_version;
-    let wanted: Vec<(Option<Text>, Uuid)> = if version >= BY_ID_SINCE {
+    let wanted: Vec<Named> = if version >= BY_ID_SINCE {
         request.topics.into_iter().map(|topic| (topic.name, topic.topic_id)).collect()
     } else {
         request.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
     };
     let counts = occurrences(wanted.iter().cloned());
     let mut topics: Vec<TopicRef> = Vec::new();
-    let mut judged: Vec<((Option<Text>, Uuid), Result<(), Refusal>)> = Vec::new();
+    let mut judged: Vec<(Named, Result<(), Refusal>)> = Vec::new();
     for named in wanted {
         let repeated = counts[&named] > 1;
         if repeated && judged.iter().any(|(known, _)| *known == named) {
@@ -67,12 +70,7 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteTopi
     reply(header, &message!(DeleteTopicsResponse { responses: responses.collect() }))
 }
 
-fn judge(
-    broker: &Broker,
-    version: i16,
-    (name, id): &(Option<Text>, Uuid),
-    repeated: bool,
-) -> Result<(), Refusal> {
+fn judge(broker: &Broker, version: i16, (name, id): &Named, repeated: bool) -> Result<(), Refusal> {
     if !broker.settings.delete_topics {
         let code = if version >= DISABLED_SINCE {
             ErrorCode::TopicDeletionDisabled
@@ -85,11 +83,12 @@ fn judge(
         return Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic in request."));
     }
     match (name, TopicId(id.to_bytes())) {
-        (None, TopicId::ZERO) => Err(Refusal::new(ErrorCode::InvalidRequest, "Neither topic name nor id were given.")),
+        (None, TopicId::ZERO) => {
+            Err(Refusal::new(ErrorCode::InvalidRequest, "Neither topic name nor id were given."))
+        }
         (Some(_), TopicId::ZERO) | (None, _) => Ok(()),
-        (Some(_), _) => Err(Refusal::new(
-            ErrorCode::InvalidRequest,
-            "You may not specify both topic name and topic id.",
-        )),
+        (Some(_), _) => {
+            Err(Refusal::new(ErrorCode::InvalidRequest, "You may not specify both topic name and topic id."))
+        }
     }
 }

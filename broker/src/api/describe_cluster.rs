@@ -3,7 +3,9 @@
 use model::ErrorCode;
 use net::service::Reply;
 use protocol::control::messages::DescribeClusterRequest;
-use protocol::control::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+use protocol::control::messages::describe_cluster_response::{
+    DescribeClusterBroker, DescribeClusterResponse,
+};
 use protocol::{RequestHeader, Text, message};
 
 use super::{CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, reply};
@@ -35,11 +37,8 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeCluster
         port: i32::from(settings.port),
         rack: settings.rack.as_deref().map(Text::from),
     });
-    let operations = if request.include_cluster_authorized_operations {
-        CLUSTER_OPERATIONS
-    } else {
-        OPERATIONS_NOT_ASKED
-    };
+    let operations =
+        if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { OPERATIONS_NOT_ASKED };
     let response = message!(DescribeClusterResponse {
         cluster_id: cluster_id,
         controller_id: settings.node.0,

@@ -103,7 +103,8 @@ fn topic(
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     check_name(&resource.resource_name)?;
-    let unknown = || Refusal::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic.");
+    let unknown =
+        || Refusal::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic.");
     let topic = image.topic(&resource.resource_name).ok_or_else(unknown)?;
     let values = topic_values(image, topic).filter(|value| asked_for(resource, value.name));
     Ok(values
@@ -113,7 +114,11 @@ fn topic(
                 name: Text::from(value.name),
                 value: Some(Text::from(value.value)),
                 config_source: value.source,
-                synonyms: if request.include_synonyms { synonyms(image, topic, value.setting) } else { Vec::new() },
+                synonyms: if request.include_synonyms {
+                    synonyms(image, topic, value.setting)
+                } else {
+                    Vec::new()
+                },
                 config_type: type_number(value.setting.kind),
                 documentation: documentation,
             })

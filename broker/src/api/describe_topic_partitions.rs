@@ -31,12 +31,12 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: DescribeTopicPar
         let refused = named.into_iter().map(|name| failed(name, ErrorCode::InvalidRequest));
         return reply(header, &message!(DescribeTopicPartitionsResponse { topics: refused.collect() }));
     };
-    let mut names = if named.is_empty() {
+    let mut names: Vec<Text> = if named.is_empty() {
         image.topics_sorted().into_iter().map(|topic| Text::from(&*topic.name)).collect()
     } else {
         named
     };
-    names.sort_unstable_by(|a, b| (**a).cmp(&**b));
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     names.retain(|name| **name >= *start.0);
     reply(header, &page(broker, &image, names, &start, limit))
@@ -44,9 +44,10 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: DescribeTopicPar
 
 /// Partitions the answer may have; `None` when the client wants fewer than one.
 fn limit(broker: &Broker, wanted: i32) -> Option<u32> {
-    u32::try_from(wanted).ok().filter(|wanted| *wanted > 0).map(|wanted| {
-        wanted.min(broker.settings.described_partitions_max)
-    })
+    u32::try_from(wanted)
+        .ok()
+        .filter(|wanted| *wanted > 0)
+        .map(|wanted| wanted.min(broker.settings.described_partitions_max))
 }
 
 fn page(

@@ -43,7 +43,9 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
     let Request { header, frame, permit } = request;
     let asked = FetchRequest::decode(&header, &frame)?;
     if asked.replica_id >= 0 {
-        return Ok(Called::Now(Reply::Close("a fetch of a replica, and this broker has no followers".into())));
+        return Ok(Called::Now(Reply::Close(
+            "a fetch of a replica, and this broker has no followers".into(),
+        )));
     }
     let started = broker.cluster.elapsed();
     let limits = limits(broker, &asked);

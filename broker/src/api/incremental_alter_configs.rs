@@ -61,7 +61,9 @@ fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, ConfigChange)
     let invalid = |text: String| Refusal::new(ErrorCode::InvalidRequest, text);
     match resource.resource_type {
         TOPIC => resource.configs.iter().map(change).collect(),
-        BROKER => Err(invalid("settings of the broker are changed in its configuration, with a restart".into())),
+        BROKER => {
+            Err(invalid("settings of the broker are changed in its configuration, with a restart".into()))
+        }
         other => Err(invalid(format!("resource type {other} is not implemented by this broker"))),
     }
 }

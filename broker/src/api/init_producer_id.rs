@@ -26,7 +26,12 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: InitProduc
         None => next_id(broker).await,
         Some(id) => {
             let text = "transactions are not implemented by this broker yet";
-            tracing::info!(transactional_id = &*id, client = header.client_id.as_deref(), text, "InitProducerId");
+            tracing::info!(
+                transactional_id = &*id,
+                client = header.client_id.as_deref(),
+                text,
+                "InitProducerId"
+            );
             Err(Refusal::new(ErrorCode::InvalidRequest, text))
         }
     };

@@ -7,10 +7,10 @@ use protocol::control::messages::list_offsets_request::ListOffsetsPartition;
 use protocol::control::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{DecodeError, RequestHeader, message};
 use shard::ops::{Answer, ListOffset, ListedOffset, OffsetQuery, Question};
 
-use super::{occurrences, partition_named, reply};
+use super::{Verdicts, occurrences, partition_named, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -43,7 +43,7 @@ pub async fn handle(
     });
     let counts = occurrences(named);
     let read_committed = request.isolation_level == 1;
-    let mut topics: Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)> = Vec::new();
+    let mut topics = Verdicts::new();
     let mut queries: Vec<(TopicPartition, ListOffset)> = Vec::new();
     for topic in request.topics {
         let mut verdicts = Vec::with_capacity(topic.partitions.len());
@@ -74,7 +74,8 @@ pub async fn handle(
         let mut listed = listed.await.into_iter();
         let topics = topics.into_iter().map(|(name, verdicts)| {
             let partitions = verdicts.into_iter().map(|(index, verdict)| {
-                let found = verdict.and_then(|()| listed.next().flatten().ok_or(ErrorCode::UnknownServerError));
+                let found =
+                    verdict.and_then(|()| listed.next().flatten().ok_or(ErrorCode::UnknownServerError));
                 partition(index, found, header.api_version)
             });
             message!(ListOffsetsTopicResponse { name: name, partitions: partitions.collect() })
@@ -93,7 +94,11 @@ fn query(wanted: &ListOffsetsPartition, version: i16) -> Result<OffsetQuery, Err
     }
 }
 
-fn partition(index: i32, found: Result<ListedOffset, ErrorCode>, version: i16) -> ListOffsetsPartitionResponse {
+fn partition(
+    index: i32,
+    found: Result<ListedOffset, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let code = found.map_or_else(|code| code, |found| found.error);
     let mut response =
         message!(ListOffsetsPartitionResponse { partition_index: index, error_code: code.code() });

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use coordination::metadata::{Command, Image, NewTopic, Overrides, Topic, topics::check_name};
 use model::{ErrorCode, TopicId};
 use net::service::Reply;
+use protocol::control::messages::MetadataRequest;
 use protocol::control::messages::metadata_request::MetadataRequestTopic;
 use protocol::control::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use protocol::control::messages::MetadataRequest;
 use protocol::{RequestHeader, Text, Uuid, message};
 
 use super::{CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS, reply, uuid};
@@ -31,7 +31,9 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: MetadataRe
     let operations = request.include_topic_authorized_operations;
     let wanted = request.topics.filter(|topics| !(topics.is_empty() && version < NONE_SINCE));
     let topics = match wanted {
-        None => broker.cluster.image().topics_sorted().into_iter().map(|topic| described(broker, topic)).collect(),
+        None => {
+            broker.cluster.image().topics_sorted().into_iter().map(|topic| described(broker, topic)).collect()
+        }
         Some(wanted) => {
             let create = version < CREATION_OPTIONAL_SINCE || request.allow_auto_topic_creation;
             if create && broker.settings.auto_create_topics {
@@ -56,8 +58,7 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: MetadataRe
         cluster_id: Some(Text::from(settings.cluster_id.as_str())),
         controller_id: settings.node.0,
         topics: topics,
-        cluster_authorized_operations:
-            if cluster_asked { CLUSTER_OPERATIONS } else { OPERATIONS_NOT_ASKED },
+        cluster_authorized_operations: if cluster_asked { CLUSTER_OPERATIONS } else { OPERATIONS_NOT_ASKED },
     });
     reply(header, &response)
 }
@@ -72,7 +73,8 @@ fn topics_with(mut topics: Vec<MetadataResponseTopic>, operations: bool) -> Vec<
 /// Creates what was asked for by a valid name and is not there. What fails shows in the answer as still missing.
 async fn create_missing(broker: &Broker, wanted: &[MetadataRequestTopic]) {
     let image = broker.cluster.image();
-    let names = wanted.iter().filter(|topic| topic.topic_id == Uuid::ZERO).filter_map(|topic| topic.name.as_deref());
+    let names =
+        wanted.iter().filter(|topic| topic.topic_id == Uuid::ZERO).filter_map(|topic| topic.name.as_deref());
     let mut missing: Vec<&str> =
         names.filter(|name| image.topic(name).is_none() && check_name(name).is_ok()).collect();
     missing.sort_unstable();
@@ -89,14 +91,24 @@ async fn create_missing(broker: &Broker, wanted: &[MetadataRequestTopic]) {
     };
     let count = missing.len();
     let command = Command::CreateTopics { topics: missing.iter().map(new).collect(), validate_only: false };
-    for refusal in propose_topics(&*broker.cluster, command, count).await.into_iter().filter_map(Result::err) {
+    for refusal in propose_topics(&*broker.cluster, command, count).await.into_iter().filter_map(Result::err)
+    {
         if refusal.code != ErrorCode::TopicAlreadyExists {
-            tracing::info!(code = refusal.code.name(), why = refusal.message, "a topic was not created on request");
+            tracing::info!(
+                code = refusal.code.name(),
+                why = refusal.message,
+                "a topic was not created on request"
+            );
         }
     }
 }
 
-fn found(broker: &Broker, image: &Image, version: i16, wanted: &MetadataRequestTopic) -> MetadataResponseTopic {
+fn found(
+    broker: &Broker,
+    image: &Image,
+    version: i16,
+    wanted: &MetadataRequestTopic,
+) -> MetadataResponseTopic {
     let topic = match &wanted.name {
         _ if wanted.topic_id != Uuid::ZERO && version < BY_ID_SINCE => Err(ErrorCode::InvalidRequest),
         _ if wanted.topic_id != Uuid::ZERO => {

@@ -6,10 +6,10 @@ use protocol::control::messages::OffsetForLeaderEpochRequest;
 use protocol::control::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{DecodeError, RequestHeader, message};
 use shard::ops::{Answer, EpochQuery, Question};
 
-use super::{partition_named, reply};
+use super::{Verdicts, partition_named, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -23,7 +23,7 @@ pub async fn handle(
     request: OffsetForLeaderEpochRequest,
 ) -> Result<Called, DecodeError> {
     let image = broker.cluster.image();
-    let mut topics: Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)> = Vec::new();
+    let mut topics = Verdicts::new();
     let mut queries: Vec<(TopicPartition, EpochQuery)> = Vec::new();
     for topic in request.topics {
         let mut verdicts = Vec::with_capacity(topic.partitions.len());

@@ -155,9 +155,11 @@ fn judge(
 fn join(topics: Vec<(TopicRef, Vec<(i32, Verdict)>)>, appended: Vec<Option<Appended>>) -> ProduceResponse {
     let mut appended = appended.into_iter();
     let mut answer = |index, verdict| match verdict {
-        Verdict::Refused(code, text) => {
-            ProducePartitionResponse::refused(index, code, Some(text.as_str()).filter(|text| !text.is_empty()))
-        }
+        Verdict::Refused(code, text) => ProducePartitionResponse::refused(
+            index,
+            code,
+            Some(text.as_str()).filter(|text| !text.is_empty()),
+        ),
         Verdict::Sent(stamped) => match appended.next().flatten() {
             Some(done) if done.error.is_ok() => {
                 ProducePartitionResponse::appended(index, done.base_offset, stamped, done.log_start)
