@@ -1,5 +1,10 @@
 //! From API key to handler: what connections of one core call.
 
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

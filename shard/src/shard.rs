@@ -84,6 +84,20 @@ impl<D: Disk> Shard<D> {
         image: Arc<Image>,
         upkeep: UpkeepSettings,
     ) -> Rc<Self> {
+        let shard = Self::start_serving(core, cores, disk, store, image, upkeep);
+        shard.clone().start_upkeep();
+        shard
+    }
+
+    /// The same without what happens unasked, which needs a real executor: for simulations.
+    pub fn start_serving(
+        core: usize,
+        cores: usize,
+        disk: D,
+        store: Rc<Store<D, PartitionState>>,
+        image: Arc<Image>,
+        upkeep: UpkeepSettings,
+    ) -> Rc<Self> {
         let shard = Rc::new(Self {
             core,
             cores,
@@ -103,7 +117,6 @@ impl<D: Disk> Shard<D> {
         });
         shard.store.start(Some(Rc::new(Ears(Rc::downgrade(&shard)))));
         shard.clone().start_fetch_timer();
-        shard.clone().start_upkeep();
         shard
     }
 
