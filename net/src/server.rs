@@ -73,6 +73,12 @@ impl<S: Service> Server<S> {
         &self.traffic
     }
 
+    /// The memory its requests share.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Accepts connections in the background, and watches over them, until [`Self::drain`].
     pub fn serve(self: &Rc<Self>, listener: Listener) {
         spawn(self.clone().accept(listener));
