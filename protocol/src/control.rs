@@ -35,9 +35,41 @@ pub mod messages {
     };
 }
 
-/// Bytes of a control-plane request's body. An element of two bytes becomes a structure of some hundred, so this is
-/// what bounds the memory that a hostile request can take while it is decoded: some 50 times as much.
-pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// Memory that decoding one request may take at its peak: half of what the smallest core has. Decoding never waits, so
+/// there is one peak per core at a time; what remains after it is a third to two thirds.
+///
+/// A hostile body consists of the smallest structures there are: an empty name is one byte on the wire and 32 in
+/// memory, in a vector that holds its old and its new half while it grows, which makes 96; a structure with one tagged
+/// field costs a vector for four of them. Two bounds together keep that below this number, and `tests/fuzz/expansion.rs`
+/// measures that they do:
+/// * [`ELEMENTS_MAX`] per array, and four tagged fields that we do not know per structure. That is enough where only
+///   the outermost array can have small elements, because partitions are 13 bytes and more.
+/// * [`body_bytes_max`]: low where arrays of small elements nest, and the count of one array says nothing.
+pub const DECODED_BYTES_MAX: usize = 32 << 20;
+
+/// Elements of one array in a request.
+pub const ELEMENTS_MAX: usize = 1 << 15;
+
+/// Tagged fields that we do not know, per structure of a request.
+const TAGGED_FIELDS_MAX: usize = 4;
+
+/// Bytes of a request's body, by API; the same for what is not served. See [`DECODED_BYTES_MAX`].
+#[must_use]
+pub fn body_bytes_max(api_key: i16) -> usize {
+    match api::find(api_key).map(|api| api.key) {
+        // Some 90 000 partitions.
+        Some(
+            ApiKey::ListOffsets
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DeleteRecords
+            | ApiKey::Metadata
+            | ApiKey::DeleteTopics
+            | ApiKey::DescribeTopicPartitions,
+        ) => 3 << 19,
+        // Settings of thousands of topics.
+        _ => 256 << 10,
+    }
+}
 
 /// Makes a message from the protocol's defaults and the fields given.
 ///
@@ -62,10 +94,14 @@ macro_rules! message {
 /// [`DecodeError`]: the connection must close.
 pub fn decode<M: KafkaRequest>(version: i16, body: Bytes) -> Result<M, DecodeError> {
     let size = body.len();
-    if size > BODY_BYTES_MAX {
-        return Err(DecodeError::TooLarge { size, max: BODY_BYTES_MAX });
+    let max = body_bytes_max(M::API_KEY.value());
+    if size > max {
+        return Err(DecodeError::TooLarge { size, max });
     }
-    let mut decoder = Decoder::new(body, limits(size))?;
+    let mut limits = limits(size);
+    limits.max_array_elements = ELEMENTS_MAX;
+    limits.max_tagged_fields = TAGGED_FIELDS_MAX;
+    let mut decoder = Decoder::new(body, limits)?;
     Ok(M::decode(&mut decoder, ApiVersion::new(version))?)
 }
 

@@ -7,6 +7,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod corpus;
+mod expansion;
 mod memory;
 
 use bytes::Bytes;

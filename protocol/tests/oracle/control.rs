@@ -192,6 +192,6 @@ fn a_metadata_answer_is_read_as_meant_in_every_version() {
 
 #[test]
 fn oversized_bodies_are_refused_before_decoding() {
-    let body = Bytes::from(vec![0; control::BODY_BYTES_MAX + 1]);
+    let body = Bytes::from(vec![0; control::body_bytes_max(3) + 1]);
     assert!(control::decode::<ours::MetadataRequest>(0, body).is_err());
 }

@@ -1,0 +1,142 @@
+//! What a hostile body becomes in memory at worst: bodies made of the smallest structures that each API has, at the
+//! largest size that is taken.
+
+use bytes::Bytes;
+use protocol::control::{self, DECODED_BYTES_MAX, ELEMENTS_MAX, KafkaRequest, messages as m};
+
+use super::memory;
+
+/// A tagged field without content, and how many there are.
+const TAG: [u8; 3] = [1, 100, 0];
+
+/// A body of many equal elements: what comes before their array, one element, what comes after.
+struct Shape {
+    version: i16,
+    before: Vec<u8>,
+    element: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Shape {
+    fn new(version: i16, before: &[u8], element: &[u8], after: &[u8]) -> Self {
+        Self { version, before: before.to_vec(), element: element.to_vec(), after: after.to_vec() }
+    }
+
+    /// The largest body that is not above `bytes_max`; with `just_grown` the largest whose last element made the
+    /// vector of elements grow.
+    fn body(&self, bytes_max: usize, just_grown: bool) -> Bytes {
+        let fixed = self.before.len() + self.after.len() + 5;
+        let mut count = ((bytes_max - fixed) / self.element.len()).min(ELEMENTS_MAX);
+        if just_grown && count > 4 {
+            count = (1 << (count - 1).ilog2()) + 1;
+        }
+        let mut body = self.before.clone();
+        let mut prefix = count + 1;
+        while prefix > 0x7f {
+            body.push(u8::try_from(prefix & 0x7f).unwrap() | 0x80);
+            prefix >>= 7;
+        }
+        body.push(u8::try_from(prefix).unwrap());
+        body.extend(self.element.repeat(count));
+        body.extend(&self.after);
+        Bytes::from(body)
+    }
+}
+
+/// Decodes each shape at the largest size that is taken.
+fn hold<M: KafkaRequest>(shapes: &[Shape]) {
+    let key = M::API_KEY.value();
+    let bytes_max = control::body_bytes_max(key);
+    for (shape, just_grown) in shapes.iter().flat_map(|shape| [(shape, false), (shape, true)]) {
+        let body = shape.body(bytes_max, just_grown);
+        let (bytes, version) = (body.len(), shape.version);
+        let (decoded, peak) = memory::peak_of(|| control::decode::<M>(version, body));
+        let what = format!("key {key} version {version} of {:?}", shape.element);
+        assert!(decoded.is_ok(), "{what}: {:?}", decoded.err());
+        assert!(peak <= DECODED_BYTES_MAX, "{what}: {bytes} bytes took {peak}");
+    }
+}
+
+/// A topic without a name and with so many partitions, each of so many zeros and a tagged field.
+fn topic(partitions: u8, zeros: usize) -> Vec<u8> {
+    let partition = [&vec![0; zeros], &TAG[..]].concat();
+    [&[1, partitions + 1], &partition.repeat(usize::from(partitions))[..], &TAG].concat()
+}
+
+#[test]
+fn lists_of_names() {
+    hold::<m::DeleteTopicsRequest>(&[
+        Shape::new(5, &[], &[1], &[0; 5]),
+        Shape::new(6, &[], &[&[0; 17], &TAG[..]].concat(), &[0; 5]),
+    ]);
+    hold::<m::MetadataRequest>(&[
+        Shape::new(9, &[], &[1, 0], &[0; 4]),
+        Shape::new(9, &[], &[1, 1, 100, 0], &[0; 4]),
+        Shape::new(13, &[], &[&[0; 17], &TAG[..]].concat(), &[0; 3]),
+    ]);
+    hold::<m::DescribeTopicPartitionsRequest>(&[
+        Shape::new(0, &[], &[1, 0], &[0, 0, 0, 1, 0xff, 0]),
+        Shape::new(0, &[], &[1, 1, 100, 0], &[0, 0, 0, 1, 0xff, 0]),
+    ]);
+}
+
+#[test]
+fn settings() {
+    hold::<m::DescribeConfigsRequest>(&[
+        Shape::new(4, &[], &[2, 1, 0, 0], &[0; 3]),
+        Shape::new(4, &[], &[2, 1, 2, 1, 0], &[0; 3]),
+        Shape::new(4, &[], &[2, 1, 2, 1, 1, 100, 0], &[0; 3]),
+        // One resource, many keys.
+        Shape::new(4, &[2, 2, 1], &[1], &[0; 4]),
+    ]);
+    hold::<m::IncrementalAlterConfigsRequest>(&[
+        Shape::new(1, &[], &[2, 1, 1, 0], &[0; 2]),
+        Shape::new(1, &[], &[2, 1, 2, 1, 0, 0, 0, 0], &[0; 2]),
+        Shape::new(1, &[], &[2, 1, 2, 1, 0, 0, 1, 100, 0, 0], &[0; 2]),
+        Shape::new(1, &[2, 2, 1], &[1, 0, 0, 0], &[0; 3]),
+        Shape::new(1, &[2, 2, 1], &[1, 0, 0, 1, 100, 0], &[0; 3]),
+    ]);
+}
+
+#[test]
+fn topics_and_partitions_to_create() {
+    hold::<m::CreateTopicsRequest>(&[
+        Shape::new(7, &[], &[1, 0, 0, 0, 0, 0, 0, 1, 1, 0], &[0; 6]),
+        Shape::new(7, &[], &[1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 2, 1, 0, 0, 0], &[0; 6]),
+        // One topic, many settings; many assignments.
+        Shape::new(7, &[2, 1, 0, 0, 0, 0, 0, 0, 1], &[1, 0, 0], &[0; 7]),
+        Shape::new(7, &[2, 1, 0, 0, 0, 0, 0, 0, 1], &[1, 0, 1, 100, 0], &[0; 7]),
+        Shape::new(7, &[2, 1, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 1, 0], &[1, 0, 0, 0, 0, 0, 0, 0]),
+    ]);
+    hold::<m::CreatePartitionsRequest>(&[
+        Shape::new(3, &[], &[1, 0, 0, 0, 0, 0, 0], &[0; 6]),
+        Shape::new(3, &[], &[1, 0, 0, 0, 0, 2, 1, 0, 0], &[0; 6]),
+        Shape::new(3, &[2, 1, 0, 0, 0, 0], &[1, 0], &[0; 7]),
+        Shape::new(3, &[2, 1, 0, 0, 0, 0], &[1, 1, 100, 0], &[0; 7]),
+    ]);
+}
+
+#[test]
+fn questions_about_partitions() {
+    for partitions in [0, 1, 2, 5, 9] {
+        hold::<m::ListOffsetsRequest>(&[Shape::new(11, &[0; 5], &topic(partitions, 16), &[0; 5])]);
+        hold::<m::OffsetForLeaderEpochRequest>(&[Shape::new(4, &[0; 4], &topic(partitions, 12), &[0])]);
+        hold::<m::DeleteRecordsRequest>(&[Shape::new(2, &[], &topic(partitions, 12), &[0; 5])]);
+    }
+    hold::<m::ListOffsetsRequest>(&[Shape::new(11, &[0; 5], &[1, 1, 0], &[0; 5])]);
+    hold::<m::ListOffsetsRequest>(&[Shape::new(11, &[0, 0, 0, 0, 0, 2, 1], &[0; 17], &[0; 6])]);
+}
+
+#[test]
+fn more_elements_than_any_request_needs_are_refused() {
+    let body = |count: u32| {
+        let names = [1, 0].repeat(usize::try_from(count).unwrap());
+        // A prefix of three bytes is wide enough for the counts here.
+        let prefix = count + 1;
+        let low = |shift: u32| u8::try_from(prefix >> shift & 0x7f).unwrap();
+        Bytes::from([&[low(0) | 0x80, low(7) | 0x80, low(14)], &names[..], &[0; 4]].concat())
+    };
+    let most = u32::try_from(ELEMENTS_MAX).unwrap();
+    assert!(control::decode::<m::MetadataRequest>(9, body(most)).is_ok());
+    assert!(control::decode::<m::MetadataRequest>(9, body(most + 1)).is_err());
+}
