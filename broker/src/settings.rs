@@ -73,6 +73,8 @@ pub struct Settings {
     pub retention_check: Duration,
     /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: u32,
+    /// What was configured and has an effect, key and text: DescribeConfigs tells it. No secret is among these keys.
+    pub written: Vec<(String, String)>,
     /// Sentences for the log at start: what was cut or reduced, and why.
     pub notes: Vec<String>,
 }
@@ -127,6 +129,11 @@ impl Settings {
                 2000,
                 1..=i32::MAX.unsigned_abs(),
             )?,
+            written: config
+                .pairs()
+                .filter(|(key, _)| keys::classify(key) == keys::Class::Obeyed)
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             notes,
         })
     }
@@ -346,6 +353,12 @@ mod tests {
         assert!(settings(&["node.id=3", "broker.id=4"]).is_err());
         assert_eq!(settings(&["log.dir=/a", "log.dirs=/b"]).unwrap().data_dir, PathBuf::from("/b"));
         assert!(settings(&["log.dirs=/a,/b"]).unwrap_err().contains("one data directory"));
+    }
+
+    #[test]
+    fn only_what_has_an_effect_is_told_to_clients() {
+        let settings = settings(&["node.id=3", "ssl.key.password=secret", "num.io.threads=8"]).unwrap();
+        assert_eq!(settings.written, [("node.id".to_owned(), "3".to_owned())]);
     }
 
     #[test]
