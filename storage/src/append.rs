@@ -10,7 +10,7 @@ use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::journal::entry::LAST;
 use crate::journal::{Committed, Entry, EntryKind, Queued};
-use crate::log::{Loaded, Log, Phase, Run, Segment};
+use crate::log::{Loaded, Log, Mark, Phase, Run, Segment};
 use crate::segment::{Cursor, FIRST_POSITION};
 use crate::store::{LogRef, Store, StoreError};
 
@@ -59,6 +59,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let end = Offset(base.0 + i64::from(header.last_offset_delta()) + 1);
         let entry = Entry {
             kind: EntryKind::Append,
+            leader_epoch: epoch,
             base_offset: base,
             end_offset: end,
             ..self.entry(log, loaded)
@@ -75,9 +76,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         loaded.end = end;
         loaded.touched_ms = now_ms;
         loaded.since_mark += len;
-        let ticket = self.journal.queue(Queued { entry, bytes: batch, log: Rc::clone(log) });
+        let ticket = self.queue(log, entry, batch);
         if loaded.since_mark >= MARK_BYTES {
-            loaded.mark();
+            loaded.mark(false);
         }
         Ok(Placed { base, end, ticket })
     }
@@ -98,7 +99,21 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
     }
 
-    fn queue(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes) -> u64 {
+    /// An entry that holds the log's bytes from `at` again.
+    pub(crate) fn redo(&self, log: &Log<D, S>, loaded: &Loaded<D, S>, at: Cursor) -> Entry {
+        let segment = loaded.segments.iter().rfind(|segment| segment.base == at.segment);
+        let incarnation = segment.map_or(loaded.incarnation, |segment| segment.incarnation);
+        Entry {
+            kind: EntryKind::Redo,
+            base_offset: Offset(i64::from(incarnation)),
+            segment: at.segment,
+            position: at.position,
+            ..self.entry(log, loaded)
+        }
+    }
+
+    pub(crate) fn queue(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes) -> u64 {
+        log.under_way.set(log.under_way.get() + 1);
         self.journal.queue(Queued { entry, bytes, log: Rc::clone(log) })
     }
 
@@ -110,14 +125,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.queue(log, entry, Bytes::new());
         }
         if std::mem::take(&mut loaded.redo_needed)
-            && let Some(carried) = &loaded.carried
+            && let Some(carried) =
+                loaded.carried.as_ref().filter(|carried| carried.start.segment == loaded.end_cursor().segment)
         {
-            let entry = Entry {
-                kind: EntryKind::Redo,
-                flags: LAST,
-                position: carried.start.position,
-                ..self.entry(log, loaded)
-            };
+            let entry = Entry { flags: LAST, ..self.redo(log, loaded, carried.start) };
             let bytes = carried.bytes.clone();
             self.queue(log, entry, bytes);
         }
@@ -135,14 +146,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
             ..self.entry(log, loaded)
         };
         self.queue(log, entry, Bytes::new());
-        loaded.mark();
+        loaded.mark(true);
     }
 
     /// Moves the log start forward to `to`, which is at most the durable end. Durable on return; files go later.
     pub async fn set_log_start(&self, log: &LogRef<D, S>, to: Offset) -> Result<(), StoreError> {
         let ticket = {
             let loaded = log.loaded.borrow();
-            let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
+            let loaded =
+                loaded.as_ref().filter(|_| log.phase.get() == Phase::Loaded).ok_or(StoreError::Deleted)?;
             if to > log.durable_end() {
                 return Err(StoreError::OutOfRange);
             }
@@ -169,16 +181,17 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             return false;
         }
         let time = if batch.max_timestamp().0 >= 0 { batch.max_timestamp().0 } else { now_ms };
-        let aged = segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > self.settings.segment_ms);
+        let aged =
+            segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > self.settings.segment_ms);
         let last = self.end.0 + i64::from(batch.last_offset_delta()) - segment.base.0;
         used + len > self.settings.segment_bytes || aged || last > i64::from(i32::MAX)
     }
 
-    /// Remembers the state here; it is stored once the log is at rest up to here.
-    pub fn mark(&mut self) {
+    /// Remembers the state here; it is stored once the log is at rest up to here, and `roll`, if it is one, is durable too.
+    pub fn mark(&mut self, roll: bool) {
         self.since_mark = 0;
-        let snapshot = self.snapshot();
-        self.marks.push_back(Box::new(snapshot));
+        let snapshot = Box::new(self.snapshot());
+        self.marks.push_back(Mark { snapshot, roll });
     }
 
     /// Durable bytes of one entry. Returns the new durable end when the entry completes an append.
@@ -192,6 +205,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             }
             EntryKind::Roll => {
                 self.committed = Cursor::start_of(entry.segment);
+                self.durable = self.committed;
                 return None;
             }
             _ => return None,
@@ -210,6 +224,9 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             frame: committed.frame,
             frame_start: committed.start,
         });
+        if last {
+            self.durable = self.committed;
+        }
         last.then_some(entry.end_offset)
     }
 }

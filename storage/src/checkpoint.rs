@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! header, 64 bytes: 0 magic "MLCP"  4 version u16  6 reserved  8 journal id (16)  24 number u64  32 needed from u64
-//!                  40 durable u64  48 count u32  52 CRC-32 of the entries  56 reserved  60 CRC-32 of bytes 0..60
+//!                  (2^64 - 1: closed)  40 durable u64  48 count u32  52 CRC-32 of the entries  56 reserved  60 CRC-32 of bytes 0..60
 //! entry, 128 bytes: 0 topic id (16)  16 partition u32  20 leader epoch i32  24 handled sequence u64  32 handled entry u32
 //!                  36 incarnation u32  40 log start i64  48 end offset i64  56 segment i64  64 position u64
 //!                  72 snapshot i64 (-1: none)  80 oldest i64  88 size u64  96 boot u32  100 moves u32
-//!                  104 expires i64  112 reserved
+//!                  104 expires i64  112 segment incarnation u32  116 reserved
 //! ```
 
 use std::io;
@@ -28,6 +28,8 @@ const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 128;
 const WRITE_BYTES: usize = 1 << 20;
+/// [`Checkpoint::needed_from`] of a journal that was closed in order.
+pub const CLOSED: u64 = u64::MAX;
 
 /// Where one log stands, in its segments alone: every entry up to `handled` is in them or was copied forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +50,8 @@ pub struct AtRest {
     pub position: u64,
     /// Truncations and re-creations so far.
     pub incarnation: u32,
+    /// What `incarnation` was when the active segment began.
+    pub segment_incarnation: u32,
     /// The newest snapshot, at or before `end` and in the active segment; none when the log has had one segment only.
     pub snapshot: Option<Offset>,
     /// Base offset of the oldest segment.
@@ -71,6 +75,7 @@ impl AtRest {
             segment: Offset::ZERO,
             position: FIRST_POSITION,
             incarnation: 0,
+            segment_incarnation: 0,
             snapshot: None,
             oldest: Offset::ZERO,
             size: 0,
@@ -95,6 +100,7 @@ impl AtRest {
         put(out, 96, &self.ownership.boot.to_le_bytes());
         put(out, 100, &self.ownership.moves.to_le_bytes());
         put(out, 104, &self.expires.to_le_bytes());
+        put(out, 112, &self.segment_incarnation.to_le_bytes());
     }
 
     fn read(entry: &[u8]) -> (TopicPartition, Self) {
@@ -109,6 +115,7 @@ impl AtRest {
             segment: Offset(i64_at(entry, 56)),
             position: u64_at(entry, 64),
             incarnation: u32_at(entry, 36),
+            segment_incarnation: u32_at(entry, 112),
             snapshot: (snapshot >= 0).then_some(Offset(snapshot)),
             oldest: Offset(i64_at(entry, 80)),
             size: u64_at(entry, 88),
@@ -125,7 +132,7 @@ pub struct Checkpoint {
     pub journal: JournalId,
     /// Grows by one with every checkpoint; its parity is the slot.
     pub number: u64,
-    /// The first frame that replay needs: it must find it.
+    /// The first frame that replay needs: the first of a ring file. [`CLOSED`]: none, and none will follow.
     pub needed_from: u64,
     /// The last frame known durable: replay must reach it.
     pub durable: u64,
@@ -138,7 +145,8 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
         let used = HEADER_BYTES + self.logs.len() * ENTRY_BYTES;
         let mut bytes = vec![0; used.next_multiple_of(BLOCK)];
-        for ((id, at_rest), out) in self.logs.iter().zip(bytes[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES)) {
+        for ((id, at_rest), out) in self.logs.iter().zip(bytes[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES))
+        {
             at_rest.write(*id, out);
         }
         let body_crc = crc32fast::hash(&bytes[HEADER_BYTES..used]);
@@ -211,12 +219,19 @@ mod tests {
             segment: Offset(10),
             position: 4097,
             incarnation: 11,
+            segment_incarnation: 16,
             snapshot: Some(Offset(12)),
             oldest: Offset(13),
             size: 14,
             expires: 15,
         };
-        Checkpoint { journal: JournalId([2; 16]), number: 1, needed_from: 2, durable: 3, logs: vec![(id, at_rest)] }
+        Checkpoint {
+            journal: JournalId([2; 16]),
+            number: 1,
+            needed_from: 2,
+            durable: 3,
+            logs: vec![(id, at_rest)],
+        }
     }
 
     #[test]
@@ -229,7 +244,7 @@ mod tests {
     fn drawn(hex: &str) {
         let entry = "01010101010101010101010101010101020000000700000003000000000000000400000\
             00b000000080000000000000009000000000000000a0000000000000001100000000000000c000000000000000d00000000000000\
-            0e0000000000000005000000060000000f000000000000000000000000000000\
+            0e0000000000000005000000060000000f000000000000001000000000000000\
             0000000000000000";
         let entry: String = entry.chars().filter(|c| !c.is_whitespace()).collect();
         assert_eq!(&hex[128..128 + 240], &entry[..240]);

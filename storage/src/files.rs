@@ -145,8 +145,7 @@ impl<D: Disk> Files<D> {
 
     /// Closes every file of a partition.
     pub async fn close_partition(&self, partition: TopicPartition) {
-        let ids: Vec<SegmentId> =
-            self.open.borrow().keys().filter(|id| id.0 == partition).copied().collect();
+        let ids: Vec<SegmentId> = self.open.borrow().keys().filter(|id| id.0 == partition).copied().collect();
         self.close(ids).await;
     }
 

@@ -1,16 +1,17 @@
 //! From frames to segments: whole blocks in large writes as soon as a partition has enough of them, off the path of any
 //! acknowledgement. How many are under way follows the ring's occupancy, so that the journal never waits for long.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use model::Offset;
 use model::limits::BLOCK;
+use model::{Offset, TopicPartition};
 
 use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
-use crate::log::{Carried, Loaded, Log};
+use crate::log::{Carried, Loaded, Log, Write};
 use crate::pool::{Pooled, size_class};
 use crate::segment::{Cursor, FIRST_POSITION, Header};
 use crate::store::{LogRef, Store};
@@ -19,6 +20,8 @@ use crate::store::{LogRef, Store};
 pub const STREAM_BYTES: u64 = 256 << 10;
 /// Most bytes of one write.
 const WRITE_BYTES: u64 = 1 << 20;
+/// Most writes under way when the flusher works off a list.
+const WRITES_MAX: usize = 16;
 /// Space is reserved in steps from here...
 const RESERVE_MIN: u64 = 64 << 10;
 /// ...doubling up to here.
@@ -43,7 +46,7 @@ struct Chunk<D: Disk> {
     start: u64,
     create: Option<Header>,
     reserve: Option<(u64, u64)>,
-    buffer: Pooled<D>,
+    buffer: Rc<Pooled<D>>,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -114,7 +117,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     async fn write(&self, log: &LogRef<D, S>, chunk: Chunk<D>) {
         let id = (log.id, chunk.segment);
-        let bytes = chunk.buffer.as_ref().len() as u64;
+        let bytes = (*chunk.buffer).as_ref().len() as u64;
         let written = async {
             let file = match chunk.create {
                 Some(header) => self.create_segment(log, header).await?,
@@ -143,10 +146,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> std::io::Result<Rc<D::File>> {
-        let dir = self.paths.partition(log.id);
-        if self.partition_dirs.borrow_mut().insert(log.id) {
-            self.disk.create_dir(&dir).await?;
-        }
+        let dir = self.make_partition_dir(log.id).await?;
         let file = self.files.create((log.id, header.base)).await?;
         let mut block = self.disk.buffer(BLOCK);
         header.write(block.as_mut());
@@ -161,11 +161,36 @@ impl<D: Disk, S: Derived> Store<D, S> {
         Ok(file)
     }
 
-    /// Writes everything committed of a log and waits for it. 
+    /// The directory of a partition, which exists on return.
+    pub(crate) async fn make_partition_dir(&self, id: TopicPartition) -> std::io::Result<PathBuf> {
+        let dir = self.paths.partition(id);
+        if !self.partition_dirs.borrow().contains(&id) {
+            self.disk.create_dir(&dir).await?;
+            self.partition_dirs.borrow_mut().insert(id);
+        }
+        Ok(dir)
+    }
+
+    /// Writes everything that is committed by now of these logs and waits for it.
+    pub(crate) async fn write_all(self: &Rc<Self>, logs: &[LogRef<D, S>], tail: Tail) {
+        // First all that can be under way together, then what had to wait for a block of its own.
+        for log in logs {
+            let goal = log.committed();
+            while log.dispatched() < goal && self.start_write(log, tail) {
+                self.moved.until(|| (self.writes_in_flight.get() < WRITES_MAX).then_some(())).await;
+            }
+        }
+        for log in logs {
+            self.write_all_of(log, tail).await;
+        }
+    }
+
+    /// Writes everything that is committed by now of a log and waits for it.
     pub(crate) async fn write_all_of(self: &Rc<Self>, log: &LogRef<D, S>, tail: Tail) {
+        let goal = log.committed();
         loop {
-            if self.start_write(log, tail) {
-                self.moved.until(|| (self.writes_in_flight.get() < 16).then_some(())).await;
+            if log.dispatched() < goal && self.start_write(log, tail) {
+                self.moved.until(|| (self.writes_in_flight.get() < WRITES_MAX).then_some(())).await;
                 continue;
             }
             if log.writes_done() {
@@ -177,15 +202,49 @@ impl<D: Disk, S: Derived> Store<D, S> {
 }
 
 impl<D: Disk, S: Derived> Log<D, S> {
+    fn committed(&self) -> Option<Cursor> {
+        self.loaded.borrow().as_ref().map(|loaded| loaded.committed)
+    }
+
+    fn dispatched(&self) -> Option<Cursor> {
+        self.loaded.borrow().as_ref().map(|loaded| loaded.dispatched)
+    }
+
     fn segment_created(&self, base: Offset) -> bool {
         let mut loaded = self.loaded.borrow_mut();
-        loaded.as_mut().and_then(|loaded| loaded.segment_at(base).map(|segment| segment.created)).unwrap_or(true)
+        loaded
+            .as_mut()
+            .and_then(|loaded| loaded.segment_at(base).map(|segment| segment.created))
+            .unwrap_or(true)
     }
 
     fn write_done(&self, to: Cursor) {
         if let Some(loaded) = self.loaded.borrow_mut().as_mut() {
             loaded.write_done(to);
         }
+    }
+}
+
+/// Bytes of a log being put together from front to back.
+struct Copy<'a> {
+    at: Cursor,
+    out: &'a mut [u8],
+    copied: usize,
+}
+
+impl Copy<'_> {
+    /// Takes what follows, if `bytes`, which stand at `start`, have it.
+    fn take(&mut self, start: Cursor, bytes: &[u8]) {
+        if start.segment != self.at.segment || start.position > self.at.position {
+            return;
+        }
+        let Some(follows) = bytes.get(to_usize(self.at.position - start.position)..) else { return };
+        let len = follows.len().min(self.out.len());
+        let (now, later) = std::mem::take(&mut self.out).split_at_mut(len);
+        now.copy_from_slice(&follows[..len]);
+        self.at.position += len as u64;
+        self.copied += len;
+        self.out = later;
     }
 }
 
@@ -215,10 +274,8 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             self.carry(to, buffer.as_ref(), start);
         }
         self.dispatched = to;
-        self.writes.push_back((to, false));
-        if self.unsynced.last() != Some(&to.segment) && !self.unsynced.contains(&to.segment) {
-            self.unsynced.push(to.segment);
-        }
+        let buffer = Rc::new(buffer);
+        self.writes.push_back(Write { start: base, to, buffer: Rc::clone(&buffer), done: false });
         let needs = self.segment_at(to.segment).map(|segment| {
             let create = (!segment.created && start == FIRST_POSITION).then_some(Header {
                 partition: log.id,
@@ -245,12 +302,15 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             if from.segment == self.committed.segment {
                 // Padding is for a block that nothing is about to follow into.
                 let quiet = self.end_cursor() == self.committed;
-                return (from.position < self.committed.position)
-                    .then_some((from, self.committed.position, match tail {
+                return (from.position < self.committed.position).then_some((
+                    from,
+                    self.committed.position,
+                    match tail {
                         Tail::Never => false,
                         Tail::WhenQuiet => quiet,
                         Tail::Always => true,
-                    }));
+                    },
+                ));
             }
             let at = self.segments.partition_point(|segment| segment.base <= from.segment);
             let size = self.segments.get(at.checked_sub(1)?)?.size;
@@ -271,29 +331,23 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
 
     /// Copies what memory has of [from, to) of one segment to its places in `out`; returns how many bytes it had.
     pub fn copy_memory(&self, from: Cursor, to: u64, out: &mut [u8]) -> usize {
-        let mut from = from;
-        let mut out = out;
-        let mut copied = 0;
-        if let Some(carried) = &self.carried
-            && carried.start.segment == from.segment
-            && carried.start.position <= from.position
-            && from < carried.end()
-        {
-            let skip = to_usize(from.position - carried.start.position);
-            let len = (carried.bytes.len() - skip).min(out.len());
-            out[..len].copy_from_slice(&carried.bytes[skip..skip + len]);
-            from.position += len as u64;
-            out = &mut out[len..];
-            copied = len;
+        let mut copy = Copy { at: from, out, copied: 0 };
+        for write in &self.writes {
+            copy.take(
+                write.start,
+                &(*write.buffer).as_ref()[..to_usize(write.to.position - write.start.position)],
+            );
         }
-        if out.is_empty() { copied } else { copied + self.runs.copy(from, to, out) }
+        if let Some(carried) = &self.carried {
+            copy.take(carried.start, &carried.bytes);
+        }
+        if copy.out.is_empty() { copy.copied } else { copy.copied + self.runs.copy(copy.at, to, copy.out) }
     }
 
     /// Remembers the bytes of an unfinished block, because the log goes on in it.
     fn carry(&mut self, to: Cursor, written: &[u8], start: u64) {
-        let sealed = to.segment != self.committed.segment;
-        if sealed {
-            return;
+        if to.segment != self.committed.segment {
+            return; // Sealed, and nothing more of it will come.
         }
         let block = block_down(to.position);
         let bytes = &written[to_usize(block - start)..to_usize(to.position - start)];
@@ -301,24 +355,21 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             start: Cursor { segment: to.segment, position: block },
             bytes: Bytes::copy_from_slice(bytes),
         });
-        self.redo_needed = true;
+        self.redo_needed = to.segment == self.end_cursor().segment;
     }
 
     fn write_done(&mut self, to: Cursor) {
-        for write in &mut self.writes {
-            if write.0 == to {
-                write.1 = true;
-            }
+        if !self.unsynced.contains(&to.segment) {
+            self.unsynced.push(to.segment);
         }
-        while let Some((end, true)) = self.writes.front() {
-            self.written = *end;
-            self.writes.pop_front();
+        for write in self.writes.iter_mut().filter(|write| write.to == to) {
+            write.done = true;
         }
-        if self.writes.is_empty()
-            && let Some(carried) = &self.carried
-            && self.written >= carried.end()
-            && !self.redo_needed
-        {
+        while let Some(write) = self.writes.pop_front_if(|write| write.done) {
+            self.written = write.to;
+        }
+        let block = Cursor { position: block_down(self.written.position), ..self.written };
+        if self.carried.as_ref().is_some_and(|carried| block >= carried.end()) {
             self.carried = None;
         }
     }

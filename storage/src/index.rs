@@ -80,14 +80,20 @@ impl Index {
     pub fn position_for(&self, offset: Offset) -> u64 {
         let relative = offset.0 - self.base;
         let after = self.entries.partition_point(|entry| i64::from(entry.relative) <= relative);
-        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(FIRST_POSITION, |entry| entry.position)
+        after
+            .checked_sub(1)
+            .and_then(|at| self.entries.get(at))
+            .map_or(FIRST_POSITION, |entry| entry.position)
     }
 
     /// Where to start scanning for the first batch with a timestamp of at least `time`.
     #[must_use]
     pub fn position_for_time(&self, time: TimestampMs) -> u64 {
         let after = self.entries.partition_point(|entry| entry.max_timestamp_before < time.0);
-        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(FIRST_POSITION, |entry| entry.position)
+        after
+            .checked_sub(1)
+            .and_then(|at| self.entries.get(at))
+            .map_or(FIRST_POSITION, |entry| entry.position)
     }
 
     /// Forgets what stands at or after `position`.

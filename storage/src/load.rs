@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ use crate::store::{LogRef, Store, StoreError};
 pub(crate) struct Base<S> {
     pub segments: VecDeque<Segment>,
     pub derived: S,
+    /// Bytes of batches behind the snapshot.
+    pub scanned: u64,
 }
 
 /// Reads files of logs at rest.
@@ -76,7 +79,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         settings: &Rc<LogSettings>,
     ) -> Result<Loaded<D, S>, StoreError> {
         let rest = log.at_rest.get();
-        let Base { segments, derived } = self.reader().base::<S>(log.id, &rest).await?;
+        let Base { segments, derived, scanned } = self.reader().base::<S>(log.id, &rest).await?;
         let end = Cursor { segment: rest.segment, position: rest.position };
         let carried = self.reader().tail_block(log.id, end).await?;
         if rest.position > FIRST_POSITION {
@@ -94,6 +97,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             pending: VecDeque::new(),
             runs: Runs::default(),
             committed: end,
+            durable: end,
             open_fragment: false,
             dispatched: end,
             written: end,
@@ -101,7 +105,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             writes: VecDeque::new(),
             unsynced: Vec::new(),
             marks: VecDeque::new(),
-            since_mark: 0,
+            since_mark: scanned,
             touched_ms: self.disk.now_ms(),
         })
     }
@@ -147,14 +151,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if let Some(loaded) = log.loaded.borrow_mut().as_mut()
             && loaded.since_mark > 0
         {
-            loaded.mark();
+            loaded.mark(false);
         }
         self.sync_and_settle(std::slice::from_ref(log)).await?;
-        let clear = log
-            .loaded
-            .borrow()
-            .as_ref()
-            .is_some_and(|loaded| loaded.pending.is_empty() && loaded.marks.is_empty() && loaded.writes.is_empty());
+        let idle = |loaded: &Loaded<D, S>| {
+            loaded.pending.is_empty() && loaded.marks.is_empty() && loaded.writes.is_empty()
+        };
+        let unused = log.under_way.get() == 0 && log.readers.get() == 0;
+        let clear = unused && log.loaded.borrow().as_deref().is_some_and(idle);
         if clear {
             *log.loaded.borrow_mut() = None;
         }
@@ -175,7 +179,7 @@ impl<D: Disk> Reader<'_, D> {
                 base: rest.segment.0,
                 size: FIRST_POSITION,
                 max_timestamp_ms: -1,
-                incarnation: rest.incarnation,
+                incarnation: rest.segment_incarnation,
             }],
         };
         let mut derived = S::empty();
@@ -203,16 +207,19 @@ impl<D: Disk> Reader<'_, D> {
         } else {
             active.index = Some(Index::new(rest.segment));
         }
-        self.scan(id, active, rest.position, |header, offset| derived.observe(header, offset, header.leader_epoch()))
-            .await?;
-        Ok(Base { segments, derived })
+        self.scan(id, active, rest.position, |header, offset| {
+            derived.observe(header, offset, header.leader_epoch())
+        })
+        .await?;
+        Ok(Base { segments, derived, scanned: rest.position - from })
     }
 
     /// Reads a snapshot.
     pub async fn snapshot(&self, id: TopicPartition, offset: Offset) -> Result<Snapshot, StoreError> {
         let path = self.paths.snapshot(id, offset);
         let damaged = |what: String| StoreError::Damaged(format!("{}: {what}", path.display()));
-        let file = self.disk.read_file(&path, snapshot::BYTES_MAX).await.map_err(|e| damaged(e.to_string()))?;
+        let file =
+            self.disk.read_file(&path, snapshot::BYTES_MAX).await.map_err(|e| damaged(e.to_string()))?;
         Snapshot::from_file(&file).map_err(damaged)
     }
 
@@ -229,7 +236,8 @@ impl<D: Disk> Reader<'_, D> {
         while at < to {
             let (len, time, base) = {
                 let head = self.bytes(id, segment.base, at, 61, to, &mut window).await?;
-                let header = BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, segment.base, at, &e))?;
+                let header =
+                    BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, segment.base, at, &e))?;
                 if at + header.size_bytes() as u64 > to || header.base_offset() < segment.base {
                     return Err(damaged_at(self.paths, id, segment.base, at, &"batch out of place"));
                 }
@@ -293,7 +301,8 @@ impl<D: Disk> Reader<'_, D> {
         }
         let block = self.read(id, end.segment, start, BLOCK).await?;
         let prefix = (*block).as_ref().get(..to_usize(end.position - start));
-        let prefix = prefix.ok_or_else(|| damaged_at(self.paths, id, end.segment, start, &"the last block is missing"))?;
+        let prefix = prefix
+            .ok_or_else(|| damaged_at(self.paths, id, end.segment, start, &"the last block is missing"))?;
         let bytes = Bytes::copy_from_slice(prefix);
         Ok(Some(Carried { start: Cursor { segment: end.segment, position: start }, bytes }))
     }
@@ -321,6 +330,40 @@ impl<D: Disk> Reader<'_, D> {
         }
         Ok(())
     }
+}
+
+/// Files of a partition that lie behind its end.
+pub(crate) struct FilesBehind {
+    /// Base offsets of segments behind the active one.
+    pub segments: Vec<Offset>,
+    /// Snapshots behind the end.
+    pub snapshots: Vec<PathBuf>,
+}
+
+/// Lists what a truncation to `end` in segment `active` leaves without a use.
+pub(crate) async fn files_behind<D: Disk>(
+    disk: &D,
+    paths: &Paths,
+    id: TopicPartition,
+    active: Offset,
+    end: Offset,
+) -> io::Result<FilesBehind> {
+    let mut behind = FilesBehind { segments: Vec::new(), snapshots: Vec::new() };
+    let dir = paths.partition(id);
+    let listed = match disk.list_dir(&dir).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(behind),
+        listed => listed?,
+    };
+    for entry in listed {
+        let Some((offset, kind)) = entry.name.split_once('.') else { continue };
+        let Ok(offset) = offset.parse().map(Offset) else { continue };
+        match kind {
+            "log" if offset > active => behind.segments.push(offset),
+            "snapshot" if offset > end => behind.snapshots.push(dir.join(&entry.name)),
+            _ => {}
+        }
+    }
+    Ok(behind)
 }
 
 struct Window<D: Disk> {

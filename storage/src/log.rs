@@ -26,6 +26,7 @@ use crate::checkpoint::AtRest;
 use crate::derived::{Derived, DerivedSnapshot};
 use crate::disk::Disk;
 use crate::index::Index;
+use crate::pool::Pooled;
 use crate::segment::{Cursor, FIRST_POSITION};
 use crate::snapshot::{SegmentFacts, Snapshot};
 
@@ -83,6 +84,10 @@ pub struct Log<D: Disk, S> {
     pub(crate) phase: Cell<Phase>,
     /// In the flusher's queue.
     pub(crate) queued: Cell<bool>,
+    /// Entries on their way into the journal.
+    pub(crate) under_way: Cell<u32>,
+    /// Reads under way: they need the log in memory.
+    pub(crate) readers: Cell<u32>,
     pub(crate) loaded: RefCell<Option<Box<Loaded<D, S>>>>,
 }
 
@@ -144,6 +149,32 @@ impl Carried {
     }
 }
 
+/// One write to a segment.
+pub(crate) struct Write<D: Disk> {
+    /// From here, which is a block's start...
+    pub start: Cursor,
+    /// ...up to here.
+    pub to: Cursor,
+    pub buffer: Rc<Pooled<D>>,
+    pub done: bool,
+}
+
+/// The state of a log at one offset, to be stored.
+pub(crate) struct Mark {
+    pub snapshot: Box<Snapshot>,
+    /// It is the one that begins a segment.
+    pub roll: bool,
+}
+
+/// Keeps a log in memory while something reads it.
+pub(crate) struct Reading<'a>(&'a Cell<u32>);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// A log in memory.
 pub(crate) struct Loaded<D: Disk, S> {
     pub settings: Rc<LogSettings>,
@@ -161,17 +192,19 @@ pub(crate) struct Loaded<D: Disk, S> {
     pub pending: VecDeque<Pending>,
     pub runs: Runs<D>,
     pub committed: Cursor,
+    /// The end of the last whole append that is committed: what may be read.
+    pub durable: Cursor,
     /// Parts of a large append are committed, its last one is not.
     pub open_fragment: bool,
     pub dispatched: Cursor,
     pub written: Cursor,
     pub synced: Cursor,
-    /// Ends of writes on their way, in order, and whether each is done.
-    pub writes: VecDeque<(Cursor, bool)>,
+    /// Writes on their way, in order.
+    pub writes: VecDeque<Write<D>>,
     /// Segments with writes that no sync covers yet.
     pub unsynced: Vec<Offset>,
     /// Snapshots waiting for the log to be at rest up to them.
-    pub marks: VecDeque<Box<Snapshot>>,
+    pub marks: VecDeque<Mark>,
     /// Appended since the last mark, bytes.
     pub since_mark: u64,
     /// Wall time of the last append or read, ms.
@@ -188,6 +221,8 @@ impl<D: Disk, S: Derived> Log<D, S> {
             log_start: Cell::new(at_rest.log_start),
             phase: Cell::new(Phase::AtRest),
             queued: Cell::new(false),
+            under_way: Cell::new(0),
+            readers: Cell::new(0),
             loaded: RefCell::new(None),
         })
     }
@@ -210,7 +245,8 @@ impl<D: Disk, S: Derived> Log<D, S> {
     /// Whether retention may have something to do, as far as one can tell without loading the log.
     pub fn may_retire(&self, settings: &LogSettings, now_ms: i64) -> bool {
         let rest = self.at_rest.get();
-        let old = |time: i64| settings.retention_ms >= 0 && now_ms.saturating_sub(time) > settings.retention_ms;
+        let old =
+            |time: i64| settings.retention_ms >= 0 && now_ms.saturating_sub(time) > settings.retention_ms;
         let large = u64::try_from(settings.retention_bytes).is_ok_and(|keep| self.size_bytes() > keep);
         settings.delete_retained && (self.is_loaded() || large || (rest.expires >= 0 && old(rest.expires)))
     }
@@ -252,6 +288,12 @@ impl<D: Disk, S: Derived> Log<D, S> {
         }
     }
 
+    /// The log stays in memory until this is dropped.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        self.readers.set(self.readers.get() + 1);
+        Reading(&self.readers)
+    }
+
     /// Bytes of all segments, durable or not.
     pub fn size_bytes(&self) -> u64 {
         self.loaded.borrow().as_ref().map_or_else(|| self.at_rest.get().size, |loaded| loaded.size_bytes())
@@ -284,11 +326,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     /// Everything up to the end, as a snapshot.
     pub fn snapshot(&self) -> Snapshot {
         let derived: DerivedSnapshot = self.derived.snapshot();
-        Snapshot {
-            offset: self.end.0,
-            segments: self.segments.iter().map(Segment::facts).collect(),
-            derived,
-        }
+        Snapshot { offset: self.end.0, segments: self.segments.iter().map(Segment::facts).collect(), derived }
     }
 
     /// Bytes committed but not given to the flusher yet.
@@ -305,7 +343,8 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         if from.segment == to.segment {
             return to.position.saturating_sub(from.position);
         }
-        let sealed = self.segments.iter().filter(|segment| segment.base >= from.segment && segment.base < to.segment);
+        let sealed =
+            self.segments.iter().filter(|segment| segment.base >= from.segment && segment.base < to.segment);
         let sum: u64 = sealed.map(|segment| segment.size - FIRST_POSITION).sum();
         sum + to.position - from.position.min(sum + to.position)
     }

@@ -5,6 +5,7 @@
 //! else (hard state, snapshot, cutting, repairing) replaces a small file atomically. A snapshot ends the log file that
 //! it covers and begins the next. Drawn in `docs/formats/metadata.md`.
 
+pub(crate) mod dump;
 pub mod envelope;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Reading a log: from frames in memory while they last, else from segments; never past what is durable.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use model::{Offset, TimestampMs};
 
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::load::damaged_at;
 use crate::log::{Loaded, Phase};
 use crate::segment::Cursor;
@@ -42,14 +43,29 @@ struct Extent {
     /// Where to look from, and where the durable part ends.
     from: u64,
     to: u64,
-    /// Up to here the segment's file has it.
-    on_disk: u64,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
     /// Whole batches from the one that holds `from`, at most `bytes_max` in all but always the first, none at or past `before`.
     /// Empty at the end of the log. The log must be loaded.
     pub async fn read(
+        &self,
+        log: &LogRef<D, S>,
+        from: Offset,
+        bytes_max: usize,
+        before: Offset,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let _reading = log.reading();
+        let read = self.read_loaded(log, from, bytes_max, before).await;
+        // What was being read may have gone meanwhile; that is no damage.
+        match read {
+            Err(StoreError::Damaged(_)) if log.is_deleted() => Err(StoreError::Deleted),
+            Err(StoreError::Damaged(_)) if from < log.log_start() => Err(StoreError::OutOfRange),
+            read => read,
+        }
+    }
+
+    async fn read_loaded(
         &self,
         log: &LogRef<D, S>,
         from: Offset,
@@ -103,11 +119,18 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     /// The batch that holds `offset`: its base offset and where it stands.
-    pub(crate) async fn position_of(&self, log: &LogRef<D, S>, offset: Offset) -> Result<(Offset, Cursor), StoreError> {
+    pub(crate) async fn position_of(
+        &self,
+        log: &LogRef<D, S>,
+        offset: Offset,
+    ) -> Result<(Offset, Cursor), StoreError> {
         let segment = self.segment_of(log, offset)?;
         self.ensure_index(log, segment).await?;
         let extent = self.extent(log, offset, |index| index.position_for(offset))?;
-        let at = self.find(log, extent, |batch| batch.last_offset() >= offset).await?.ok_or(StoreError::OutOfRange)?;
+        let at = self
+            .find(log, extent, |batch| batch.last_offset() >= offset)
+            .await?
+            .ok_or(StoreError::OutOfRange)?;
         let piece = self.bytes(log, extent, at, model::batch::HEADER_BYTES as u64).await?;
         let header = BatchHeader::parse(piece.bytes())
             .map_err(|error| damaged_at(&self.paths, log.id, segment, at, &error))?;
@@ -163,7 +186,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 }
             }
             if at == begun {
-                return Err(damaged_at(&self.paths, log.id, extent.segment, at, &"no record batch where one must be"));
+                return Err(damaged_at(
+                    &self.paths,
+                    log.id,
+                    extent.segment,
+                    at,
+                    &"no record batch where one must be",
+                ));
             }
         }
         Ok(None)
@@ -178,7 +207,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         before: Offset,
     ) -> Result<Vec<Piece>, StoreError> {
         let at = extent.from;
-        let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
+        let damaged =
+            |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
         let most = bytes_max.clamp(4096, SEGMENT_READ_BYTES);
         let mut piece = self.bytes(log, extent, at, len_u64(most).min(extent.to - at)).await?;
         let first = BatchHeader::parse(piece.bytes()).map_err(|error| damaged(&error))?.size_bytes();
@@ -213,40 +243,58 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     /// `len` bytes at `at` of a segment, from its file, from memory, or from both.
-    async fn bytes(&self, log: &LogRef<D, S>, extent: Extent, at: u64, len: u64) -> Result<Piece, StoreError> {
+    async fn bytes(
+        &self,
+        log: &LogRef<D, S>,
+        extent: Extent,
+        at: u64,
+        len: u64,
+    ) -> Result<Piece, StoreError> {
         let to = at + len;
-        let on_disk = extent.on_disk.min(to);
-        if on_disk >= to {
-            let start = block_down(at);
-            let file = self.files.get((log.id, extent.segment)).await;
-            let file = file.map_err(|e| damaged_at(&self.paths, log.id, extent.segment, at, &e))?;
-            let buffer = crate::disk::File::read(&*file, start, to_usize(block_up(to) - start)).await;
-            let buffer = buffer.map_err(|e| damaged_at(&self.paths, log.id, extent.segment, at, &e))?;
-            let from = to_usize(at - start);
-            let have = (*buffer).as_ref().len();
-            if have < from + to_usize(len) {
-                let what = "the segment is shorter than its log";
-                return Err(damaged_at(&self.paths, log.id, extent.segment, at, &what));
-            }
-            return Ok(Piece { owner: Rc::new(Held::<D>(buffer)), range: from..from + to_usize(len) });
-        }
-        // What memory has first: it may be let go while the file is read.
-        let mut bytes = vec![0; to_usize(len)];
-        let from_memory = on_disk.max(at);
-        {
+        let mut bytes = Vec::new();
+        let on_disk = {
             let loaded = log.loaded.borrow();
             let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
-            let cursor = Cursor { segment: extent.segment, position: from_memory };
-            let wanted = to_usize(to - from_memory);
-            let found = loaded.copy_memory(cursor, to, &mut bytes[to_usize(from_memory - at)..]);
-            assert_eq!(found, wanted, "what a segment lacks is in memory");
+            let on_disk = loaded.on_disk(extent.segment).clamp(at, to);
+            if on_disk < to {
+                // What memory has first: it may be let go while the file is read.
+                bytes.resize(to_usize(len), 0);
+                let cursor = Cursor { segment: extent.segment, position: on_disk };
+                let found = loaded.copy_memory(cursor, to, &mut bytes[to_usize(on_disk - at)..]);
+                if len_u64(found) < to - on_disk {
+                    return Err(StoreError::OutOfRange); // The log was truncated meanwhile.
+                }
+            }
+            on_disk
+        };
+        if on_disk == to {
+            return self.bytes_of_file(log, extent.segment, at, len).await;
         }
         if on_disk > at {
-            let piece = Box::pin(self.bytes(log, extent, at, on_disk - at)).await?;
+            let piece = self.bytes_of_file(log, extent.segment, at, on_disk - at).await?;
             bytes[..to_usize(on_disk - at)].copy_from_slice(piece.bytes());
         }
         let end = bytes.len();
         Ok(Piece { owner: Rc::new(bytes), range: 0..end })
+    }
+
+    async fn bytes_of_file(
+        &self,
+        log: &LogRef<D, S>,
+        base: Offset,
+        at: u64,
+        len: u64,
+    ) -> Result<Piece, StoreError> {
+        let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, base, at, what);
+        let start = block_down(at);
+        let file = self.files.get((log.id, base)).await.map_err(|error| damaged(&error))?;
+        let read = file.read(start, to_usize(block_up(at + len) - start)).await;
+        let buffer = read.map_err(|error| damaged(&error))?;
+        let from = to_usize(at - start);
+        if (*buffer).as_ref().len() < from + to_usize(len) {
+            return Err(damaged(&"the segment is shorter than its log"));
+        }
+        Ok(Piece { owner: Rc::new(Held::<D>(buffer)), range: from..from + to_usize(len) })
     }
 
     /// The first batch at or after `from` that may hold a record at or after `time`, whole: its records tell which one.
@@ -255,18 +303,21 @@ impl<D: Disk, S: Derived> Store<D, S> {
         log: &LogRef<D, S>,
         time: TimestampMs,
     ) -> Result<Option<Piece>, StoreError> {
+        let _reading = log.reading();
         let start = log.log_start();
         let bases: Vec<Offset> = {
             let loaded = log.loaded.borrow();
             let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
             let first = loaded.segment_of(start);
-            let late = loaded.segments.iter().skip(first).filter(|segment| segment.max_timestamp_ms >= time.0);
+            let late =
+                loaded.segments.iter().skip(first).filter(|segment| segment.max_timestamp_ms >= time.0);
             late.map(|segment| segment.base).collect()
         };
         for base in bases {
             self.ensure_index(log, base).await?;
             let extent = self.extent(log, base, |index| index.position_for_time(time))?;
-            let matches = |batch: &BatchHeader<'_>| batch.max_timestamp() >= time && batch.last_offset() >= start;
+            let matches =
+                |batch: &BatchHeader<'_>| batch.max_timestamp() >= time && batch.last_offset() >= start;
             if let Some(at) = self.find(log, extent, matches).await? {
                 let end = log.durable_end();
                 let pieces = self.batches_at(log, Extent { from: at, ..extent }, 1, end).await?;
@@ -310,16 +361,21 @@ impl<D: Disk> AsRef<[u8]> for Held<D> {
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// Where one segment can be read: `from` up to what is durable of it.
     fn extent(&self, base: Offset, size: u64, from: u64) -> Extent {
-        let to = if base == self.committed.segment { self.committed.position } else { size };
-        let on_disk = if base < self.written.segment {
-            size
-        } else if base == self.written.segment {
-            self.written.position
-        } else {
-            0
+        let to = match base.cmp(&self.durable.segment) {
+            Ordering::Less => size,
+            Ordering::Equal => self.durable.position,
+            Ordering::Greater => from,
         };
-        // The carried bytes stand in memory in any case, and a block of which only a part is written is read from there.
-        Extent { segment: base, from, to: if base > self.committed.segment { from } else { to }, on_disk }
+        Extent { segment: base, from, to }
+    }
+
+    /// Up to where the file of a segment has it by now.
+    fn on_disk(&self, base: Offset) -> u64 {
+        match base.cmp(&self.written.segment) {
+            Ordering::Less => u64::MAX,
+            Ordering::Equal => self.written.position,
+            Ordering::Greater => 0,
+        }
     }
 
     /// Batches from memory, when the one that holds `from` is there.
@@ -333,7 +389,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             if !follows || run.base >= before || run.end > before {
                 break;
             }
-            if run.first && used > 0 && used + run.len > bytes_max {
+            if open > 0 && used + run.len > bytes_max {
                 break;
             }
             let owner: Rc<dyn AsRef<[u8]>> = Rc::clone(&run.frame) as Rc<dyn AsRef<[u8]>>;

@@ -2,6 +2,7 @@
 //! so, and the file is free.
 
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -11,8 +12,9 @@ use crate::bytes_at::{block_down, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::flusher::Tail;
-use crate::journal::{Entry, EntryKind, Queued};
-use crate::log::{Carried, Loaded, Log, PendingKind, Phase, Settle};
+use crate::journal::entry::LAST;
+use crate::journal::{Entry, Queued};
+use crate::log::{Carried, Loaded, Log, PendingKind, Settle};
 use crate::segment::Cursor;
 use crate::store::{LogRef, Store};
 
@@ -43,62 +45,84 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn reclaim_oldest(self: &Rc<Self>) -> io::Result<()> {
+        self.reclaiming.enter().await;
+        let reclaimed = self.reclaim_alone().await;
+        self.reclaiming.leave();
+        reclaimed
+    }
+
+    async fn reclaim_alone(self: &Rc<Self>) -> io::Result<()> {
         let Some(file) = self.journal.ring.oldest_used() else { return Ok(()) };
-        let logs: Vec<LogRef<D, S>> =
-            self.touched.borrow().get(&file.number).map(|logs| logs.values().cloned().collect()).unwrap_or_default();
-        let mut room = self.options.plan.ring / RING_FILES / 4;
-        let mut reserve = self.options.plan.ring / RING_FILES / 2;
-        let mut ticket = None;
-        let mut forwarded = Vec::new();
+        let logs: Vec<LogRef<D, S>> = self
+            .touched
+            .borrow()
+            .get(&file.number)
+            .map(|logs| logs.values().cloned().collect())
+            .unwrap_or_default();
         for log in &logs {
-            self.moved.until(|| (!matches!(log.phase.get(), Phase::Busy)).then_some(())).await;
-            let in_file = log.pending_in(file.number);
+            self.moved.until(|| (!log.truncates_in(file.number)).then_some(())).await;
+        }
+        let forwarded = self.empty_file(file.number, &logs).await;
+        self.journal.durable_forward(forwarded.ticket).await;
+        // Only now: who settles these logs meanwhile must not take for safe what the newer frame may yet lose.
+        for log in &forwarded.logs {
+            log.forwarded(file.number);
+        }
+        for log in &logs {
+            log.release(file.number);
+        }
+        self.sync_and_settle(&logs).await?;
+        assert!(
+            logs.iter().all(|log| log.nothing_pending_in(file.number)),
+            "the file is not needed any more"
+        );
+        self.checkpoint(Some(file.number)).await?;
+        self.touched.borrow_mut().remove(&file.number);
+        self.journal.ring.recycle_oldest();
+        self.shrink_cache();
+        self.count(|counters| counters.recycled += 1);
+        Ok(())
+    }
+
+    /// Writes or copies forward what a ring file holds of these logs.
+    async fn empty_file(self: &Rc<Self>, file: u32, logs: &[LogRef<D, S>]) -> Forwarded<D, S> {
+        let mut forwarded =
+            Forwarded { room: self.options.plan.ring / RING_FILES / 4, ticket: 0, logs: Vec::new() };
+        let large: Vec<_> = logs.iter().filter(|log| !log.pending_in(file).small).cloned().collect();
+        self.write_all(&large, Tail::Never).await;
+        let left = self.forward_all(logs, file, &mut forwarded);
+        self.write_all(&left, Tail::WhenQuiet).await;
+        // Entries are about to follow into these last blocks: they are copied forward too while the reserve lasts.
+        forwarded.room += self.options.plan.ring / RING_FILES / 2;
+        let left = self.forward_all(&left, file, &mut forwarded);
+        self.write_all(&left, Tail::Always).await;
+        forwarded
+    }
+
+    /// Copies forward what fits the room, all of it in one go so that it shares frames. Returns the logs that are left.
+    fn forward_all(
+        &self,
+        logs: &[LogRef<D, S>],
+        file: u32,
+        forwarded: &mut Forwarded<D, S>,
+    ) -> Vec<LogRef<D, S>> {
+        let mut left = Vec::new();
+        for log in logs {
+            let in_file = log.pending_in(file);
             if in_file.bytes == 0 {
                 continue;
             }
-            if !in_file.small || in_file.cost > room {
-                self.write_all_of(log, Tail::Never).await;
-            }
-            let left = log.pending_in(file.number);
-            if left.bytes == 0 {
-                continue;
-            }
-            if left.cost <= room
-                && let Some(queued) = self.forward(log, file.number)
-            {
-                room -= left.cost;
-                ticket = Some(queued);
-                forwarded.push(Rc::clone(log));
-                continue;
-            }
-            self.write_all_of(log, Tail::WhenQuiet).await;
-            // Entries are about to follow into the last block: copy it forward while the reserve lasts.
-            let left = log.pending_in(file.number);
-            if left.bytes > 0
-                && left.cost <= reserve
-                && let Some(queued) = self.forward(log, file.number)
-            {
-                reserve -= left.cost;
-                ticket = Some(queued);
-                forwarded.push(Rc::clone(log));
-            } else if left.bytes > 0 {
-                self.write_all_of(log, Tail::Always).await;
+            let ticket = if in_file.cost <= forwarded.room { self.forward(log, file) } else { None };
+            match ticket {
+                Some(ticket) => {
+                    forwarded.room -= in_file.cost;
+                    forwarded.ticket = ticket;
+                    forwarded.logs.push(Rc::clone(log));
+                }
+                None => left.push(Rc::clone(log)),
             }
         }
-        if let Some(ticket) = ticket {
-            self.journal.durable_forward(ticket).await;
-        }
-        for log in &forwarded {
-            log.forwarded(file.number);
-        }
-        self.sync_and_settle(&logs).await?;
-        debug_assert!(logs.iter().all(|log| log.nothing_pending_in(file.number)));
-        self.checkpoint(Some(file.number)).await?;
-        self.needed_from.borrow_mut().remove(&file.number);
-        self.touched.borrow_mut().remove(&file.number);
-        self.journal.ring.recycle_oldest();
-        self.count(|counters| counters.recycled += 1);
-        Ok(())
+        left
     }
 
     /// Copies a log's bytes of a ring file into the journal's newest frames.
@@ -106,8 +130,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut loaded = log.loaded.borrow_mut();
         let loaded = loaded.as_mut()?;
         let to = loaded.last_pending_in(file)?;
-        let from = Cursor { segment: loaded.written.segment, position: block_down(loaded.written.position) };
-        if to.segment != from.segment || !loaded.writes.is_empty() {
+        let written = loaded.written;
+        let from = Cursor { segment: written.segment, position: block_down(written.position) };
+        if to.segment != from.segment || to < written || !loaded.writes.is_empty() {
             return None;
         }
         let mut bytes = vec![0; to_usize(to.position - from.position)];
@@ -115,10 +140,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
             return None;
         }
         let bytes = Bytes::from(bytes);
-        let entry =
-            Entry { kind: EntryKind::Redo, segment: from.segment, position: from.position, ..self.entry(log, loaded) };
+        // A mere prefix is needed until its block is written again.
+        let flags = if to == written { LAST } else { 0 };
+        let entry = Entry { flags, ..self.redo(log, loaded, from) };
         self.count(|counters| counters.forwarded_bytes += bytes.len() as u64);
-        loaded.carried = Some(Carried { start: from, bytes: bytes.clone() });
+        // Frames may already have been let go because of a longer one.
+        if loaded.carried.as_ref().is_none_or(|carried| carried.end() < to) {
+            loaded.carried = Some(Carried { start: from, bytes: bytes.clone() });
+        }
+        log.under_way.set(log.under_way.get() + 1);
         Some(self.journal.queue_forward(Queued { entry, bytes, log: Rc::clone(log) }))
     }
 
@@ -135,10 +165,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut reached = Vec::new();
         for log in logs {
             if let Some(loaded) = log.loaded.borrow_mut().as_mut() {
-                // A write still under way keeps its segment on the list.
-                let busy = loaded.writes.iter().map(|write| write.0.segment).collect::<Vec<_>>();
                 let done = std::mem::take(&mut loaded.unsynced);
-                loaded.unsynced = done.iter().copied().filter(|base| busy.contains(base)).collect();
                 unsynced.extend(done.into_iter().map(|base| (log.id, base)));
                 reached.push((Rc::clone(log), loaded.written));
             }
@@ -147,9 +174,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.disk.sync_all().await?;
         } else {
             for id in unsynced {
-                if self.existing(id.0).is_some() {
-                    self.files.get(id).await?.sync().await?;
-                }
+                let path = self.paths.segment(id.0, id.1);
+                self.files.get(id).await.map_err(named(&path))?.sync().await.map_err(named(&path))?;
             }
         }
         for (log, written) in reached {
@@ -158,17 +184,29 @@ impl<D: Disk, S: Derived> Store<D, S> {
             }
             while let Settle::Store(snapshot) = log.settle() {
                 let path = self.paths.snapshot(log.id, snapshot.at());
-                if self.partition_dirs.borrow_mut().insert(log.id) {
-                    self.disk.create_dir(&self.paths.partition(log.id)).await?;
-                }
-                self.disk.replace_file(&path, snapshot.to_file()).await?;
+                self.make_partition_dir(log.id).await?;
+                self.disk.replace_file(&path, snapshot.to_file()).await.map_err(named(&path))?;
                 if let Some(old) = log.snapshot_stored(snapshot.at()) {
-                    self.garbage.borrow_mut().push(self.paths.snapshot(log.id, old));
+                    self.garbage.borrow_mut().push((Rc::clone(&log), old));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Says of which file an error is.
+fn named(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// What is copied forward of one ring file.
+struct Forwarded<D: Disk, S> {
+    /// Bytes that may still be copied.
+    room: u64,
+    /// The last copy's.
+    ticket: u64,
+    logs: Vec<LogRef<D, S>>,
 }
 
 /// What of a log needs a ring file.
@@ -183,9 +221,13 @@ struct InFile {
 
 impl<D: Disk, S: Derived> Log<D, S> {
     fn pending_in(&self, file: u32) -> InFile {
-        self.loaded.borrow().as_ref().map_or(InFile { bytes: 0, cost: 0, small: true }, |loaded| loaded.in_file(file))
+        self.loaded
+            .borrow()
+            .as_ref()
+            .map_or(InFile { bytes: 0, cost: 0, small: true }, |loaded| loaded.in_file(file))
     }
 
+    /// The bytes of a ring file are in a newer one, durably.
     fn forwarded(&self, file: u32) {
         if let Some(loaded) = self.loaded.borrow_mut().as_mut() {
             for pending in loaded.pending.iter_mut().filter(|pending| pending.file == file) {
@@ -194,6 +236,26 @@ impl<D: Disk, S: Derived> Log<D, S> {
                 }
             }
         }
+    }
+
+    /// Everything committed of this file is written or copied forward. What is left waits for a block that the log ends in to be
+    /// written again; it was written just now.
+    fn release(&self, file: u32) {
+        if let Some(loaded) = self.loaded.borrow_mut().as_mut() {
+            let written = loaded.written;
+            for pending in loaded.pending.iter_mut().filter(|pending| pending.file == file) {
+                match &mut pending.kind {
+                    PendingKind::Bytes { until, forwarded: false, end: None, .. } if *until > written => {
+                        until.position = until.position.min(loaded.committed.position);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn truncates_in(&self, file: u32) -> bool {
+        self.loaded.borrow().as_ref().is_some_and(|loaded| loaded.truncates_in(file))
     }
 
     fn nothing_pending_in(&self, file: u32) -> bool {

@@ -4,25 +4,24 @@
 //! What was read back is durable before it is served. The cost follows from the journals, at most the rings, not from the data.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use model::limits::BLOCK;
 use model::{Offset, TopicId, TopicPartition};
 
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
-use crate::checkpoint::{AtRest, Checkpoint};
+use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::files::Files;
 use crate::journal::entry::LAST;
 use crate::journal::replay::{Frames, RecoveryError, io_error};
+use crate::journal::ring::read_header;
 use crate::journal::{Entry, EntryKind, JournalId, Lsn};
-use crate::load::Reader;
-use crate::log::Segment;
+use crate::load::{Reader, files_behind};
 use crate::paths::{Paths, ring_file_number};
 use crate::segment::{FIRST_POSITION, Header};
-use crate::snapshot::{SegmentFacts, Snapshot};
 use crate::store::StoreError;
 
 /// What the metadata knows of a topic.
@@ -66,12 +65,15 @@ struct Gathered {
 /// One log on its way to rest.
 pub(crate) struct Recovering {
     /// As the checkpoint had it.
-    before: AtRest,
+    pub before: AtRest,
     pub rest: AtRest,
     journal: Option<JournalId>,
     /// Segments begun since: (base, size of the one before, incarnation).
-    rolled: Vec<(Offset, u64, u32)>,
-    truncated: bool,
+    pub rolled: Vec<(Offset, u64, u32)>,
+    /// The lowest point at which the log was cut off since: (end, segment).
+    pub cut: Option<(Offset, Offset)>,
+    /// The checkpoint's active segment was not there, and nothing has filled its beginning yet. What was copied forward does.
+    headless: bool,
     gathered: Option<Gathered>,
 }
 
@@ -83,6 +85,8 @@ struct Recovery<'a, D: Disk, T> {
     logs: HashMap<TopicPartition, Recovering>,
     gathered_bytes: usize,
     dirs: BTreeSet<TopicPartition>,
+    /// Partitions of topics that the metadata does not know, with entries that no later one has disowned yet.
+    strange: BTreeSet<TopicPartition>,
     recovered: Recovered,
 }
 
@@ -101,6 +105,7 @@ pub async fn recover<D: Disk, S: Derived>(
         logs: HashMap::new(),
         gathered_bytes: 0,
         dirs: BTreeSet::new(),
+        strange: BTreeSet::new(),
         recovered: Recovered::default(),
     };
     recovery.check_topics().await?;
@@ -127,20 +132,47 @@ pub async fn retire<D: Disk>(
         disk.rename(&from, &all.join(format!("{id}.retired"))).await.map_err(io_error(&from))?;
     }
     disk.sync_dir(&all).await.map_err(io_error(&all))?;
-    let mut adoptable = Vec::new();
+    let mut adoptable = BTreeMap::new();
     for dir in disk.list_dir(&all).await.map_err(io_error(&all))? {
         if !dir.name.ends_with(".retired") {
             continue;
         }
         let path = all.join(&dir.name);
         let files = disk.list_dir(&path).await.map_err(io_error(&path))?;
-        let rings: Vec<_> = files.iter().filter(|file| ring_file_number(&file.name).is_some()).collect();
-        if rings.is_empty() {
+        let mut kept = 0;
+        for file in files.iter().filter(|file| ring_file_number(&file.name).is_some()) {
+            let path = path.join(&file.name);
+            // A power cut may have left one file under two names: the name of the ring it came from, and that of the one it
+            // joined. It is taken over once. One without a header was never used.
+            match ring_header(disk, &path).await? {
+                Some(header) if !adoptable.contains_key(&header) => {
+                    adoptable.insert(header, path);
+                    kept += 1;
+                }
+                _ => disk.remove_file(&path).await.map_err(io_error(&path))?,
+            }
+        }
+        if kept == 0 {
             disk.remove_dir(&path).await.map_err(io_error(&path))?;
         }
-        adoptable.extend(rings.into_iter().map(|file| path.join(&file.name)));
     }
-    Ok(adoptable)
+    Ok(adoptable.into_values().collect())
+}
+
+/// Removes what is left of a deleted topic, durably: its tombstone may go after that. Every shard has deleted it before.
+pub async fn remove_topic<D: Disk>(disk: &D, paths: &Paths, topic: TopicId) -> std::io::Result<()> {
+    disk.remove_dir(&paths.topic(topic)).await?;
+    match disk.sync_dir(&paths.topics()).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn ring_header<D: Disk>(disk: &D, path: &Path) -> Result<Option<(JournalId, u32)>, RecoveryError> {
+    let file = disk.open(path).await.map_err(io_error(path))?;
+    let block = file.read(0, BLOCK).await.map_err(io_error(path))?;
+    file.close().await.map_err(io_error(path))?;
+    Ok(read_header((*block).as_ref()).ok())
 }
 
 impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
@@ -205,18 +237,16 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(RecoveryError::Io(path.display().to_string(), error)),
                 Ok(bytes) => match Checkpoint::from_bytes(&bytes) {
-                    Ok(read) if newest.as_ref().is_none_or(|newest| newest.number < read.number) => newest = Some(read),
+                    Ok(read) if newest.as_ref().is_none_or(|newest| newest.number < read.number) => {
+                        newest = Some(read)
+                    }
                     Ok(_) => {}
                     Err(what) => wrong.push(format!("{}: {what}", path.display())),
                 },
             }
         }
-        let frames = Frames::open(self.disk, &self.paths.journal(id), id).await?;
-        if newest.is_none() && frames.first_sequence() == 1 && frames.last_sequence() == 0 && wrong.len() < 2 {
-            let empty = self.no_frames(id).await?;
-            if empty {
-                return Ok(None);
-            }
+        if newest.is_none() && wrong.len() < 2 && self.no_frames(id).await? {
+            return Ok(None);
         }
         newest.map(Some).ok_or_else(|| {
             let what = if wrong.is_empty() { "no checkpoint".to_string() } else { wrong.join("; ") };
@@ -225,20 +255,16 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
     }
 
     async fn no_frames(&self, id: JournalId) -> Result<bool, RecoveryError> {
-        let mut frames = Frames::open(self.disk, &self.paths.journal(id), id).await?;
+        let mut frames = Frames::open(self.disk, &self.paths.journal(id), id, 1).await?;
         Ok(frames.next().await?.is_none())
     }
 
     async fn replay(&mut self, checkpoint: &Checkpoint) -> Result<(), RecoveryError> {
-        let id = checkpoint.journal;
-        let mut frames = Frames::open(self.disk, &self.paths.journal(id), id).await?;
-        if checkpoint.needed_from <= checkpoint.durable && frames.first_sequence() > checkpoint.needed_from {
-            return Err(RecoveryError::Damaged(format!(
-                "journal {id} begins at frame {}, but its checkpoint needs frame {}",
-                frames.first_sequence(),
-                checkpoint.needed_from
-            )));
+        if checkpoint.needed_from == CLOSED {
+            return Ok(());
         }
+        let id = checkpoint.journal;
+        let mut frames = Frames::open(self.disk, &self.paths.journal(id), id, checkpoint.needed_from).await?;
         while let Some(frame) = frames.next().await? {
             self.recovered.bytes += u64::from(frame.header.length);
             let mut rest = frame.payload();
@@ -255,25 +281,37 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
             }
         }
         frames.check_end().await?;
-        if checkpoint.needed_from <= checkpoint.durable && frames.last_sequence() < checkpoint.durable {
+        if frames.last_sequence() < checkpoint.durable {
             return Err(RecoveryError::Damaged(format!(
                 "journal {id} ends at frame {}, but frame {} was durable; restore it from a replica or a backup",
                 frames.last_sequence(),
                 checkpoint.durable
             )));
         }
-        Ok(())
+        match self.strange.first() {
+            None => Ok(()),
+            Some(stranger) => Err(RecoveryError::Damaged(format!(
+                "journal {id} has records of {stranger}, whose topic the metadata does not know; restore metadata/ from a backup"
+            ))),
+        }
     }
 
-    async fn apply(&mut self, journal: JournalId, lsn: Lsn, entry: &Entry, bytes: &[u8]) -> Result<(), RecoveryError> {
+    async fn apply(
+        &mut self,
+        journal: JournalId,
+        lsn: Lsn,
+        entry: &Entry,
+        bytes: &[u8],
+    ) -> Result<(), RecoveryError> {
         match (self.topic)(entry.partition.topic) {
-            TopicState::Live => {}
-            TopicState::Deleted => return Ok(()),
-            TopicState::Unknown => {
-                return Err(RecoveryError::Damaged(format!(
-                    "journal {journal} has records of topic {}, which the metadata does not know; restore metadata/ from a backup",
-                    entry.partition.topic
-                )));
+            TopicState::Live if entry.kind != EntryKind::Delete => {}
+            TopicState::Unknown if entry.kind != EntryKind::Delete => {
+                self.strange.insert(entry.partition);
+                return Ok(());
+            }
+            _ => {
+                self.strange.remove(&entry.partition);
+                return Ok(());
             }
         }
         let id = entry.partition;
@@ -288,6 +326,9 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         log.rest.handled = lsn;
         self.recovered.entries += 1;
         if matches!(entry.kind, EntryKind::Append | EntryKind::Fragment | EntryKind::Redo) {
+            if entry.kind == EntryKind::Redo && entry.position == FIRST_POSITION {
+                self.begin_again(id, entry).await?;
+            }
             self.write(id, entry.segment, entry.position, bytes).await?;
         } else if matches!(entry.kind, EntryKind::Roll | EntryKind::Truncate) {
             self.flush(id).await?;
@@ -298,8 +339,25 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         Ok(())
     }
 
+    /// A segment's bytes from its first on were copied forward: there may be no file of it at all.
+    async fn begin_again(&mut self, id: TopicPartition, entry: &Entry) -> Result<(), RecoveryError> {
+        self.flush(id).await?;
+        let incarnation = u32::try_from(entry.base_offset.0).unwrap_or(u32::MAX);
+        self.segment(id, entry.segment, Some(incarnation)).await?;
+        if let Some(log) = self.logs.get_mut(&id).filter(|log| log.before.segment == entry.segment) {
+            log.headless = false;
+        }
+        Ok(())
+    }
+
     /// Gathers bytes that go to a segment.
-    async fn write(&mut self, id: TopicPartition, segment: Offset, position: u64, bytes: &[u8]) -> Result<(), RecoveryError> {
+    async fn write(
+        &mut self,
+        id: TopicPartition,
+        segment: Offset,
+        position: u64,
+        bytes: &[u8],
+    ) -> Result<(), RecoveryError> {
         let Some(log) = self.logs.get_mut(&id) else { return Ok(()) };
         let follows = log.gathered.as_ref().is_some_and(|gathered| {
             gathered.segment == segment
@@ -313,8 +371,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
             self.flush_all().await?;
         }
         let Some(log) = self.logs.get_mut(&id) else { return Ok(()) };
-        let gathered =
-            log.gathered.get_or_insert_with(|| Gathered { segment, position, bytes: Vec::new() });
+        let gathered = log.gathered.get_or_insert_with(|| Gathered { segment, position, bytes: Vec::new() });
         gathered.bytes.extend_from_slice(bytes);
         self.gathered_bytes += bytes.len();
         Ok(())
@@ -335,10 +392,9 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let Some(log) = self.logs.get_mut(&id) else { return Ok(()) };
         let Some(gathered) = log.gathered.take() else { return Ok(()) };
         self.gathered_bytes -= gathered.bytes.len();
-        let must_exist = log.before.segment == gathered.segment && log.before.position > FIRST_POSITION;
-        let header = Header { partition: id, base: gathered.segment, incarnation: log.rest.incarnation };
         let path = self.paths.segment(id, gathered.segment);
-        let file = self.segment(header, must_exist).await?;
+        let incarnation = log.begun(gathered.segment);
+        let file = self.segment(id, gathered.segment, incarnation).await?;
         let start = block_down(gathered.position);
         let end = gathered.position + len_u64(gathered.bytes.len());
         let mut buffer = self.disk.buffer(to_usize(block_up(end) - start));
@@ -357,42 +413,56 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         file.write(Rc::new(buffer), start).await.map_err(io_error(&path))
     }
 
-    /// The open file of a segment, made when it is not there and need not be.
-    async fn segment(&mut self, header: Header, must_exist: bool) -> Result<Rc<D::File>, RecoveryError> {
-        let id = (header.partition, header.base);
-        let path = self.paths.segment(id.0, id.1);
+    /// The open file of a segment. `incarnation` is what it has to be when the file was begun since the checkpoint: then it is
+    /// made anew unless it is that.
+    async fn segment(
+        &mut self,
+        partition: TopicPartition,
+        base: Offset,
+        incarnation: Option<u32>,
+    ) -> Result<Rc<D::File>, RecoveryError> {
+        let id = (partition, base);
+        let path = self.paths.segment(partition, base);
+        let damaged = |what: &str| Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
         match self.files.get(id).await {
             Ok(file) => {
                 let block = file.read(0, BLOCK).await.map_err(io_error(&path))?;
-                match Header::read((*block).as_ref()) {
-                    Ok(found) if found == header => return Ok(file),
-                    Ok(_) => {}
-                    Err(what) if must_exist => {
-                        return Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
+                let found = Header::read((*block).as_ref());
+                match (found, incarnation) {
+                    (Ok(found), None) if found.partition == partition && found.base == base => Ok(file),
+                    (Ok(_), None) => damaged("the header is of another segment"),
+                    (Err(what), None) => damaged(&what),
+                    (Ok(found), Some(incarnation)) if found == (Header { partition, base, incarnation }) => {
+                        Ok(file)
                     }
-                    Err(_) => {}
+                    // Torn, or left over from before a truncation.
+                    (_, Some(incarnation)) => {
+                        self.make_header(&file, Header { partition, base, incarnation }).await?;
+                        Ok(file)
+                    }
                 }
-                self.write_header(&file, header).await?;
-                Ok(file)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
-                let dir = self.paths.partition(id.0);
-                if self.dirs.insert(id.0) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let Some(incarnation) = incarnation else {
+                    return damaged("a segment of the log is missing");
+                };
+                let dir = self.paths.partition(partition);
+                if self.dirs.insert(partition) {
                     self.disk.create_dir(&dir).await.map_err(io_error(&dir))?;
                 }
                 let file = self.files.create(id).await.map_err(io_error(&path))?;
-                self.write_header(&file, header).await?;
+                self.make_header(&file, Header { partition, base, incarnation }).await?;
                 self.disk.sync_dir(&dir).await.map_err(io_error(&dir))?;
                 Ok(file)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(RecoveryError::Damaged(format!("{}: a segment of the log is missing", path.display())))
             }
             Err(error) => Err(RecoveryError::Io(path.display().to_string(), error)),
         }
     }
 
-    async fn write_header(&self, file: &Rc<D::File>, header: Header) -> Result<(), RecoveryError> {
+    async fn make_header(&mut self, file: &Rc<D::File>, header: Header) -> Result<(), RecoveryError> {
+        if let Some(log) = self.logs.get_mut(&header.partition) {
+            log.headless |= log.before.segment == header.base && log.before.position > FIRST_POSITION;
+        }
         let mut block = self.disk.buffer(BLOCK);
         header.write(block.as_mut());
         let path = self.paths.segment(header.partition, header.base);
@@ -404,10 +474,17 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let logs = std::mem::take(&mut self.logs);
         let ordered: BTreeMap<TopicPartition, Recovering> = logs.into_iter().collect();
         for (id, mut log) in ordered {
-            if log.truncated || !log.rolled.is_empty() {
-                self.rebuild::<S>(id, &mut log).await?;
+            if log.headless {
+                let path = self.paths.segment(id, log.before.segment);
+                let what =
+                    "the segment is missing or its header damaged; restore it from a replica or a backup";
+                return Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
             }
-            log.rest.size = log.rest.size.max(log.rest.position - FIRST_POSITION);
+            if log.cut.is_some() || !log.rolled.is_empty() {
+                self.rebuild::<S>(id, &mut log).await?;
+            } else {
+                log.rest.size = (log.rest.size + log.rest.position).saturating_sub(log.before.position);
+            }
             self.recovered.logs.push((id, log.rest));
         }
         self.files.close_all().await;
@@ -415,34 +492,29 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
     }
 
     /// The snapshot at the end of a log whose segments are not those that its last one lists.
-    async fn rebuild<S: Derived>(&self, id: TopicPartition, log: &mut Recovering) -> Result<(), RecoveryError> {
+    async fn rebuild<S: Derived>(
+        &self,
+        id: TopicPartition,
+        log: &mut Recovering,
+    ) -> Result<(), RecoveryError> {
+        let dir = self.paths.partition(id);
+        self.disk.create_dir(&dir).await.map_err(io_error(&dir))?;
         let reader = Reader { disk: self.disk, paths: self.paths, files: &self.files };
-        let snapshot = reader.rebuilt::<S>(id, log).await.map_err(|error| match error {
+        let rebuilt = reader.rebuilt::<S>(id, log).await.map_err(|error| match error {
             StoreError::Damaged(what) => RecoveryError::Damaged(what),
             other => RecoveryError::Damaged(format!("{id}: {other}")),
         })?;
+        let snapshot = rebuilt.snapshot;
         let path = self.paths.snapshot(id, snapshot.at());
-        if self.disk.list_dir(&self.paths.partition(id)).await.is_err() {
-            let dir = self.paths.partition(id);
-            self.disk.create_dir(&dir).await.map_err(io_error(&dir))?;
-        }
         self.disk.replace_file(&path, snapshot.to_file()).await.map_err(io_error(&path))?;
         log.rest.snapshot = Some(snapshot.at());
+        log.rest.segment_incarnation = rebuilt.incarnation;
         log.rest.size = snapshot.segments.iter().map(|segment| segment.size - FIRST_POSITION).sum();
         log.rest.expires = snapshot.segments.first().map_or(-1, |segment| segment.max_timestamp_ms);
         log.rest.oldest = snapshot.segments.first().map_or(log.rest.segment, |segment| Offset(segment.base));
-        if log.truncated {
-            self.remove_after(id, log.rest.segment).await?;
-        }
-        Ok(())
-    }
-
-    /// Files behind the end of a truncated log.
-    async fn remove_after(&self, id: TopicPartition, active: Offset) -> Result<(), RecoveryError> {
-        let dir = self.paths.partition(id);
-        for entry in self.disk.list_dir(&dir).await.map_err(io_error(&dir))? {
-            let base = entry.name.strip_suffix(".log").and_then(|base| base.parse().ok()).map(Offset);
-            if let Some(base) = base.filter(|base| *base > active) {
+        if log.cut.is_some() {
+            let behind = files_behind(self.disk, self.paths, id, log.rest.segment, log.rest.end).await;
+            for base in behind.map_err(io_error(&dir))?.segments {
                 self.files.remove((id, base)).await.map_err(io_error(&dir))?;
             }
         }
@@ -452,12 +524,19 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
 
 impl Recovering {
     fn new(rest: AtRest, journal: Option<JournalId>) -> Self {
-        Self { before: rest, rest, journal, rolled: Vec::new(), truncated: false, gathered: None }
+        Self { before: rest, rest, journal, rolled: Vec::new(), cut: None, headless: false, gathered: None }
     }
 
     /// A log at rest that is cut back to `rest`.
     pub fn truncated(before: AtRest, rest: AtRest) -> Self {
-        Self { rest, truncated: true, ..Self::new(before, None) }
+        Self { rest, cut: Some((rest.end, rest.segment)), ..Self::new(before, None) }
+    }
+
+    /// The incarnation of a segment that may have been begun since the checkpoint; `None`: it is older.
+    fn begun(&self, base: Offset) -> Option<u32> {
+        let rolled = self.rolled.iter().rfind(|(rolled, ..)| *rolled == base);
+        let active = (self.before.segment == base).then_some(self.before.segment_incarnation);
+        rolled.map(|(.., incarnation)| *incarnation).or(active)
     }
 
     /// What an entry does to where the log stands.
@@ -472,15 +551,16 @@ impl Recovering {
             }
             EntryKind::Redo => {}
             EntryKind::Roll => {
-                self.rolled.retain(|(base, ..)| *base < entry.segment);
                 self.rolled.push((entry.segment, rest.position, rest.incarnation));
                 rest.segment = entry.segment;
                 rest.position = FIRST_POSITION;
             }
+            EntryKind::Delete => {}
             EntryKind::LogStart => rest.log_start = rest.log_start.max(entry.base_offset),
             EntryKind::EpochStart => rest.leader_epoch = rest.leader_epoch.max(entry.leader_epoch),
             EntryKind::Truncate => {
-                self.truncated = true;
+                let cut = (entry.end_offset, entry.segment);
+                self.cut = Some(self.cut.map_or(cut, |before| before.min(cut)));
                 self.rolled.retain(|(base, ..)| *base <= entry.segment);
                 rest.end = entry.end_offset;
                 rest.segment = entry.segment;
@@ -489,75 +569,5 @@ impl Recovering {
                 rest.incarnation = u32::try_from(entry.base_offset.0).unwrap_or(u32::MAX);
             }
         }
-    }
-}
-
-impl<D: Disk> Reader<'_, D> {
-    /// The log's snapshot at its end, from its segments.
-    pub(crate) async fn rebuilt<S: Derived>(
-        &self,
-        id: TopicPartition,
-        log: &Recovering,
-    ) -> Result<Snapshot, StoreError> {
-        let facts = match log.before.snapshot {
-            Some(offset) => self.snapshot(id, offset).await?.segments,
-            None => vec![Segment::new(log.before.segment, log.before.incarnation).facts()],
-        };
-        let rest = &log.rest;
-        let mut segments: Vec<Segment> = Vec::new();
-        for facts in facts.iter().filter(|facts| facts.base >= log.before.oldest.0 && facts.base <= rest.segment.0) {
-            let mut segment = Segment::new(Offset(facts.base), facts.incarnation);
-            segment.max_timestamp_ms = facts.max_timestamp_ms;
-            segment.size = facts.size;
-            segments.push(segment);
-        }
-        for (base, before_size, incarnation) in &log.rolled {
-            if let Some(last) = segments.iter_mut().rfind(|segment| segment.base < *base) {
-                last.size = *before_size;
-            }
-            if segments.iter().all(|segment| segment.base != *base) {
-                segments.push(Segment::new(*base, *incarnation));
-            }
-        }
-        if let Some(active) = segments.last_mut() {
-            active.size = rest.position;
-        }
-        let (mut derived, from) = self.derived_before::<S>(id, log, &segments).await;
-        for segment in segments.iter_mut().filter(|segment| segment.base.0 >= from.base) {
-            let size = segment.size;
-            let known = segment.base.0 == from.base;
-            segment.size = if known { from.size } else { FIRST_POSITION };
-            segment.max_timestamp_ms = if known { from.max_timestamp_ms } else { -1 };
-            segment.index = None;
-            self.scan(id, segment, size, |header, offset| derived.observe(header, offset, header.leader_epoch())).await?;
-        }
-        Ok(Snapshot {
-            offset: rest.end.0,
-            segments: segments.iter().map(Segment::facts).collect(),
-            derived: derived.snapshot(),
-        })
-    }
-
-    /// A derived state to scan on from: the newest snapshot that the log's end does not cut off, else the oldest segment.
-    async fn derived_before<S: Derived>(
-        &self,
-        id: TopicPartition,
-        log: &Recovering,
-        segments: &[Segment],
-    ) -> (S, SegmentFacts) {
-        let cited = log.before.snapshot.filter(|offset| *offset <= log.rest.end && !log.truncated);
-        let bases = segments.iter().rev().map(|segment| segment.base);
-        for offset in cited.into_iter().chain(bases) {
-            if let Ok(snapshot) = self.snapshot(id, offset).await
-                && snapshot.offset <= log.rest.end.0
-                && let Some(last) = snapshot.segments.last()
-            {
-                let mut derived = S::empty();
-                derived.restore(&snapshot.derived);
-                return (derived, *last);
-            }
-        }
-        let oldest = segments.first().map_or(log.rest.segment, |segment| segment.base);
-        (S::empty(), Segment::new(oldest, 0).facts())
     }
 }

@@ -26,7 +26,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             }
             let durable = log.durable_end();
             let all_expired = loaded.expired(now_ms) == loaded.segments.len();
-            if all_expired && loaded.end == durable && loaded.segments.back().is_some_and(|s| s.size > FIRST_POSITION) {
+            if all_expired
+                && loaded.end == durable
+                && loaded.segments.back().is_some_and(|s| s.size > FIRST_POSITION)
+            {
                 self.roll(log, loaded);
             }
             let gone = loaded.expired(now_ms).max(loaded.oversized()).min(loaded.segments.len() - 1);
@@ -35,7 +38,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if let Some(to) = to {
             self.set_log_start(log, to).await?;
         }
-        self.trim(log).await.map_err(|error| StoreError::Damaged(format!("removing old segments of {}: {error}", log.id)))
+        self.trim(log)
+            .await
+            .map_err(|error| StoreError::Damaged(format!("removing old segments of {}: {error}", log.id)))
     }
 
     /// Removes the segments that lie wholly before the log start.
@@ -108,7 +113,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     fn handled_past(&self, base: Offset) -> bool {
         self.pending.iter().all(|pending| match &pending.kind {
             crate::log::PendingKind::Bytes { until, .. } => until.segment >= base,
-            crate::log::PendingKind::Roll { segment } => *segment > base,
+            crate::log::PendingKind::Roll { segment, .. } => *segment > base,
             _ => true,
         })
     }

@@ -43,7 +43,11 @@ impl FileKind {
             return Err(format!("{} fails its checksum", self.name));
         }
         if u16_at(file, 4) > self.version {
-            return Err(format!("{} has format {}, newer than this release reads", self.name, u16_at(file, 4)));
+            return Err(format!(
+                "{} has format {}, newer than this release reads",
+                self.name,
+                u16_at(file, 4)
+            ));
         }
         Ok(whole[HEADER_BYTES..].to_vec())
     }

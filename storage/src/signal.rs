@@ -23,7 +23,11 @@ impl Signal {
         poll_fn(|context| match condition() {
             Some(value) => Poll::Ready(value),
             None => {
-                self.wakers.borrow_mut().push(context.waker().clone());
+                let mut wakers = self.wakers.borrow_mut();
+                // A task that waits for several signals is polled by each of them: once is enough in every list.
+                if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    wakers.push(context.waker().clone());
+                }
                 Poll::Pending
             }
         })

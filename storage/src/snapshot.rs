@@ -47,7 +47,8 @@ impl Snapshot {
         let body = KIND.open(file)?;
         let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(body.len());
         aligned.extend_from_slice(&body);
-        rkyv::from_bytes::<Self, rkyv::rancor::Error>(&aligned).map_err(|error| format!("{}: {error}", KIND.name))
+        rkyv::from_bytes::<Self, rkyv::rancor::Error>(&aligned)
+            .map_err(|error| format!("{}: {error}", KIND.name))
     }
 
     /// Its offset.

@@ -7,18 +7,19 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::limits::{MemoryPlan, RING_FILES};
 use model::{Offset, OwnershipEpoch, TopicId, TopicPartition};
 
 use crate::bytes_at::to_usize;
-use crate::checkpoint::{AtRest, Checkpoint};
+use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::files::Files;
 use crate::flusher::Tail;
 use crate::journal::commit::{CommitFacts, Sink};
 use crate::journal::ring::Ring;
-use crate::journal::{Committed, Journal, JournalId};
+use crate::journal::{Committed, Entry, EntryKind, Journal, JournalId};
 use crate::log::{Log, Phase};
 use crate::paths::Paths;
 use crate::pool::{Pool, Pooled};
@@ -52,7 +53,10 @@ impl std::fmt::Display for StoreError {
         match self {
             Self::Deleted => write!(f, "the topic was deleted"),
             Self::TooLarge { bytes, limit } => {
-                write!(f, "the batch has {bytes} bytes, the journal takes {limit} (a quarter of the ring; --memory)")
+                write!(
+                    f,
+                    "the batch has {bytes} bytes, the journal takes {limit} (a quarter of the ring; --memory)"
+                )
             }
             Self::DiskFull => write!(f, "the disk is too full to accept records; free space or add some"),
             Self::OutOfRange => write!(f, "the offset is outside the log"),
@@ -142,11 +146,14 @@ pub struct Store<D: Disk, S> {
     listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
     pub(crate) checkpoint_number: Cell<u64>,
     pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
-    pub(crate) garbage: RefCell<Vec<PathBuf>>,
+    /// Snapshots that the next checkpoint no longer needs.
+    pub(crate) garbage: RefCell<Vec<(LogRef<D, S>, Offset)>>,
     pub(crate) partition_dirs: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) disk_full: Cell<bool>,
     pub(crate) checkpointing: Gate,
     pub(crate) settling: Gate,
+    pub(crate) reclaiming: Gate,
+    started: Cell<bool>,
     pub(crate) closing: Cell<bool>,
     pub(crate) counters: Cell<StoreCounters>,
 }
@@ -165,7 +172,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool));
         let files = Files::new(disk.clone(), paths.clone(), options.open_files_max);
         let at_open = |(id, rest): (TopicPartition, AtRest)| {
-            let rest = AtRest { handled: crate::journal::Lsn::default(), ..rest };
+            // Owned by this boot from now on: should the journals before come back to be replayed, this word counts.
+            let ownership = OwnershipEpoch { boot: options.boot, moves: 0 };
+            let rest = AtRest { handled: crate::journal::Lsn::default(), ownership, ..rest };
             (id, Log::new(id, rest))
         };
         let store = Rc::new(Self {
@@ -189,6 +198,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             disk_full: Cell::new(false),
             checkpointing: Gate::default(),
             settling: Gate::default(),
+            reclaiming: Gate::default(),
+            started: Cell::new(false),
             closing: Cell::new(false),
             counters: Cell::default(),
             options,
@@ -205,6 +216,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Starts the store's tasks. `listener` hears what became durable.
     pub fn start(self: &Rc<Self>, listener: Option<Rc<dyn Listener<D, S>>>) {
         *self.listener.borrow_mut() = listener;
+        self.started.set(true);
         let store = Rc::clone(self);
         self.disk.spawn(async move {
             if let Err(error) = store.journal.ring.provision().await {
@@ -224,7 +236,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// The log of a partition; a new, empty one is made when there was none.
     pub fn log(&self, id: TopicPartition) -> LogRef<D, S> {
         let mut logs = self.logs.borrow_mut();
-        Rc::clone(logs.entry(id).or_insert_with(|| Log::new(id, AtRest::empty())))
+        let empty = AtRest { ownership: self.ownership(), ..AtRest::empty() };
+        Rc::clone(logs.entry(id).or_insert_with(|| Log::new(id, empty)))
     }
 
     /// The log of a partition that was written to or asked for before.
@@ -299,30 +312,52 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.moved.notify();
         for log in &doomed {
             self.moved.until(|| log.writes_done().then_some(())).await;
+        }
+        // Whoever was settling one of them stored its snapshot before its directory goes, not after.
+        self.settling.enter().await;
+        for log in &doomed {
             self.files.close_partition(log.id).await;
             *log.loaded.borrow_mut() = None;
             self.partition_dirs.borrow_mut().remove(&log.id);
+        }
+        self.settling.leave();
+        if self.started.get() {
+            self.disown(&doomed).await;
         }
         // The last checkpoint still lists them: one without them comes before their files go, or recovery would miss those.
         self.checkpoint(None).await?;
         for log in &doomed {
             self.disk.remove_dir(&self.paths.partition(log.id)).await?;
         }
-        Ok(())
+        match self.disk.sync_dir(&self.paths.topic(topic)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    /// Stops: everything queued becomes durable, everything durable goes to its segments, and the journal is left empty.
+    /// Says in the journal that the entries of these logs before are nobody's: replay meets them when the tombstone is gone.
+    async fn disown(&self, logs: &[LogRef<D, S>]) {
+        for log in logs {
+            let entry = Entry::of(EntryKind::Delete, log.id, self.ownership());
+            self.queue(log, entry, Bytes::new());
+        }
+        self.durable(self.journal.last_ticket()).await;
+    }
+
+    /// Stops: everything queued becomes durable, everything durable goes to its segments, and nothing is left to replay.
     pub async fn close(self: &Rc<Self>) -> io::Result<()> {
-        self.journal.durable(self.journal.last_ticket()).await;
         self.closing.set(true);
         self.moved.notify();
+        self.reclaiming.enter().await;
+        self.journal.durable(self.journal.last_ticket()).await;
         let logs = self.all_logs();
-        for log in logs.iter().filter(|log| log.is_loaded()) {
-            self.write_all_of(log, Tail::WhenQuiet).await;
-        }
+        self.write_all(&logs, Tail::WhenQuiet).await;
         self.sync_and_settle(&logs).await?;
-        self.checkpoint(None).await?;
-        self.journal.close();
+        if self.started.get() {
+            self.journal.close().await;
+        }
+        let needed_from = if logs.iter().all(|log| log.settled()) { CLOSED } else { self.first_needed() };
+        self.write_checkpoint(needed_from).await?;
         self.files.close_all().await;
         Ok(())
     }
@@ -332,11 +367,16 @@ impl<D: Disk, S: Derived> Store<D, S> {
         while !self.closing.get() {
             if let Ok(free) = self.disk.free_bytes(self.paths.root()).await {
                 let unmade = self.journal.ring.spare_files() as u64 * (self.options.plan.ring / RING_FILES);
-                let needed = self.options.free_bytes_min + self.frame_bytes.get().min(self.options.plan.ring) + unmade;
+                let needed =
+                    self.options.free_bytes_min + self.frame_bytes.get().min(self.options.plan.ring) + unmade;
                 let full = free < if self.disk_full.get() { needed + needed / 4 } else { needed };
                 if full != self.disk_full.get() {
                     if full {
-                        tracing::error!(free, needed, "the disk is too full: produce is refused until space is free");
+                        tracing::error!(
+                            free,
+                            needed,
+                            "the disk is too full: produce is refused until space is free"
+                        );
                     } else {
                         tracing::warn!(free, needed, "space is free again: produce is accepted");
                     }
@@ -349,6 +389,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Writes a checkpoint of all logs as they are at rest. `recycled` is the ring file that nothing needs from then on.
     pub(crate) async fn checkpoint(&self, recycled: Option<u32>) -> io::Result<()> {
+        if let Some(file) = recycled {
+            // Now, not later: another checkpoint may be written before the caller goes on.
+            self.needed_from.borrow_mut().remove(&file);
+        }
+        self.write_checkpoint(self.first_needed()).await
+    }
+
+    async fn write_checkpoint(&self, needed_from: u64) -> io::Result<()> {
         self.checkpointing.enter().await;
         let number = self.checkpoint_number.get();
         self.checkpoint_number.set(number + 1);
@@ -356,25 +404,29 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let checkpoint = Checkpoint {
             journal: self.options.journal,
             number,
-            needed_from: self.first_needed(recycled),
+            needed_from,
             durable: self.journal.durable_sequence(),
             logs: self.logs.borrow().iter().map(|(id, log)| (*id, log.at_rest.get())).collect(),
         };
+        let doomed: Vec<PathBuf> = garbage
+            .iter()
+            .filter(|(log, offset)| !log.is_deleted() && log.at_rest.get().snapshot != Some(*offset))
+            .map(|(log, offset)| self.paths.snapshot(log.id, *offset))
+            .collect();
         let path = self.paths.checkpoint(self.options.journal, number % 2);
-        let stored = checkpoint.store(&self.disk, &path).await;
-        self.checkpointing.leave();
-        stored?;
-        for path in garbage {
-            self.disk.remove_file(&path).await?;
+        let mut stored = checkpoint.store(&self.disk, &path).await;
+        for path in doomed {
+            if stored.is_ok() {
+                stored = self.disk.remove_file(&path).await;
+            }
         }
-        Ok(())
+        self.checkpointing.leave();
+        stored
     }
 
-    /// The first frame that replay needs once `recycled` is gone.
-    fn first_needed(&self, recycled: Option<u32>) -> u64 {
-        let firsts = self.needed_from.borrow();
-        let kept = firsts.iter().filter(|(file, _)| Some(**file) != recycled);
-        kept.map(|(_, first)| *first).min().unwrap_or(self.journal.durable_sequence() + 1)
+    /// The first frame of the oldest ring file that replay needs.
+    fn first_needed(&self) -> u64 {
+        self.needed_from.borrow().values().min().copied().unwrap_or(self.journal.durable_sequence() + 1)
     }
 
     /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay.
@@ -422,6 +474,9 @@ impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
             self.needed_from.borrow_mut().entry(entry.file).or_insert(entry.lsn.sequence);
         }
         for entry in entries {
+            if entry.finished {
+                entry.log.under_way.set(entry.log.under_way.get() - 1);
+            }
             if entry.log.is_deleted() {
                 continue;
             }
@@ -449,8 +504,16 @@ impl<D: Disk, S: Derived> Log<D, S> {
     fn evict(&self, sequence: u64) -> bool {
         let mut loaded = self.loaded.borrow_mut();
         let Some(loaded) = loaded.as_mut() else { return true };
-        let carried = loaded.carried.as_ref().map(crate::log::Carried::end);
-        loaded.runs.evict(sequence, loaded.written, carried)
+        // What is on its way to a segment is held by the write, and what was carried counts where it goes on from there.
+        let carried = loaded.carried.as_ref().filter(|carried| carried.start <= loaded.dispatched);
+        let safe = carried.map_or(loaded.dispatched, |carried| carried.end().max(loaded.dispatched));
+        loaded.runs.evict(sequence, safe)
+    }
+
+    /// Whether the journal holds nothing of this log that is not at rest.
+    fn settled(&self) -> bool {
+        self.under_way.get() == 0
+            && self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.pending.is_empty())
     }
 
     pub(crate) fn writes_done(&self) -> bool {

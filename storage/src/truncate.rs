@@ -1,6 +1,7 @@
 //! Cutting off the end of a log, when a new leader's log leaves ours there. Everything before the cut is brought to rest
 //! first, so that the truncation is the only thing the journal still has to say about this log.
 
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -10,9 +11,9 @@ use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::flusher::Tail;
-use crate::journal::{Entry, EntryKind, Queued};
+use crate::journal::{Entry, EntryKind};
 use crate::load::Reader;
-use crate::log::{Loaded, Phase};
+use crate::log::{Loaded, PendingKind, Phase};
 use crate::recovery::Recovering;
 use crate::segment::Cursor;
 use crate::store::{LogRef, Store, StoreError};
@@ -20,10 +21,10 @@ use crate::store::{LogRef, Store, StoreError};
 impl<D: Disk, S: Derived> Store<D, S> {
     /// Ends the log at the batch that holds `to`, or at `to`. Durable on return. Nobody may append meanwhile.
     pub async fn truncate(self: &Rc<Self>, log: &LogRef<D, S>, to: Offset) -> Result<Offset, StoreError> {
+        self.durable(self.journal.last_ticket()).await;
         if log.phase.get() != Phase::Loaded {
             return Err(StoreError::Deleted);
         }
-        self.durable(self.journal.last_ticket()).await;
         if to >= log.end() {
             return Ok(log.end());
         }
@@ -35,12 +36,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn truncate_alone(self: &Rc<Self>, log: &LogRef<D, S>, to: Offset) -> Result<Offset, StoreError> {
-        let failed = |error: std::io::Error| StoreError::Damaged(format!("truncating {}: {error}", log.id));
+        let failed = |error: io::Error| StoreError::Damaged(format!("truncating {}: {error}", log.id));
         self.write_all_of(log, Tail::WhenQuiet).await;
         self.sync_and_settle(std::slice::from_ref(log)).await.map_err(failed)?;
         let (end, at) = self.cut(log, to).await?;
-        let before = log.at_rest.get();
-        let incarnation = before.incarnation + 1;
+        let incarnation = log.at_rest.get().incarnation + 1;
         let entry = {
             let loaded = log.loaded.borrow();
             let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
@@ -53,19 +53,27 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 ..self.entry(log, loaded)
             }
         };
-        let ticket = self.journal.queue(Queued { entry, bytes: Bytes::new(), log: Rc::clone(log) });
+        let ticket = self.queue(log, entry, Bytes::new());
         self.durable(ticket).await;
-        let rest = AtRest {
-            end,
-            segment: at.segment,
-            position: at.position,
-            incarnation,
-            log_start: before.log_start.min(end),
-            ..before
-        };
-        self.apply_truncation(log, before, rest).await?;
+        self.settling.enter().await;
+        let applied = self.apply_truncation(log, end, at, incarnation).await;
+        self.settling.leave();
+        if let Err(error) = applied {
+            // The journal says that the log ends there, and memory does not.
+            let error = io::Error::other(error.to_string());
+            self.disk.fatal(&format!("truncating partition {}", log.id), &error);
+        }
+        self.moved.notify();
         self.checkpoint(None).await.map_err(failed)?;
-        self.remove_segments_after(log, at.segment).await.map_err(failed)?;
+        let files = crate::load::files_behind(&self.disk, &self.paths, log.id, at.segment, end)
+            .await
+            .map_err(failed)?;
+        for base in files.segments {
+            self.files.remove((log.id, base)).await.map_err(failed)?;
+        }
+        for path in files.snapshots {
+            self.disk.remove_file(&path).await.map_err(failed)?;
+        }
         Ok(end)
     }
 
@@ -81,20 +89,31 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.position_of(log, to).await
     }
 
-    async fn apply_truncation(&self, log: &LogRef<D, S>, before: AtRest, rest: AtRest) -> Result<(), StoreError> {
+    async fn apply_truncation(
+        &self,
+        log: &LogRef<D, S>,
+        end: Offset,
+        at: Cursor,
+        incarnation: u32,
+    ) -> Result<(), StoreError> {
+        let before = log.at_rest.get();
+        let log_start = before.log_start.min(end);
+        let (segment, position) = (at.segment, at.position);
+        let rest = AtRest { end, segment, position, incarnation, log_start, snapshot: None, ..before };
         let reader = Reader { disk: &self.disk, paths: &self.paths, files: &self.files };
-        let mut recovering = Recovering::truncated(before, rest);
-        recovering.rest.snapshot = None;
-        let snapshot = reader.rebuilt::<S>(log.id, &recovering).await?;
-        let path = self.paths.snapshot(log.id, snapshot.at());
-        let stored = self.disk.replace_file(&path, snapshot.to_file()).await;
+        let rebuilt = reader.rebuilt::<S>(log.id, &Recovering::truncated(before, rest)).await?;
+        let path = self.paths.snapshot(log.id, rebuilt.snapshot.at());
+        let stored = self.disk.replace_file(&path, rebuilt.snapshot.to_file()).await;
         stored.map_err(|error| StoreError::Damaged(format!("{}: {error}", path.display())))?;
-        let rest = AtRest { snapshot: Some(snapshot.at()), ..rest };
+        let snapshot = Some(rebuilt.snapshot.at());
+        let rest = AtRest { snapshot, segment_incarnation: rebuilt.incarnation, ..rest };
         let base = reader.base::<S>(log.id, &rest).await?;
-        let at = Cursor { segment: rest.segment, position: rest.position };
         let carried = reader.tail_block(log.id, at).await?;
         let mut loaded = log.loaded.borrow_mut();
         let loaded: &mut Loaded<D, S> = loaded.as_mut().ok_or(StoreError::Deleted)?;
+        let truncate = loaded.pending.back().filter(|last| matches!(last.kind, PendingKind::Truncate));
+        let handled = truncate.expect("nothing follows a truncation before it is carried out").lsn;
+        loaded.pending.clear();
         loaded.segments = base.segments;
         loaded.derived = base.derived;
         loaded.end = rest.end;
@@ -104,22 +123,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
         loaded.runs.clear();
         loaded.marks.clear();
         loaded.since_mark = 0;
-        (loaded.committed, loaded.dispatched, loaded.written, loaded.synced) = (at, at, at, at);
-        let mut described = rest;
+        loaded.unsynced.clear();
+        (loaded.committed, loaded.durable) = (at, at);
+        (loaded.dispatched, loaded.written, loaded.synced) = (at, at, at);
+        let mut described = AtRest { handled, ..rest };
         loaded.describe(&mut described);
         log.at_rest.set(described);
         log.durable_end.set(rest.end);
         log.log_start.set(rest.log_start);
-        Ok(())
-    }
-
-    async fn remove_segments_after(&self, log: &LogRef<D, S>, active: Offset) -> std::io::Result<()> {
-        for entry in self.disk.list_dir(&self.paths.partition(log.id)).await? {
-            let base = entry.name.strip_suffix(".log").and_then(|base| base.parse().ok()).map(Offset);
-            if let Some(base) = base.filter(|base| *base > active) {
-                self.files.remove((log.id, base)).await?;
-            }
-        }
         Ok(())
     }
 }

@@ -55,6 +55,8 @@ pub struct Committed<D: Disk, L> {
     pub start: usize,
     /// How many bytes.
     pub len: usize,
+    /// Whether this is the last part of what was queued.
+    pub finished: bool,
     /// Whose.
     pub log: L,
 }
@@ -109,6 +111,7 @@ pub struct Journal<D: Disk, L> {
     forward: Queue<L>,
     arrived: Signal,
     closing: Cell<bool>,
+    ended: Cell<bool>,
     sequence: Cell<u64>,
     durable_sequence: Cell<u64>,
     previous_crc: Cell<u32>,
@@ -125,6 +128,7 @@ struct FramePlan<L> {
 struct Part<L> {
     entry: Entry,
     bytes: Bytes,
+    finished: bool,
     log: L,
 }
 
@@ -140,6 +144,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             forward: Queue::default(),
             arrived: Signal::default(),
             closing: Cell::new(false),
+            ended: Cell::new(false),
             sequence: Cell::new(0),
             durable_sequence: Cell::new(0),
             previous_crc: Cell::new(0),
@@ -199,10 +204,11 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         self.forward.durable.reached(ticket).await;
     }
 
-    /// No more entries will come: [`Self::run`] ends once the queues are empty.
-    pub fn close(&self) {
+    /// No more entries will come: waits until [`Self::run`], which must have been started, has emptied the queues and ended.
+    pub async fn close(&self) {
         self.closing.set(true);
         self.arrived.notify();
+        self.arrived.until(|| self.ended.get().then_some(())).await;
     }
 
     /// Commits until closed. A failed write or sync ends the process: what the disk then holds is unknown.
@@ -219,6 +225,8 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
                 })
                 .await;
             if !more {
+                self.ended.set(true);
+                self.arrived.notify();
                 return;
             }
             self.gather(last_bytes).await;
@@ -228,7 +236,10 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
 
     /// Commit at once while commits are small; under load wait for more, but not long.
     async fn gather(&self, last_bytes: usize) {
-        if last_bytes < COMMIT_GATHER_BYTES / 4 || self.queued_bytes() >= COMMIT_GATHER_BYTES || self.closing.get() {
+        if last_bytes < COMMIT_GATHER_BYTES / 4
+            || self.queued_bytes() >= COMMIT_GATHER_BYTES
+            || self.closing.get()
+        {
             return;
         }
         let enough = self.arrived.until(|| {
@@ -299,6 +310,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
                     frame: Rc::clone(&frame),
                     start,
                     len: part.bytes.len(),
+                    finished: part.finished,
                     log: part.log,
                 });
             }
@@ -395,5 +407,5 @@ fn take_part<L: Clone>(queued: &Queued<L>, sent: usize, len: usize) -> Part<L> {
         entry.flags = if last { LAST } else { 0 };
     }
     entry.position += len_u64(sent);
-    Part { entry, bytes, log: queued.log.clone() }
+    Part { entry, bytes, finished: last, log: queued.log.clone() }
 }

@@ -20,7 +20,8 @@ pub enum EntryKind {
     Append = 1,
     /// A part of an append that is larger than a frame. The last one (flag [`LAST`]) moves the end.
     Fragment = 2,
-    /// Bytes at `position` of `segment` again, because the segment does not have them safely: moves no end.
+    /// Bytes at `position` of `segment` again, because the segment does not have them safely: moves no end. `base offset` is the
+    /// segment's incarnation.
     Redo = 3,
     /// The log ends at `end offset`, which is `position` of `segment`; `base offset` is the new incarnation.
     Truncate = 4,
@@ -30,6 +31,8 @@ pub enum EntryKind {
     Roll = 6,
     /// `leader epoch` starts at `base offset`.
     EpochStart = 7,
+    /// The partition's topic was deleted: its earlier entries in this journal belong to nothing that metadata knows.
+    Delete = 10,
 }
 
 /// Flag of the last fragment of an append.
@@ -61,6 +64,24 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An entry that says nothing but its kind.
+    #[must_use]
+    pub const fn of(kind: EntryKind, partition: TopicPartition, ownership: OwnershipEpoch) -> Self {
+        let (base_offset, end_offset, segment) = (Offset::ZERO, Offset::ZERO, Offset::ZERO);
+        let leader_epoch = LeaderEpoch::NONE;
+        Self {
+            kind,
+            flags: 0,
+            partition,
+            ownership,
+            leader_epoch,
+            base_offset,
+            end_offset,
+            segment,
+            position: 0,
+        }
+    }
+
     /// Writes the header of an entry with `length` bytes into the start of `out`.
     pub fn write(&self, length: usize, out: &mut [u8]) {
         let (head, _) = out.split_at_mut(ENTRY_HEADER_BYTES);
@@ -90,6 +111,7 @@ impl Entry {
             5 => EntryKind::LogStart,
             6 => EntryKind::Roll,
             7 => EntryKind::EpochStart,
+            10 => EntryKind::Delete,
             _ => return None,
         };
         let (payload, after) = rest.split_at_checked(u32_at(head, 4) as usize)?;

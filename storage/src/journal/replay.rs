@@ -40,7 +40,7 @@ pub(crate) fn io_error(what: &Path) -> impl FnOnce(std::io::Error) -> RecoveryEr
 struct FoundFile {
     path: PathBuf,
     first: u64,
-    /// The first frame's header.
+    /// What its first frame says is durable.
     durable: u64,
 }
 
@@ -65,10 +65,13 @@ impl<B: AsRef<[u8]>> Frame<B> {
 pub struct Frames<D: Disk> {
     disk: D,
     journal: JournalId,
+    /// Those that begin with a frame of this journal at or behind the first one wanted, in order.
     files: Vec<FoundFile>,
-    /// Index of the file being read, its handle, size and position.
+    /// Those that do not begin with a frame: never written, torn or damaged.
+    blank: Vec<PathBuf>,
+    /// Index of the file being read and its handle.
     file: usize,
-    open: Option<(D::File, u64)>,
+    open: Option<D::File>,
     position: u64,
     window: Option<(u64, Rc<D::Buffer>)>,
     next_sequence: u64,
@@ -76,41 +79,40 @@ pub struct Frames<D: Disk> {
 }
 
 impl<D: Disk> Frames<D> {
-    /// Finds the ring files of the journal in `dir`.
-    pub async fn open(disk: &D, dir: &Path, journal: JournalId) -> Result<Self, RecoveryError> {
+    /// Finds the ring files of the journal in `dir`, to be read from frame `from`, which is the first of its file.
+    pub async fn open(disk: &D, dir: &Path, journal: JournalId, from: u64) -> Result<Self, RecoveryError> {
         let mut files = Vec::new();
+        let mut blank = Vec::new();
         for entry in disk.list_dir(dir).await.map_err(io_error(dir))? {
             if ring_file_number(&entry.name).is_none() {
                 continue;
             }
             let path = dir.join(&entry.name);
             let file = disk.open(&path).await.map_err(io_error(&path))?;
-            let first = file.read(FRAMES_START, BLOCK).await.map_err(io_error(&path))?;
+            let block = file.read(FRAMES_START, BLOCK).await.map_err(io_error(&path))?;
             file.close().await.map_err(io_error(&path))?;
-            if let Some(header) = FrameHeader::parse((*first).as_ref())
-                && header.journal == journal
-            {
-                files.push(FoundFile { path, first: header.sequence, durable: header.durable_sequence });
+            match FrameHeader::parse((*block).as_ref()) {
+                None => blank.push(path),
+                Some(header) if header.journal == journal && header.sequence >= from => {
+                    files.push(FoundFile { path, first: header.sequence, durable: header.durable_sequence });
+                }
+                // Recycled since, or adopted and not written to yet.
+                Some(_) => {}
             }
         }
         files.sort_by_key(|file| file.first);
-        let next_sequence = files.first().map_or(1, |file| file.first);
         Ok(Self {
             disk: disk.clone(),
             journal,
             files,
+            blank,
             file: 0,
             open: None,
-            position: 0,
+            position: FRAMES_START,
             window: None,
-            next_sequence,
+            next_sequence: from,
             previous_crc: None,
         })
-    }
-
-    /// The first frame there is, or would be.
-    pub fn first_sequence(&self) -> u64 {
-        self.files.first().map_or(1, |file| file.first)
     }
 
     /// The last frame read.
@@ -126,11 +128,8 @@ impl<D: Disk> Frames<D> {
                 if found.first != self.next_sequence {
                     return Ok(None);
                 }
-                let file = self.disk.open(&found.path).await.map_err(io_error(&found.path))?;
-                let size = file.size().await.map_err(io_error(&found.path))?;
-                self.open = Some((file, size));
-                self.position = FRAMES_START;
-                self.window = None;
+                let path = found.path.clone();
+                self.enter(&path).await?;
             }
             if let Some(frame) = self.frame_here().await? {
                 self.position += u64::from(frame.header.length);
@@ -138,13 +137,20 @@ impl<D: Disk> Frames<D> {
                 self.previous_crc = Some(frame.header.header_crc);
                 return Ok(Some(frame));
             }
-            self.close().await?;
             let goes_on = self.files.get(self.file + 1).is_some_and(|next| next.first == self.next_sequence);
             if !goes_on {
                 return Ok(None);
             }
+            self.close().await?;
             self.file += 1;
         }
+    }
+
+    async fn enter(&mut self, path: &Path) -> Result<(), RecoveryError> {
+        self.close().await?;
+        self.open = Some(self.disk.open(path).await.map_err(io_error(path))?);
+        self.position = FRAMES_START;
+        Ok(())
     }
 
     async fn frame_here(&mut self) -> Result<Option<Frame<D::Buffer>>, RecoveryError> {
@@ -175,7 +181,7 @@ impl<D: Disk> Frames<D> {
             }
         }
         let path = self.files.get(self.file).map(|found| found.path.clone()).unwrap_or_default();
-        let Some((file, _)) = &self.open else {
+        let Some(file) = &self.open else {
             return Err(RecoveryError::Damaged("no journal file is open".into()));
         };
         let buffer = file.read(position, 2 * FRAME_BYTES_MAX).await.map_err(io_error(&path))?;
@@ -185,7 +191,7 @@ impl<D: Disk> Frames<D> {
 
     async fn close(&mut self) -> Result<(), RecoveryError> {
         self.window = None;
-        if let Some((file, _)) = self.open.take() {
+        if let Some(file) = self.open.take() {
             file.close().await.map_err(|error| RecoveryError::Io("closing a journal file".into(), error))?;
         }
         Ok(())
@@ -195,30 +201,49 @@ impl<D: Disk> Frames<D> {
     /// damage when a later frame says that the missing one was durable.
     pub async fn check_end(&mut self) -> Result<(), RecoveryError> {
         let missing = self.next_sequence;
-        let Some(found) = self.files.get(self.file) else { return Ok(()) };
-        let (path, torn_at) = (found.path.clone(), self.position);
-        let damage = |place: u64| {
+        let at = match self.files.get(self.file).filter(|_| self.open.is_some()) {
+            Some(found) => format!("{} at byte {}", found.path.display(), self.position),
+            None => {
+                format!("the ring file of journal {} that should begin with frame {missing}", self.journal)
+            }
+        };
+        let damaged = |path: &Path, place: u64| {
             Err(RecoveryError::Damaged(format!(
-                "{} at byte {torn_at}: frame {missing} is damaged, though a later frame at byte {place} says it was durable; \
+                "{at}: frame {missing} is damaged, though a later frame ({} at byte {place}) says it was durable; \
                  restore the file from a replica or a backup",
                 path.display()
             )))
         };
-        if self.files.iter().any(|file| file.first > missing && file.durable >= missing) {
-            return damage(0);
+        if let Some(later) = self.files.iter().find(|file| file.first > missing && file.durable >= missing) {
+            return damaged(&later.path, FRAMES_START);
         }
-        let file = self.disk.open(&path).await.map_err(io_error(&path))?;
-        let size = file.size().await.map_err(io_error(&path))?;
-        self.open = Some((file, size));
-        let mut position = torn_at;
-        while position < size {
-            let header = self.header_at(position).await?;
-            if header.is_some_and(|header| header.sequence > missing && header.durable_sequence >= missing) {
-                self.close().await?;
-                return damage(position);
+        // A later frame may stand behind the torn one, or in a file whose first frame is the torn one.
+        if let Some(found) = self.files.get(self.file).filter(|_| self.open.is_some()) {
+            let path = found.path.clone();
+            if let Some(place) = self.later_frame(missing).await? {
+                return damaged(&path, place);
             }
-            position += BLOCK as u64;
+        }
+        for path in std::mem::take(&mut self.blank) {
+            self.enter(&path).await?;
+            if let Some(place) = self.later_frame(missing).await? {
+                return damaged(&path, place);
+            }
         }
         self.close().await
+    }
+
+    /// Where in the open file, from here on, a frame says that `missing` was durable.
+    async fn later_frame(&mut self, missing: u64) -> Result<Option<u64>, RecoveryError> {
+        let Some(file) = &self.open else { return Ok(None) };
+        let size =
+            file.size().await.map_err(|error| RecoveryError::Io("sizing a journal file".into(), error))?;
+        for position in (self.position..size).step_by(BLOCK) {
+            let header = self.header_at(position).await?;
+            if header.is_some_and(|header| header.sequence > missing && header.durable_sequence >= missing) {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
     }
 }

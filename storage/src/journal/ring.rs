@@ -193,6 +193,8 @@ impl<D: Disk> Ring<D> {
         let handle = match adopted {
             Some(old) => {
                 self.disk.rename(&old, &path).await?;
+                // The file may not come back under its old name too, or the next start would take it over twice.
+                self.disk.sync_dir(old.parent().unwrap_or(&self.dir)).await?;
                 self.disk.open(&path).await?
             }
             None => self.disk.create(&path).await?,

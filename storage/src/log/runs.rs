@@ -83,10 +83,8 @@ impl<D: Disk> Runs<D> {
         self.runs.iter().skip(first).take_while(move |_| holds)
     }
 
-    /// Drops the runs of frames up to `sequence`, all of which must be safe elsewhere: up to `written`, or up to `carried`.
-    /// False when some are not.
-    pub fn evict(&mut self, sequence: u64, written: Cursor, carried: Option<Cursor>) -> bool {
-        let safe = carried.map_or(written, |carried| carried.max(written));
+    /// Drops the runs of frames up to `sequence`, all of which must be up to `safe`. False when some are not.
+    pub fn evict(&mut self, sequence: u64, safe: Cursor) -> bool {
         let Some(last) = self.runs.iter().rposition(|run| run.sequence <= sequence) else { return true };
         if self.runs.get(last).is_some_and(|run| run.end_cursor() > safe) {
             return false;
@@ -100,10 +98,6 @@ impl<D: Disk> Runs<D> {
 
     pub fn clear(&mut self) {
         self.runs = VecDeque::new();
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<Run<D>>()
     }
 }
 

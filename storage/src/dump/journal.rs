@@ -1,0 +1,201 @@
+//! A ring file of a journal: its frames and their entries, from the first to where they end.
+
+use std::io::Write;
+
+use model::limits::BLOCK;
+
+use super::DumpError;
+use crate::bytes_at::{array, to_usize, u16_at, u32_at};
+use crate::journal::entry::{Entry, EntryKind};
+use crate::journal::frame::{FrameHeader, JournalId};
+use crate::journal::ring::FRAMES_START;
+
+/// Prints a whole ring file.
+pub fn dump(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
+    let head = file.get(..32).ok_or_else(|| "journal file is shorter than its header".to_owned())?;
+    if u32_at(head, 28) != crc32fast::hash(&head[..28]) {
+        return Err("journal file header fails its checksum".to_owned().into());
+    }
+    let journal = JournalId(array(head, 8));
+    writeln!(out, "journal {journal}, file {}, format {}", u32_at(head, 24), u16_at(head, 4))?;
+    let mut position = to_usize(FRAMES_START);
+    let mut before: Option<FrameHeader> = None;
+    while let Some((header, payload)) =
+        whole_frame(file, position, journal).filter(|(header, _)| follows(before, header))
+    {
+        writeln!(
+            out,
+            "frame {} at {position}: {} bytes, {} entries, durable up to {}",
+            header.sequence, header.length, header.entries, header.durable_sequence
+        )?;
+        entries(payload, &header, out)?;
+        position += header.length as usize;
+        before = Some(header);
+    }
+    end(file, position, journal, before, out)
+}
+
+/// The frame at `position`, when header and payload are whole and it belongs to `journal`.
+fn whole_frame(file: &[u8], position: usize, journal: JournalId) -> Option<(FrameHeader, &[u8])> {
+    let frame = file.get(position..)?;
+    let header = FrameHeader::parse(frame).filter(|header| header.journal == journal && header.length > 0)?;
+    Some((header, header.payload_of(frame)?))
+}
+
+fn follows(before: Option<FrameHeader>, header: &FrameHeader) -> bool {
+    before.is_none_or(|before| {
+        header.sequence == before.sequence + 1 && header.previous_crc == before.header_crc
+    })
+}
+
+fn entries(mut payload: &[u8], header: &FrameHeader, out: &mut dyn Write) -> Result<(), DumpError> {
+    for index in 0..header.entries {
+        let Some((entry, bytes, rest)) = Entry::read(payload) else {
+            return Err(format!(
+                "frame {}: entry {index} is malformed though its checksum holds",
+                header.sequence
+            )
+            .into());
+        };
+        writeln!(out, "  {}", describe(&entry, bytes.len()))?;
+        payload = rest;
+    }
+    Ok(())
+}
+
+fn describe(entry: &Entry, bytes: usize) -> String {
+    let Entry { kind, flags, partition, ownership, leader_epoch, base_offset, end_offset, segment, position } =
+        entry;
+    let (base, end, segment) = (base_offset.0, end_offset.0, segment.0);
+    let what = match kind {
+        EntryKind::Append => {
+            format!("offsets {base} to {end}, {bytes} bytes at {position} of segment {segment}")
+        }
+        EntryKind::Fragment => {
+            let last = if flags & crate::journal::entry::LAST == 0 { "" } else { ", the last part" };
+            format!("offsets {base} to {end}, {bytes} bytes at {position} of segment {segment}{last}")
+        }
+        EntryKind::Redo => format!("{bytes} bytes at {position} of segment {segment}, incarnation {base}"),
+        EntryKind::Truncate => {
+            format!("to offset {end}, position {position} of segment {segment}, incarnation {base}")
+        }
+        EntryKind::LogStart => format!("at offset {base}"),
+        EntryKind::Roll => format!("to segment {segment}, incarnation {base}"),
+        EntryKind::EpochStart => format!("at offset {base}"),
+        EntryKind::Delete => "its earlier entries count no more".to_owned(),
+    };
+    let (boot, moves, leader) = (ownership.boot, ownership.moves, leader_epoch.0);
+    format!("{kind:?} {partition} by owner {boot}.{moves}, leader epoch {leader}: {what}")
+}
+
+/// Says what stands where the chain of frames ends. A later frame that knew the missing one as durable makes it damage.
+fn end(
+    file: &[u8],
+    position: usize,
+    journal: JournalId,
+    last: Option<FrameHeader>,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
+    let missing = last.map(|header| header.sequence + 1);
+    let mut stale = 0;
+    for at in (position..file.len()).step_by(BLOCK) {
+        let Some(header) = FrameHeader::parse(&file[at..]).filter(|header| header.journal == journal) else {
+            continue;
+        };
+        if let Some(missing) = missing
+            && header.durable_sequence >= missing
+        {
+            let witness = header.sequence;
+            return Err(format!(
+                "frame {missing} at {position} is damaged: frame {witness} at {at} says that it had been durable"
+            )
+            .into());
+        }
+        stale += 1;
+    }
+    writeln!(
+        out,
+        "frames end at {position} of {} bytes; {stale} of an earlier turn or unfinished behind",
+        file.len()
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes_at::put;
+    use crate::journal::frame::{self, Link};
+    use model::limits::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+    use model::{Offset, OwnershipEpoch, TopicId, TopicPartition};
+
+    const JOURNAL: JournalId = JournalId([7; 16]);
+
+    fn ring_file(frames: u64) -> Vec<u8> {
+        let mut file = vec![0; BLOCK];
+        put(&mut file, 0, b"MLJR");
+        put(&mut file, 4, &1_u16.to_le_bytes());
+        put(&mut file, 8, &JOURNAL.0);
+        put(&mut file, 24, &3_u32.to_le_bytes());
+        let crc = crc32fast::hash(&file[..28]);
+        put(&mut file, 28, &crc.to_le_bytes());
+        let mut previous_crc = 0;
+        for sequence in 1..=frames {
+            let mut frame = vec![0; BLOCK];
+            let partition = TopicPartition { topic: TopicId([1; 16]), partition: 2 };
+            let entry = Entry {
+                base_offset: Offset(10),
+                end_offset: Offset(12),
+                position: 4096,
+                ..Entry::of(EntryKind::Append, partition, OwnershipEpoch { boot: 1, moves: 0 })
+            };
+            entry.write(5, &mut frame[FRAME_HEADER_BYTES..]);
+            let link = Link { journal: JOURNAL, sequence, durable_sequence: sequence - 1, previous_crc };
+            previous_crc = frame::seal(&mut frame, ENTRY_HEADER_BYTES + 5, 1, link).header_crc;
+            file.extend_from_slice(&frame);
+        }
+        file.extend_from_slice(&[0; 2 * BLOCK]);
+        file
+    }
+
+    fn dumped(file: &[u8]) -> (String, Result<(), DumpError>) {
+        let mut out = Vec::new();
+        let result = dump(file, &mut out);
+        (String::from_utf8(out).unwrap(), result)
+    }
+
+    #[test]
+    fn frames_and_entries_are_listed() {
+        let (text, result) = dumped(&ring_file(2));
+        assert!(result.is_ok());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("journal {JOURNAL}, file 3, format 1"));
+        assert_eq!(lines[1], "frame 1 at 4096: 4096 bytes, 1 entries, durable up to 0");
+        assert!(lines[2].starts_with("  Append 01010101"), "{text}");
+        assert!(lines[2].ends_with("offsets 10 to 12, 5 bytes at 4096 of segment 0"), "{text}");
+        assert_eq!(lines[5], "frames end at 12288 of 20480 bytes; 0 of an earlier turn or unfinished behind");
+    }
+
+    #[test]
+    fn a_torn_tail_is_an_end_and_a_hole_is_damage() {
+        let mut torn = ring_file(3);
+        torn[3 * BLOCK + 100] ^= 1;
+        assert!(dumped(&torn).1.is_ok(), "the last frame may be torn");
+        let mut hole = ring_file(3);
+        hole[2 * BLOCK + 100] ^= 1;
+        let (text, result) = dumped(&hole);
+        assert_eq!(text.matches("frame 1 at").count(), 1);
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "frame 2 at 8192 is damaged: frame 3 at 12288 says that it had been durable"
+        );
+    }
+
+    #[test]
+    fn a_damaged_header_is_noticed() {
+        let mut bad = ring_file(1);
+        bad[9] ^= 1;
+        assert!(matches!(dumped(&bad).1, Err(DumpError::Damaged(_))));
+        assert!(matches!(dumped(&bad[..10]).1, Err(DumpError::Damaged(_))));
+    }
+}

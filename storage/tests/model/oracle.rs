@@ -1,0 +1,143 @@
+//! What must be true of each log, kept beside the store by whoever calls it.
+
+use std::collections::BTreeMap;
+
+use model::batch::Header;
+use model::{Offset, TopicId, TopicPartition};
+use storage::derived::{Derived, DerivedSnapshot};
+
+use crate::derived::Tally;
+
+/// What the metadata would say of a topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Topic {
+    Live,
+    /// A tombstone is durable, files may be there.
+    Deleted,
+    /// The tombstone went too.
+    Forgotten,
+}
+
+/// One batch as it must come back.
+pub struct Batch {
+    pub base: Offset,
+    pub end: Offset,
+    pub bytes: Vec<u8>,
+}
+
+/// One log.
+#[derive(Default)]
+pub struct Line {
+    /// Everything appended and not known to be lost, from offset 0 on.
+    pub batches: Vec<Batch>,
+    /// Acknowledged up to here.
+    pub acked: Offset,
+    /// The log start, acknowledged, and the furthest that was asked for.
+    pub start: Offset,
+    pub start_asked: Offset,
+    /// A truncation under way: where it leaves the end.
+    pub cut_asked: Option<Offset>,
+    /// Counts truncations: what was read across one says nothing.
+    pub generation: u32,
+    pub sequences: BTreeMap<i64, i32>,
+}
+
+#[derive(Default)]
+pub struct Oracle {
+    pub topics: BTreeMap<TopicId, Topic>,
+    pub lines: BTreeMap<TopicPartition, Line>,
+}
+
+impl Oracle {
+    pub fn is_live(&self, id: TopicPartition) -> bool {
+        self.topics.get(&id.topic) == Some(&Topic::Live)
+    }
+
+    pub fn line(&mut self, id: TopicPartition) -> &mut Line {
+        self.lines.entry(id).or_default()
+    }
+}
+
+impl Line {
+    pub fn end(&self) -> Offset {
+        self.batches.last().map_or(Offset::ZERO, |batch| batch.end)
+    }
+
+    /// The batch that holds `offset`.
+    pub fn holding(&self, offset: Offset) -> Option<usize> {
+        let at = self.batches.partition_point(|batch| batch.end <= offset);
+        self.batches.get(at).map(|_| at)
+    }
+
+    pub fn is_boundary(&self, offset: Offset) -> bool {
+        offset == Offset::ZERO || self.batches.iter().any(|batch| batch.end == offset)
+    }
+
+    pub fn cut(&mut self, end: Offset) {
+        self.batches.retain(|batch| batch.end <= end);
+        self.acked = self.acked.min(end);
+        self.start = self.start.min(end);
+        self.start_asked = self.start;
+        self.cut_asked = None;
+        self.generation += 1;
+    }
+
+    /// Derived state of everything.
+    pub fn derived(&self) -> DerivedSnapshot {
+        let mut tally = Tally::default();
+        for batch in &self.batches {
+            let header = Header::parse(&batch.bytes).expect("the oracle's batches are whole");
+            tally.observe(&header, batch.base, header.leader_epoch());
+        }
+        tally.snapshot()
+    }
+
+    /// The store came back with this: checks that it is allowed, and goes on from there.
+    pub fn recovered(&mut self, id: TopicPartition, start: Offset, end: Offset) {
+        let cut = self.cut_asked == Some(end);
+        assert!(
+            cut || end >= self.acked,
+            "{id}: acknowledged up to {}, but the log ends at {end}",
+            self.acked
+        );
+        assert!(self.is_boundary(end), "{id}: the log ends at {end}, within a batch or behind the last one");
+        if cut {
+            self.cut(end);
+            assert!(start <= self.start, "{id}: starts at {start} behind its end {end}");
+        } else {
+            assert!(
+                (self.start..=self.start_asked).contains(&start),
+                "{id}: the log starts at {start}, not within {}..={}",
+                self.start,
+                self.start_asked
+            );
+            self.batches.retain(|batch| batch.end <= end);
+        }
+        (self.acked, self.start, self.start_asked) = (end, start, start);
+        self.cut_asked = None;
+        self.generation += 1;
+    }
+
+    /// What was read from `from` on must be this log's batches, whole, in order, the first one holding `from`.
+    pub fn check_read(&self, id: TopicPartition, from: Offset, bytes: &[u8], durable_end: Offset) {
+        if from >= durable_end {
+            assert!(bytes.is_empty(), "{id}: bytes behind the end");
+            return;
+        }
+        assert!(!bytes.is_empty(), "{id}: nothing read at {from}, though the log goes on to {durable_end}");
+        let first = self.holding(from).unwrap_or_else(|| panic!("{id}: no batch holds {from}"));
+        let mut rest = bytes;
+        for batch in &self.batches[first..] {
+            if rest.is_empty() {
+                break;
+            }
+            assert!(batch.end <= durable_end, "{id}: batch {} is not durable yet", batch.base);
+            let Some((head, after)) = rest.split_at_checked(batch.bytes.len()) else {
+                panic!("{id}: batch {} is cut to {} of {} bytes", batch.base, rest.len(), batch.bytes.len());
+            };
+            assert!(head == batch.bytes, "{id}: batch {} differs", batch.base);
+            rest = after;
+        }
+        assert!(rest.is_empty(), "{id}: {} bytes more than there are", rest.len());
+    }
+}

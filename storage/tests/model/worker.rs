@@ -1,0 +1,333 @@
+//! One task per log that does what clients, retention and replication may do to it, checking as it goes.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::batch::{BatchBuilder, header};
+use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition};
+use storage::disk::Disk;
+use storage::disk::memory::MemoryDisk;
+use storage::disk::random::Random;
+use storage::{LogRef, LogSettings, Store, StoreError};
+
+use crate::derived::Tally;
+use crate::oracle::{Batch, Oracle};
+
+pub type TestStore = Store<MemoryDisk, Tally>;
+pub type TestLog = LogRef<MemoryDisk, Tally>;
+
+/// What the workers of one boot share.
+pub struct Boot {
+    pub disk: MemoryDisk,
+    pub stores: Vec<Rc<TestStore>>,
+    pub oracle: Rc<RefCell<Oracle>>,
+    pub epoch: LeaderEpoch,
+    /// Largest append that is tried.
+    pub append_max: u64,
+}
+
+impl Boot {
+    pub fn store(&self, id: TopicPartition) -> &Rc<TestStore> {
+        let at = (usize::from(id.topic.0[0]) + id.partition as usize) % self.stores.len();
+        &self.stores[at]
+    }
+
+    fn is_live(&self, id: TopicPartition) -> bool {
+        self.oracle.borrow().is_live(id)
+    }
+}
+
+/// Settings as wild as they may be.
+pub fn settings(random: &mut Random) -> Rc<LogSettings> {
+    let segment_bytes = match random.below(4) {
+        0 => random.between(1, 10_000),
+        1 => random.between(10_000, 100_000),
+        2 => random.between(100_000, 500_000),
+        _ => 1 << 30,
+    };
+    Rc::new(LogSettings {
+        segment_bytes,
+        segment_ms: if random.one_in(4) { 20 } else { 1 << 40 },
+        retention_ms: if random.one_in(4) { 100 } else { -1 },
+        retention_bytes: if random.one_in(2) { 60_000 } else { -1 },
+        delete_retained: true,
+    })
+}
+
+/// Works on one log until its topic is deleted or `ops` are done.
+pub async fn work(boot: Rc<Boot>, id: TopicPartition, mut random: Random, ops: u64) {
+    let settings = settings(&mut random);
+    for _ in 0..ops {
+        let store = Rc::clone(boot.store(id));
+        if !boot.is_live(id) {
+            return;
+        }
+        let log = store.log(id);
+        let choice = random.below(24);
+        let done = match store.load(&log, &settings).await {
+            Ok(()) => one(&boot, &store, &log, choice, &mut random).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Err(StoreError::Deleted) if !boot.is_live(id) => return,
+            done => done.unwrap_or_else(|error| panic!("{id}: operation {choice}: {error}")),
+        }
+    }
+}
+
+async fn one(
+    boot: &Rc<Boot>,
+    store: &Rc<TestStore>,
+    log: &TestLog,
+    choice: u64,
+    random: &mut Random,
+) -> Result<(), StoreError> {
+    match choice {
+        0..12 => append(boot, store, log, random).await,
+        12..16 => read(boot, store, log, random).await,
+        16 => move_start(boot, store, log, random).await,
+        17 => retain(boot, store, log).await,
+        18 => truncate(boot, store, log, random).await,
+        19 | 20 => {
+            let rested = store.put_to_rest(log).await;
+            rested.map(|_| ()).map_err(|error| StoreError::Damaged(error.to_string()))
+        }
+        21 => check_whole(boot, store, log).await,
+        _ => {
+            boot.disk.sleep(Duration::from_micros(random.below(30_000))).await;
+            Ok(())
+        }
+    }
+}
+
+async fn append(
+    boot: &Rc<Boot>,
+    store: &Rc<TestStore>,
+    log: &TestLog,
+    random: &mut Random,
+) -> Result<(), StoreError> {
+    let mut ticket = 0;
+    for _ in 0..random.between(1, 6) {
+        let now_ms = boot.disk.now_ms();
+        let (built, end) = {
+            let mut oracle = boot.oracle.borrow_mut();
+            let line = oracle.line(log.id);
+            let built = build(boot, random, now_ms, &mut line.sequences);
+            (built, line.end())
+        };
+        let placed = store.append(log, Bytes::from(built.clone()), boot.epoch, now_ms)?;
+        assert_eq!(placed.base, end, "{}: offsets follow each other", log.id);
+        let mut bytes = built;
+        header::set_base_offset(&mut bytes, placed.base);
+        header::set_leader_epoch(&mut bytes, boot.epoch);
+        let batch = Batch { base: placed.base, end: placed.end, bytes };
+        boot.oracle.borrow_mut().line(log.id).batches.push(batch);
+        ticket = placed.ticket;
+    }
+    if random.one_in(2) {
+        let end = log.end();
+        store.durable(ticket).await;
+        if boot.is_live(log.id) {
+            assert!(log.durable_end() >= end, "{}: a ticket is reached when the end is durable", log.id);
+            let mut oracle = boot.oracle.borrow_mut();
+            let line = oracle.line(log.id);
+            line.acked = line.acked.max(end);
+        }
+    }
+    Ok(())
+}
+
+fn build(
+    boot: &Boot,
+    random: &mut Random,
+    now_ms: i64,
+    sequences: &mut std::collections::BTreeMap<i64, i32>,
+) -> Vec<u8> {
+    let len = match random.below(40) {
+        0 => random.between(1, boot.append_max - 1000),
+        1..8 => random.between(1, 40_000),
+        _ => random.between(1, 2_000),
+    };
+    let records = random.between(1, 4);
+    let value = vec![
+        u8::try_from(random.below(256)).expect("a byte");
+        usize::try_from(len / records).expect("small")
+    ];
+    let mut builder = BatchBuilder::new();
+    for _ in 0..records {
+        builder = builder.value(TimestampMs(now_ms), &value);
+    }
+    if random.one_in(2) {
+        let id = i64::try_from(random.below(4)).expect("small");
+        let next = sequences.entry(id).or_default();
+        builder = builder.producer(ProducerId(id), ProducerEpoch(0), *next);
+        *next += i32::try_from(records).expect("small");
+    }
+    let mut built = builder.build();
+    // Garbage where the broker's own fields go: it has to be overwritten.
+    header::set_base_offset(&mut built, Offset(77));
+    built
+}
+
+async fn read(
+    boot: &Rc<Boot>,
+    store: &Rc<TestStore>,
+    log: &TestLog,
+    random: &mut Random,
+) -> Result<(), StoreError> {
+    let (start, end) = (log.log_start(), log.durable_end());
+    let span = u64::try_from(end.0 - start.0).expect("the start is at most the end");
+    let from = Offset(start.0 + i64::try_from(random.below(span + 1)).expect("small"));
+    let bytes_max = usize::try_from(random.between(1, 300_000)).expect("small");
+    read_at(boot, store, log, from, bytes_max).await.map(|_| ())
+}
+
+/// Reads and checks; the offset to go on from.
+async fn read_at(
+    boot: &Rc<Boot>,
+    store: &Rc<TestStore>,
+    log: &TestLog,
+    from: Offset,
+    bytes_max: usize,
+) -> Result<Offset, StoreError> {
+    let generation = boot.oracle.borrow_mut().line(log.id).generation;
+    let end = log.durable_end();
+    let pieces = match store.read(log, from, bytes_max, Offset(i64::MAX)).await {
+        Err(StoreError::OutOfRange) if from < log.log_start() => return Ok(from),
+        pieces => pieces?,
+    };
+    let mut oracle = boot.oracle.borrow_mut();
+    let line = oracle.line(log.id);
+    if line.generation != generation {
+        return Ok(from);
+    }
+    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+    assert_eq!(bytes.is_empty(), from >= end, "{}: read {} bytes at {from}, end {end}", log.id, bytes.len());
+    if bytes.is_empty() {
+        return Ok(from);
+    }
+    line.check_read(log.id, from, &bytes, log.durable_end());
+    let first = line.holding(from).expect("checked");
+    let mut used = 0;
+    let last = line.batches[first..].iter().find(|batch| {
+        used += batch.bytes.len();
+        used == bytes.len()
+    });
+    let most = bytes_max.max(line.batches[first].bytes.len());
+    assert!(bytes.len() <= most, "{}: {} bytes where {bytes_max} were asked for", log.id, bytes.len());
+    Ok(last.expect("whole batches").end)
+}
+
+async fn move_start(
+    boot: &Rc<Boot>,
+    store: &Rc<TestStore>,
+    log: &TestLog,
+    random: &mut Random,
+) -> Result<(), StoreError> {
+    let (start, end) = (log.log_start(), log.durable_end());
+    let to = Offset(
+        start.0
+            + i64::try_from(random.below(u64::try_from(end.0 - start.0).expect("ordered") + 1))
+                .expect("small"),
+    );
+    let asked = |boot: &Boot| {
+        let mut oracle = boot.oracle.borrow_mut();
+        let line = oracle.line(log.id);
+        line.start_asked = line.start_asked.max(to);
+    };
+    asked(boot);
+    store.set_log_start(log, to).await?;
+    {
+        let mut oracle = boot.oracle.borrow_mut();
+        let line = oracle.line(log.id);
+        line.start = line.start.max(to);
+    }
+    if random.one_in(2) {
+        store.trim(log).await.map_err(|error| StoreError::Damaged(error.to_string()))?;
+    }
+    Ok(())
+}
+
+async fn retain(boot: &Rc<Boot>, store: &Rc<TestStore>, log: &TestLog) -> Result<(), StoreError> {
+    boot.oracle.borrow_mut().line(log.id).start_asked = log.durable_end();
+    store.retain(log, boot.disk.now_ms()).await?;
+    if boot.is_live(log.id) {
+        let mut oracle = boot.oracle.borrow_mut();
+        let line = oracle.line(log.id);
+        assert!(log.log_start() >= line.start);
+        (line.start, line.start_asked) = (log.log_start(), log.log_start());
+    }
+    Ok(())
+}
+
+async fn truncate(
+    boot: &Rc<Boot>,
+    store: &Rc<TestStore>,
+    log: &TestLog,
+    random: &mut Random,
+) -> Result<(), StoreError> {
+    let end = log.end();
+    let oldest = store.segments(log).first().map_or(Offset::ZERO, |segment| segment.0);
+    let to = Offset(
+        oldest.0
+            + i64::try_from(random.below(u64::try_from(end.0 - oldest.0).expect("ordered") + 2))
+                .expect("small"),
+    );
+    let expected = {
+        let mut oracle = boot.oracle.borrow_mut();
+        let line = oracle.line(log.id);
+        let expected = if to >= end {
+            end
+        } else if to <= line.start {
+            oldest
+        } else {
+            line.holding(to).map_or(end, |at| line.batches[at].base)
+        };
+        line.cut_asked = Some(expected);
+        expected
+    };
+    let cut = store.truncate(log, to).await?;
+    assert_eq!(cut, expected, "{}: truncation to {to} of a log that ended at {end}", log.id);
+    let mut oracle = boot.oracle.borrow_mut();
+    let line = oracle.line(log.id);
+    line.acked = expected;
+    line.cut(expected);
+    assert_eq!(
+        (log.end(), log.durable_end(), log.log_start()),
+        (expected, expected, line.start),
+        "{}",
+        log.id
+    );
+    Ok(())
+}
+
+/// Everything about a loaded log that can be compared.
+pub async fn check_whole(boot: &Rc<Boot>, store: &Rc<TestStore>, log: &TestLog) -> Result<(), StoreError> {
+    let id = log.id;
+    {
+        let mut oracle = boot.oracle.borrow_mut();
+        let line = oracle.line(id);
+        assert_eq!(log.end(), line.end(), "{id}: the end");
+        let derived = log.with_derived(storage::derived::Derived::snapshot);
+        assert_eq!(derived, Some(line.derived()), "{id}: derived state");
+        let segments = store.segments(log);
+        assert!(
+            segments.first().is_some_and(|segment| segment.0 <= line.start),
+            "{id}: holds its first record"
+        );
+        assert!(segments.windows(2).all(|pair| pair[0].0 < pair[1].0), "{id}: segments are in order");
+        for (base, ..) in &segments {
+            assert!(line.is_boundary(*base), "{id}: segment {base} begins within a batch");
+        }
+    }
+    let mut at = log.log_start();
+    loop {
+        let next = read_at(boot, store, log, at, 200_000).await?;
+        if next == at {
+            return Ok(());
+        }
+        at = next;
+    }
+}
