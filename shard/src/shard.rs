@@ -225,6 +225,11 @@ impl<D: Disk> Shard<D> {
         self.stopping.get()
     }
 
+    /// Nobody waits any more: fetches are answered with what is there. Comes before [`Self::stop`], when connections end.
+    pub fn drain(&self) {
+        self.stopping.set(true);
+    }
+
     /// Stops: what was appended becomes durable and goes to its segments.
     pub async fn stop(&self) -> std::io::Result<()> {
         self.stopping.set(true);

@@ -1,0 +1,200 @@
+//! The life of one core: opens what it owns, serves, lets go.
+
+use std::rc::Rc;
+
+use coordination::metadata::{Image, Outcome};
+use net::budget::Budget;
+use net::server::Server;
+use shard::counters::{Counted, Counters, Gauge};
+use shard::executor::{self, Queue};
+use shard::janitor::Janitor;
+use shard::mesh::Mesh;
+use shard::metadata::{OpenMetadata, Proposer, Publish};
+use shard::ops::{Answer, Question};
+use shard::shard::{Shard, UpkeepSettings};
+use shard::state::PartitionState;
+use storage::disk::Disk;
+use storage::disk::uring::UringDisk;
+use storage::journal::JournalId;
+use storage::paths::Paths;
+use storage::{Store, StoreOptions};
+use tokio::sync::watch;
+
+use super::recover::{self, Hand, random};
+use super::{DRAIN_PATIENCE, Event, Part, Phase, Plan, gone};
+use crate::admin::cores::Asked;
+use crate::cluster::Node;
+use crate::fatal::{self, Exit, Fatal};
+use crate::service::{Broker, Home};
+
+/// Produce is refused when less than the rings and this many bytes would stay free on the disk.
+const FREE_BYTES_RESERVE: u64 = 64 << 20;
+
+/// Runs core `index` until the broker ends.
+pub(super) async fn run(index: usize, part: Part) {
+    let events = part.events.clone();
+    if let Err(fatal) = live(index, part).await {
+        // The main thread ends the process; when it is gone already, it has.
+        let _ = events.send(Event::Failed(fatal)).await;
+    }
+}
+
+async fn live(index: usize, part: Part) -> Result<(), Fatal> {
+    let Part { plan, disk, link, socket, asked, events, mut phase, mut seat } = part;
+    let done = async |phase| events.send(Event::Done(phase)).await.map_err(gone);
+    let mesh = link.join(fatal::panicked).await;
+    let head = match seat.head.take() {
+        Some(head) => Some(recover::begin(&plan, disk.clone(), head, &events).await?),
+        None => None,
+    };
+    let hand = seat.hand.await.map_err(gone)?;
+    let image = hand.image.clone();
+    let store = open_store(&plan, disk.clone(), hand).await?;
+    seat.opened.send(()).await.map_err(gone)?;
+    let metadata = match head {
+        Some((metadata, recovery)) => {
+            recovery.end(&plan).await?;
+            Some(metadata)
+        }
+        None => None,
+    };
+    store.adopt(seat.files.await.map_err(gone)?);
+    let upkeep = UpkeepSettings {
+        retention_check_ms: u64::try_from(plan.settings.retention_check.as_millis()).unwrap_or(u64::MAX),
+        producer_expiration_ms: plan.settings.producer_expiration_ms,
+        ..UpkeepSettings::default()
+    };
+    let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, upkeep);
+    answer_cores(&mesh, &shard, metadata);
+    done(Phase::Start).await?;
+
+    reach(&mut phase, Phase::Serve).await?;
+    let server = serve(&plan, &mesh, &shard)?;
+    let listener = socket.listen().map_err(|error| {
+        Fatal::new(Exit::Environment, format!("cannot listen on {}: {error}", plan.settings.listen))
+    })?;
+    tell_counters(asked, shard.clone(), server.clone(), &plan);
+    if index == 0 {
+        start_janitor(&shard, &mesh, disk, plan.paths.clone());
+    }
+    server.serve(listener);
+    done(Phase::Serve).await?;
+
+    reach(&mut phase, Phase::Drain).await?;
+    shard.drain();
+    let cut_off = server.drain(DRAIN_PATIENCE).await;
+    if cut_off > 0 {
+        tracing::warn!(core = index, connections = cut_off, "cut off with requests in flight");
+    }
+    done(Phase::Drain).await?;
+
+    reach(&mut phase, Phase::Close).await?;
+    shard.stop().await.map_err(|error| {
+        Fatal::new(Exit::Storage, format!("core {index} could not write down what it has: {error}"))
+    })?;
+    done(Phase::Close).await?;
+    reach(&mut phase, Phase::End).await
+}
+
+async fn reach(phase: &mut watch::Receiver<Phase>, wanted: Phase) -> Result<(), Fatal> {
+    phase.wait_for(|phase| *phase >= wanted).await.map(drop).map_err(gone)
+}
+
+async fn open_store(
+    plan: &Plan,
+    disk: UringDisk,
+    hand: Hand,
+) -> Result<Rc<Store<UringDisk, PartitionState>>, Fatal> {
+    let memory = plan.settings.memory;
+    let options = StoreOptions {
+        paths: plan.paths.clone(),
+        plan: memory,
+        boot: hand.boot,
+        journal: JournalId(random()?),
+        open_files_max: plan.open_files_max,
+        free_bytes_min: memory.ring * plan.settings.cpus.len() as u64 + FREE_BYTES_RESERVE,
+    };
+    Store::open(disk, options, hand.logs)
+        .await
+        .map_err(|error| Fatal::new(Exit::Storage, format!("a journal cannot be opened: {error}")))
+}
+
+/// Answers what this core and others ask of it. Commands to the metadata go to the core that has it.
+fn answer_cores<D: Disk>(
+    mesh: &Rc<Mesh<Question, Answer>>,
+    shard: &Rc<Shard<D>>,
+    metadata: Option<OpenMetadata<D>>,
+) {
+    let proposer: Option<Proposer> = metadata.map(|metadata| metadata.serve(publisher(mesh.clone())));
+    let shard = shard.clone();
+    mesh.serve(move |_, question| {
+        let (shard, proposer) = (shard.clone(), proposer.clone());
+        async move {
+            match (question, proposer) {
+                (Question::Propose(command), Some(proposer)) => {
+                    let outcome: Outcome = proposer.propose(command).await;
+                    Answer::Metadata(outcome)
+                }
+                (question, _) => shard.answer(question).await,
+            }
+        }
+    });
+}
+
+/// Hands a new image to every core at once; ready when all have it.
+fn publisher(mesh: Rc<Mesh<Question, Answer>>) -> Publish {
+    Box::new(move |image: std::sync::Arc<Image>| {
+        let mesh = mesh.clone();
+        Box::pin(async move {
+            let mut published = Vec::with_capacity(mesh.cores());
+            for core in 0..mesh.cores() {
+                published.push(mesh.call(core, Question::Publish(image.clone())).await);
+            }
+            for answer in published {
+                let _: Answer = answer.await;
+            }
+        })
+    })
+}
+
+fn serve(
+    plan: &Plan,
+    mesh: &Rc<Mesh<Question, Answer>>,
+    shard: &Rc<Shard<UringDisk>>,
+) -> Result<Rc<Server<Home>>, Fatal> {
+    let node = Node::new(mesh.clone(), shard.clone(), plan.clock);
+    let seed = u64::from_le_bytes(random()?);
+    let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), seed);
+    let limits = plan.settings.connections.clone();
+    let requests = usize::try_from(plan.settings.memory.requests).unwrap_or(usize::MAX);
+    let budget = Budget::new(requests, limits.request_bytes_max);
+    Ok(Server::new(Rc::new(Home::new(broker)), limits, budget, plan.crowd.clone()))
+}
+
+fn start_janitor<D: Disk>(shard: &Rc<Shard<D>>, mesh: &Rc<Mesh<Question, Answer>>, disk: D, paths: Paths) {
+    Janitor::new(shard.clone(), mesh.clone(), disk, paths).start();
+}
+
+/// Copies the counters for the admin thread when it asks.
+fn tell_counters(mut asked: Asked, shard: Rc<Shard<UringDisk>>, server: Rc<Server<Home>>, plan: &Plan) {
+    let io_memory = plan.settings.memory.io_memory;
+    executor::spawn(Queue::Serve, async move {
+        while let Some(answer) = asked.recv().await {
+            count_connections(&shard.counters, &server);
+            shard.counters.set(Gauge::MemoryIo, io_memory);
+            // Whoever asked may have lost patience.
+            let _ = answer.send(shard.count_all());
+        }
+    });
+}
+
+fn count_connections(counters: &Counters, server: &Server<Home>) {
+    let traffic = server.traffic();
+    counters.set_count(Counted::ConnectionsAccepted, traffic.accepted.get());
+    counters.set_count(Counted::ConnectionsRefused, traffic.refused.get());
+    counters.set_count(Counted::ConnectionsFaulted, traffic.faulted.get());
+    counters.set_count(Counted::ReceivedBytes, traffic.received_bytes.get());
+    counters.set_count(Counted::SentBytes, traffic.sent_bytes.get());
+    counters.set(Gauge::Connections, traffic.open.get());
+    counters.set(Gauge::MemoryRequests, server.budget().used() as u64);
+}
