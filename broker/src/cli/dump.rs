@@ -1,9 +1,31 @@
 //! `millrace dump`: files at rest, readable, with every checksum verified.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
+use coordination::metadata::delta::{Record, decode_state};
+use storage::dump::{Describe, DumpError, dump_file};
+
 use crate::fatal::{Exit, Fatal};
+
+/// Metadata records as the code names them.
+struct Records;
+
+impl Describe for Records {
+    fn record(&self, kind: u16, version: u16, payload: &[u8]) -> String {
+        match Record::decode(kind, version, payload) {
+            Ok(record) => format!("{record:?}"),
+            Err(error) => format!("{error} ({} bytes)", payload.len()),
+        }
+    }
+
+    fn state(&self, contents: &[u8]) -> Vec<String> {
+        match decode_state(contents) {
+            Ok(records) => records.iter().map(|record| format!("{record:?}")).collect(),
+            Err(error) => vec![format!("{error} ({} bytes)", contents.len())],
+        }
+    }
+}
 
 /// Prints every file, also behind one that is damaged.
 ///
@@ -12,13 +34,15 @@ use crate::fatal::{Exit, Fatal};
 pub fn run(files: &[PathBuf], out: &mut dyn Write) -> Result<(), Fatal> {
     let mut failed = 0;
     for path in files {
-        // A reader that went away (`| head`) is no fault of the file.
-        if writeln!(out, "{}", path.display()).is_err() {
-            return Ok(());
-        }
-        if let Err(error) = storage::dump::dump_file(path, out) {
-            failed += 1;
-            eprintln!("{}: {error}", path.display());
+        let dumped = writeln!(out, "{}", path.display()).map_err(DumpError::Io);
+        match dumped.and_then(|()| dump_file(path, &Records, out)) {
+            Ok(()) => {}
+            // A reader that went away (`| head`) is no fault of the file.
+            Err(DumpError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => {
+                failed += 1;
+                eprintln!("{}: {error}", path.display());
+            }
         }
     }
     match failed {
