@@ -1,6 +1,8 @@
 //! Fetches: what is there goes at once; what is missing is waited for, once per commit and waiter at most.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -24,7 +26,8 @@ impl<D: Disk> Shard<D> {
         loop {
             let ends = self.ends(&fetch);
             let fetched = self.collect(&fetch).await;
-            let bytes: usize = fetched.iter().flat_map(|one| &one.records).map(|piece| piece.bytes().len()).sum();
+            let bytes: usize =
+                fetched.iter().flat_map(|one| &one.records).map(|piece| piece.bytes().len()).sum();
             let news = fetched.iter().any(|one| !one.error.is_ok() || one.diverging.is_some());
             let missing = u64::from(fetch.bytes_min).saturating_sub(bytes as u64);
             let now = self.tick();
@@ -126,15 +129,23 @@ impl<D: Disk> Shard<D> {
     /// Waits until a parked fetch is let go.
     async fn released(self: &Rc<Self>, ticket: FetchTicket) {
         let guard = Parked { shard: Rc::clone(self), ticket };
-        self.fetch_ready.until(|| self.ready_tickets.borrow_mut().remove(&ticket).then_some(())).await;
+        poll_fn(|context| {
+            if self.ready_tickets.borrow_mut().remove(&ticket) {
+                return Poll::Ready(());
+            }
+            self.fetch_wakers.borrow_mut().insert(ticket, context.waker().clone());
+            Poll::Pending
+        })
+        .await;
         drop(guard);
     }
 
     /// Waits until these partitions got as many bytes in all since, or the time is over, or it is cancelled.
     pub async fn await_bytes(self: &Rc<Self>, token: u64, wait: Await) {
-        let moved = wait.partitions.iter().any(|(id, seen)| {
-            self.store.existing(*id).is_some_and(|log| log.durable_end() > *seen)
-        });
+        let moved = wait
+            .partitions
+            .iter()
+            .any(|(id, seen)| self.store.existing(*id).is_some_and(|log| log.durable_end() > *seen));
         if moved || self.stopping.get() {
             return;
         }
@@ -149,9 +160,8 @@ impl<D: Disk> Shard<D> {
     /// The one who waited got what it needs elsewhere.
     pub(crate) fn cancel_await(&self, token: u64) {
         if let Some(ticket) = self.awaits.borrow_mut().remove(&token) {
-            self.ready_tickets.borrow_mut().insert(ticket);
             self.fetches.borrow_mut().cancel(ticket);
-            self.fetch_ready.notify();
+            self.wake(ticket);
         }
     }
 
@@ -176,9 +186,14 @@ impl<D: Disk> Shard<D> {
 
     fn let_go(&self) {
         let ready = self.fetches.borrow_mut().take_ready();
-        if !ready.is_empty() {
-            self.ready_tickets.borrow_mut().extend(ready);
-            self.fetch_ready.notify();
+        ready.into_iter().for_each(|ticket| self.wake(ticket));
+    }
+
+    fn wake(&self, ticket: FetchTicket) {
+        self.ready_tickets.borrow_mut().insert(ticket);
+        let waker = self.fetch_wakers.borrow_mut().remove(&ticket);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -207,6 +222,7 @@ impl<D: Disk> Drop for Parked<D> {
     fn drop(&mut self) {
         self.shard.fetches.borrow_mut().cancel(self.ticket);
         self.shard.ready_tickets.borrow_mut().remove(&self.ticket);
+        self.shard.fetch_wakers.borrow_mut().remove(&self.ticket);
     }
 }
 

@@ -4,9 +4,10 @@
 //! happens without being asked.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use coordination::metadata::image::{Image, Topic};
@@ -15,7 +16,6 @@ use coordination::replica::waiters::{FetchTicket, FetchWaiters};
 use model::{ErrorCode, Tick, TopicId, TopicPartition};
 use storage::disk::Disk;
 use storage::journal::commit::CommitFacts;
-use storage::signal::Signal;
 use storage::{Listener, LogRef, LogSettings, Store, StoreError};
 
 use crate::counters::{Counted, Counters, Timed};
@@ -43,8 +43,9 @@ pub struct Shard<D: Disk> {
     settings: RefCell<HashMap<TopicId, Rc<LogSettings>>>,
     pub(crate) deferred: RefCell<HashMap<TopicPartition, Deferred>>,
     pub(crate) fetches: RefCell<FetchWaiters>,
-    pub(crate) fetch_ready: Signal,
-    pub(crate) ready_tickets: RefCell<std::collections::HashSet<FetchTicket>>,
+    /// Let go, and not yet polled again.
+    pub(crate) ready_tickets: RefCell<HashSet<FetchTicket>>,
+    pub(crate) fetch_wakers: RefCell<HashMap<FetchTicket, Waker>>,
     pub(crate) awaits: RefCell<HashMap<u64, FetchTicket>>,
     pub(crate) seen_bytes: RefCell<HashMap<TopicPartition, u64>>,
     pub(crate) stopping: Cell<bool>,
@@ -109,8 +110,8 @@ impl<D: Disk> Shard<D> {
             settings: RefCell::default(),
             deferred: RefCell::default(),
             fetches: RefCell::default(),
-            fetch_ready: Signal::default(),
             ready_tickets: RefCell::default(),
+            fetch_wakers: RefCell::default(),
             awaits: RefCell::default(),
             seen_bytes: RefCell::default(),
             stopping: Cell::new(false),
@@ -198,7 +199,10 @@ impl<D: Disk> Shard<D> {
         let image = self.image.borrow();
         let topic = image.topic_by_id(id.topic);
         let Some(topic) = topic.filter(|topic| id.partition < topic.partitions) else {
-            return Err(Fault { code: ErrorCode::UnknownTopicOrPartition, message: "no such partition".into() });
+            return Err(Fault {
+                code: ErrorCode::UnknownTopicOrPartition,
+                message: "no such partition".into(),
+            });
         };
         Ok((self.store.log(id), self.log_settings(topic)))
     }
