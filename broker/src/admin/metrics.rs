@@ -134,7 +134,7 @@ fn bucketed(timing: &Histogram<u64>) -> (f64, Vec<(f64, u64)>) {
         counts[BOUNDS_US.partition_point(|bound| *bound < us)] += n;
         sum += seconds(us) * n as f64;
     }
-    let bounds = BOUNDS_US.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+    let bounds = BOUNDS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
     (sum, bounds.zip(counts).collect())
 }
 
