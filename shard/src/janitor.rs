@@ -39,7 +39,13 @@ impl<D: Disk> Janitor<D> {
             let mut gone = self.forget_old().await;
             while !self.shard.is_stopping() {
                 let image = self.shard.image();
-                for topic in image.tombstones().iter().filter(|topic| !gone.contains(*topic)).copied().collect::<Vec<_>>() {
+                for topic in image
+                    .tombstones()
+                    .iter()
+                    .filter(|topic| !gone.contains(*topic))
+                    .copied()
+                    .collect::<Vec<_>>()
+                {
                     if self.remove(topic).await {
                         gone.insert(topic);
                     }

@@ -7,7 +7,9 @@ use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use storage::disk::Disk;
 use storage::{Piece, StoreError};
 
-use crate::ops::{DeleteRecords, EpochEnd, EpochQuery, ListOffset, ListedOffset, OffsetQuery, RecordsDeleted};
+use crate::ops::{
+    DeleteRecords, EpochEnd, EpochQuery, ListOffset, ListedOffset, OffsetQuery, RecordsDeleted,
+};
 use crate::shard::{Fault, PartitionLog, Shard, fault};
 
 /// A batch is decompressed to at most this many bytes when a record in it is looked for.
@@ -37,12 +39,15 @@ impl<D: Disk> Shard<D> {
         let leader = self.leader(&log);
         let told = |code: ErrorCode| Fault { code, message: String::new() };
         leader.check_epoch(query.current_leader_epoch).map_err(told)?;
-        let epoch_at = |offset| log.with_derived(|state| state.epochs.epoch_at(offset)).unwrap_or(LeaderEpoch::NONE);
+        let epoch_at =
+            |offset| log.with_derived(|state| state.epochs.epoch_at(offset)).unwrap_or(LeaderEpoch::NONE);
         let latest = || log.with_derived(|state| state.epochs.latest()).unwrap_or(LeaderEpoch::NONE);
         let (start, end) = (leader.log_start(), leader.high_watermark());
         match query.query {
             OffsetQuery::Latest => Ok((end, TimestampMs::NONE, latest())),
-            OffsetQuery::Earliest | OffsetQuery::EarliestLocal => Ok((start, TimestampMs::NONE, epoch_at(start))),
+            OffsetQuery::Earliest | OffsetQuery::EarliestLocal => {
+                Ok((start, TimestampMs::NONE, epoch_at(start)))
+            }
             OffsetQuery::LatestTiered => Ok(NOTHING),
             OffsetQuery::At(time) => self.at_time(&log, time, end).await,
             OffsetQuery::MaxTimestamp => match self.store.max_timestamp(&log) {
@@ -77,14 +82,14 @@ impl<D: Disk> Shard<D> {
             let decompressed = crate::executor::blocking(move || {
                 storage::decompress::decompress(compression, &payload, DECOMPRESSED_BYTES_MAX)
             });
-            plain = decompressed.await.map_err(|error| Fault {
-                code: ErrorCode::CorruptMessage,
-                message: error.to_string(),
-            })?;
+            plain = decompressed
+                .await
+                .map_err(|error| Fault { code: ErrorCode::CorruptMessage, message: error.to_string() })?;
             Records::new(&plain, batch.record_count())
         };
         for record in records {
-            let record = record.map_err(|error| Fault { code: ErrorCode::CorruptMessage, message: error.to_string() })?;
+            let record = record
+                .map_err(|error| Fault { code: ErrorCode::CorruptMessage, message: error.to_string() })?;
             let (offset, stamp) = (record.offset(&batch), record.timestamp(&batch));
             if stamp >= time && offset >= log.log_start() {
                 return Ok(Some((offset, stamp, batch.leader_epoch())));

@@ -75,7 +75,12 @@ impl<D: Disk> Shard<D> {
             Err(fault) => {
                 self.counters.count(Counted::ProduceErrors);
                 let none = Offset::NONE;
-                Appended { error: fault.code, message: Some(fault.message), base_offset: none, log_start: none }
+                Appended {
+                    error: fault.code,
+                    message: Some(fault.message),
+                    base_offset: none,
+                    log_start: none,
+                }
             }
         }
     }

@@ -34,7 +34,8 @@ impl Derived for PartitionState {
 
     fn restore(&mut self, snapshot: &DerivedSnapshot) {
         let epochs = snapshot.epochs.iter();
-        let starts = epochs.map(|(epoch, start)| EpochStart { epoch: LeaderEpoch(*epoch), start: Offset(*start) });
+        let starts =
+            epochs.map(|(epoch, start)| EpochStart { epoch: LeaderEpoch(*epoch), start: Offset(*start) });
         self.epochs = Epochs::from_starts(starts);
         let producers = snapshot.producers.iter().map(|kept| ProducerSnapshot {
             producer: ProducerId(kept.id),
@@ -56,12 +57,13 @@ impl Derived for PartitionState {
     }
 
     fn snapshot(&self) -> DerivedSnapshot {
-        let producers = self.producers.snapshot().into_iter().map(|kept| storage::derived::ProducerSnapshot {
-            id: kept.producer.0,
-            epoch: kept.epoch.0,
-            last_timestamp_ms: kept.last_timestamp.0,
-            batches: kept.batches.iter().map(stored).collect(),
-        });
+        let producers =
+            self.producers.snapshot().into_iter().map(|kept| storage::derived::ProducerSnapshot {
+                id: kept.producer.0,
+                epoch: kept.epoch.0,
+                last_timestamp_ms: kept.last_timestamp.0,
+                batches: kept.batches.iter().map(stored).collect(),
+            });
         DerivedSnapshot {
             epochs: self.epochs.starts().iter().map(|entry| (entry.epoch.0, entry.start.0)).collect(),
             producers: producers.collect(),

@@ -18,7 +18,10 @@ impl<D: Disk> Shard<D> {
         executor::spawn(Queue::Maintain, async move {
             let mut due = 0;
             while !shard.stopping.get() {
-                shard.disk.sleep(IDLE_CHECK.min(Duration::from_millis(shard.upkeep.retention_check_ms.max(1)))).await;
+                shard
+                    .disk
+                    .sleep(IDLE_CHECK.min(Duration::from_millis(shard.upkeep.retention_check_ms.max(1))))
+                    .await;
                 shard.rest_idle().await;
                 let now = shard.tick().0;
                 if now >= due {
