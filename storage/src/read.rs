@@ -83,7 +83,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let mut loaded = log.loaded.borrow_mut();
             let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
             loaded.touched_ms = self.disk.now_ms();
-            loaded.from_memory(from, bytes_max, before)
+            loaded.in_memory(from, bytes_max, before)
         };
         if !cached.is_empty() {
             return Ok(cached);
@@ -379,12 +379,12 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     }
 
     /// Batches from memory, when the one that holds `from` is there.
-    fn from_memory(&self, from: Offset, bytes_max: usize, before: Offset) -> Vec<Piece> {
+    fn in_memory(&self, from: Offset, bytes_max: usize, before: Offset) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut used = 0;
         let mut next: Option<Cursor> = None;
         let mut open = 0;
-        for run in self.runs.from_offset(from) {
+        for run in self.runs.holding(from) {
             let follows = next.is_none_or(|next| next == run.start || next.segment != run.start.segment);
             if !follows || run.base >= before || run.end > before {
                 break;

@@ -14,7 +14,7 @@ use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
-use crate::files::Files;
+use crate::files::{Files, SegmentId};
 use crate::journal::entry::LAST;
 use crate::journal::replay::{Frames, RecoveryError, io_error};
 use crate::journal::ring::read_header;
@@ -84,7 +84,8 @@ struct Recovery<'a, D: Disk, T> {
     topic: T,
     logs: HashMap<TopicPartition, Recovering>,
     gathered_bytes: usize,
-    dirs: BTreeSet<TopicPartition>,
+    /// Segments whose names are durable.
+    named: BTreeSet<SegmentId>,
     /// Partitions of topics that the metadata does not know, with entries that no later one has disowned yet.
     strange: BTreeSet<TopicPartition>,
     recovered: Recovered,
@@ -104,7 +105,7 @@ pub async fn recover<D: Disk, S: Derived>(
         topic,
         logs: HashMap::new(),
         gathered_bytes: 0,
-        dirs: BTreeSet::new(),
+        named: BTreeSet::new(),
         strange: BTreeSet::new(),
         recovered: Recovered::default(),
     };
@@ -424,39 +425,34 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let id = (partition, base);
         let path = self.paths.segment(partition, base);
         let damaged = |what: &str| Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
-        match self.files.get(id).await {
-            Ok(file) => {
-                let block = file.read(0, BLOCK).await.map_err(io_error(&path))?;
-                let found = Header::read((*block).as_ref());
-                match (found, incarnation) {
-                    (Ok(found), None) if found.partition == partition && found.base == base => Ok(file),
-                    (Ok(_), None) => damaged("the header is of another segment"),
-                    (Err(what), None) => damaged(&what),
-                    (Ok(found), Some(incarnation)) if found == (Header { partition, base, incarnation }) => {
-                        Ok(file)
-                    }
-                    // Torn, or left over from before a truncation.
-                    (_, Some(incarnation)) => {
-                        self.make_header(&file, Header { partition, base, incarnation }).await?;
-                        Ok(file)
-                    }
-                }
-            }
+        // Names that a killed process left are there, but not yet for good.
+        let unsure = incarnation.is_some() && self.named.insert(id);
+        let dir = self.paths.partition(partition);
+        let file = match self.files.get(id).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let Some(incarnation) = incarnation else {
+                if incarnation.is_none() {
                     return damaged("a segment of the log is missing");
-                };
-                let dir = self.paths.partition(partition);
-                if self.dirs.insert(partition) {
-                    self.disk.create_dir(&dir).await.map_err(io_error(&dir))?;
                 }
-                let file = self.files.create(id).await.map_err(io_error(&path))?;
-                self.make_header(&file, Header { partition, base, incarnation }).await?;
-                self.disk.sync_dir(&dir).await.map_err(io_error(&dir))?;
-                Ok(file)
+                self.disk.create_dir(&dir).await.map_err(io_error(&dir))?;
+                self.files.create(id).await.map_err(io_error(&path))?
             }
-            Err(error) => Err(RecoveryError::Io(path.display().to_string(), error)),
+            opened => opened.map_err(io_error(&path))?,
+        };
+        let block = file.read(0, BLOCK).await.map_err(io_error(&path))?;
+        match (Header::read((*block).as_ref()), incarnation) {
+            (Ok(found), None) if found.partition == partition && found.base == base => {}
+            (Ok(_), None) => return damaged("the header is of another segment"),
+            (Err(what), None) => return damaged(&what),
+            (Ok(found), Some(incarnation)) if found == (Header { partition, base, incarnation }) => {}
+            // New, torn, or left over from before a truncation.
+            (_, Some(incarnation)) => {
+                self.make_header(&file, Header { partition, base, incarnation }).await?
+            }
         }
+        if unsure {
+            self.disk.sync_dir(&dir).await.map_err(io_error(&dir))?;
+        }
+        Ok(file)
     }
 
     async fn make_header(&mut self, file: &Rc<D::File>, header: Header) -> Result<(), RecoveryError> {

@@ -111,6 +111,9 @@ pub struct StoreCounters {
     pub loaded_logs: u64,
 }
 
+/// Logs by partition.
+type Touched<D, S> = BTreeMap<TopicPartition, LogRef<D, S>>;
+
 struct CachedFrame<D: Disk, S> {
     frame: Rc<Pooled<D>>,
     sequence: u64,
@@ -123,6 +126,8 @@ pub trait Listener<D: Disk, S> {
     fn advanced(&self, logs: &[LogRef<D, S>]);
     /// A commit completed.
     fn commit(&self, facts: CommitFacts);
+    /// A write to a segment took this long.
+    fn flushed(&self, nanos: u64);
 }
 
 /// One shard's storage.
@@ -135,7 +140,7 @@ pub struct Store<D: Disk, S> {
     pub(crate) pool: Rc<Pool<D>>,
     pub(crate) logs: RefCell<HashMap<TopicPartition, LogRef<D, S>>>,
     /// Logs with something in each ring file.
-    pub(crate) touched: RefCell<BTreeMap<u32, BTreeMap<TopicPartition, LogRef<D, S>>>>,
+    pub(crate) touched: RefCell<BTreeMap<u32, Touched<D, S>>>,
     /// Logs with enough for a write.
     pub(crate) dirty: RefCell<VecDeque<LogRef<D, S>>>,
     pub(crate) writes_in_flight: Cell<usize>,
@@ -143,7 +148,7 @@ pub struct Store<D: Disk, S> {
     pub(crate) moved: Signal,
     frames: RefCell<VecDeque<CachedFrame<D, S>>>,
     frame_bytes: Cell<u64>,
-    listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
+    pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
     pub(crate) checkpoint_number: Cell<u64>,
     pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
     /// Snapshots that the next checkpoint no longer needs.
@@ -356,8 +361,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if self.started.get() {
             self.journal.close().await;
         }
-        let needed_from = if logs.iter().all(|log| log.settled()) { CLOSED } else { self.first_needed() };
-        self.write_checkpoint(needed_from).await?;
+        self.write_checkpoint(logs.iter().all(|log| log.settled())).await?;
         self.files.close_all().await;
         Ok(())
     }
@@ -393,35 +397,40 @@ impl<D: Disk, S: Derived> Store<D, S> {
             // Now, not later: another checkpoint may be written before the caller goes on.
             self.needed_from.borrow_mut().remove(&file);
         }
-        self.write_checkpoint(self.first_needed()).await
+        self.write_checkpoint(false).await
     }
 
-    async fn write_checkpoint(&self, needed_from: u64) -> io::Result<()> {
+    async fn write_checkpoint(&self, closed: bool) -> io::Result<()> {
         self.checkpointing.enter().await;
+        // Everything it says is looked up from here on, in one step: the gate may have been shut for long.
         let number = self.checkpoint_number.get();
         self.checkpoint_number.set(number + 1);
         let garbage = self.garbage.take();
         let checkpoint = Checkpoint {
             journal: self.options.journal,
             number,
-            needed_from,
+            needed_from: if closed { CLOSED } else { self.first_needed() },
             durable: self.journal.durable_sequence(),
             logs: self.logs.borrow().iter().map(|(id, log)| (*id, log.at_rest.get())).collect(),
         };
-        let doomed: Vec<PathBuf> = garbage
-            .iter()
-            .filter(|(log, offset)| !log.is_deleted() && log.at_rest.get().snapshot != Some(*offset))
-            .map(|(log, offset)| self.paths.snapshot(log.id, *offset))
-            .collect();
         let path = self.paths.checkpoint(self.options.journal, number % 2);
-        let mut stored = checkpoint.store(&self.disk, &path).await;
-        for path in doomed {
-            if stored.is_ok() {
-                stored = self.disk.remove_file(&path).await;
+        let stored = checkpoint.store(&self.disk, &path).await;
+        self.checkpointing.leave();
+        stored?;
+        // Not while somebody stores snapshots: a truncated log may come to need one of that name again.
+        self.settling.enter().await;
+        let removed = self.remove_snapshots(garbage).await;
+        self.settling.leave();
+        removed
+    }
+
+    async fn remove_snapshots(&self, garbage: Vec<(LogRef<D, S>, Offset)>) -> io::Result<()> {
+        for (log, offset) in garbage {
+            if !log.is_deleted() && log.at_rest.get().snapshot != Some(offset) {
+                self.disk.remove_file(&self.paths.snapshot(log.id, offset)).await?;
             }
         }
-        self.checkpointing.leave();
-        stored
+        Ok(())
     }
 
     /// The first frame of the oldest ring file that replay needs.

@@ -70,6 +70,8 @@ pub struct CommitFacts {
     pub entries: u32,
     /// From the first byte copied to durable.
     pub nanos: u64,
+    /// The write and its sync alone.
+    pub sync_nanos: u64,
 }
 
 /// What the journal tells its owner.
@@ -124,6 +126,9 @@ struct FramePlan<L> {
     /// Bytes of the whole frame: a size class where it fits.
     len: usize,
 }
+
+/// The buffers of a commit, and what is in them.
+type Built<D, L> = (Vec<Rc<<D as Disk>::Buffer>>, Vec<Committed<D, L>>);
 
 struct Part<L> {
     entry: Entry,
@@ -263,6 +268,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         let begun = self.disk.now_ns();
         let (plans, finished) = plan(queue, place.room);
         let (buffers, committed) = self.build(plans, &place);
+        let built = self.disk.now_ns();
         let bytes: usize = buffers.iter().map(|buffer| (**buffer).as_ref().len()).sum();
         if let Err(error) = place.file.handle.write_durable(&buffers, place.position).await {
             self.disk.fatal("writing the journal", &error);
@@ -274,17 +280,14 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             bytes: len_u64(bytes),
             entries: len_u32(committed.len()),
             nanos: self.disk.now_ns() - begun,
+            sync_nanos: self.disk.now_ns() - built,
         };
         sink.committed(committed, facts);
         queue.durable.raise(queue.durable.level() + finished);
         bytes
     }
 
-    fn build(
-        &self,
-        plans: Vec<FramePlan<L>>,
-        place: &Place<D>,
-    ) -> (Vec<Rc<D::Buffer>>, Vec<Committed<D, L>>) {
+    fn build(&self, plans: Vec<FramePlan<L>>, place: &Place<D>) -> Built<D, L> {
         let mut buffers = Vec::with_capacity(plans.len());
         let mut committed = Vec::new();
         for plan in plans {

@@ -77,7 +77,7 @@ impl<D: Disk> Runs<D> {
     }
 
     /// The runs from the one that holds `offset`, if its append is in memory whole.
-    pub fn from_offset(&self, offset: Offset) -> impl Iterator<Item = &Run<D>> {
+    pub fn holding(&self, offset: Offset) -> impl Iterator<Item = &Run<D>> {
         let first = self.runs.partition_point(|run| run.end <= offset);
         let holds = self.runs.get(first).is_some_and(|run| run.first && run.base <= offset);
         self.runs.iter().skip(first).take_while(move |_| holds)

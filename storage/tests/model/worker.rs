@@ -26,6 +26,8 @@ pub struct Boot {
     pub epoch: LeaderEpoch,
     /// Largest append that is tried.
     pub append_max: u64,
+    /// Says what it does.
+    pub loud: bool,
 }
 
 impl Boot {
@@ -56,6 +58,34 @@ pub fn settings(random: &mut Random) -> Rc<LogSettings> {
     })
 }
 
+/// What each choice does.
+const NAMES: [&str; 24] = [
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "append",
+    "read",
+    "read",
+    "read",
+    "read",
+    "move start",
+    "retain",
+    "truncate",
+    "rest",
+    "rest",
+    "check",
+    "sleep",
+    "sleep",
+];
+
 /// Works on one log until its topic is deleted or `ops` are done.
 pub async fn work(boot: Rc<Boot>, id: TopicPartition, mut random: Random, ops: u64) {
     let settings = settings(&mut random);
@@ -66,6 +96,15 @@ pub async fn work(boot: Rc<Boot>, id: TopicPartition, mut random: Random, ops: u
         }
         let log = store.log(id);
         let choice = random.below(24);
+        if boot.loud {
+            eprintln!(
+                "[step {}] {id}: {} of {}..{}",
+                boot.disk.simulation().steps(),
+                NAMES[usize::try_from(choice).expect("small")],
+                log.log_start(),
+                log.end()
+            );
+        }
         let done = match store.load(&log, &settings).await {
             Ok(()) => one(&boot, &store, &log, choice, &mut random).await,
             Err(error) => Err(error),

@@ -87,7 +87,7 @@ struct World {
 /// One whole history.
 pub fn run(seed: u64, loud: bool) -> Totals {
     let simulation = Simulation::new(seed);
-    let mut random = Random::new(seed ^ 0x5eed_0f_a1ed);
+    let mut random = Random::new(seed ^ 0x5eed);
     let ring = match seed % 64 {
         7 => 16 << 20,
         _ => 1 << random.between(20, 22),
@@ -145,7 +145,7 @@ impl World {
                 let epoch = LeaderEpoch(i32::try_from(self.boot).expect("small"));
                 let append_max = self.plan.append_bytes_max().min(1500 << 10);
                 let oracle = Rc::clone(&self.oracle);
-                let boot = Rc::new(Boot { disk, stores, oracle, epoch, append_max });
+                let boot = Rc::new(Boot { disk, stores, oracle, epoch, append_max, loud: self.loud });
                 self.compare(&boot);
                 return boot;
             }
@@ -342,6 +342,9 @@ async fn work_and_close(boot: Rc<Boot>, paths: Paths, mut random: Random, closes
             oracle.topics.iter().filter(|(_, state)| **state == Topic::Live).map(|(id, _)| *id).collect()
         };
         let doomed = live[random.index(live.len())];
+        if boot.loud {
+            eprintln!("[step {}] delete {doomed}", boot.disk.simulation().steps());
+        }
         boot.oracle.borrow_mut().topics.insert(doomed, Topic::Deleted);
         forget(&boot.stores, &boot.disk, &paths, &boot.oracle, doomed).await;
     }
