@@ -71,6 +71,15 @@ fn run(args: &ServerArgs) -> Result<(), Fatal> {
     environment::accept(&environment::judge_machine(&probe::machine(), settings.pinned_bytes()))?;
     let data_dir = DataDir::open(&settings.data_dir, settings.node_id)?;
     environment::accept(&environment::judge_directory(&data_dir.path, &probe::directory(&data_dir.path)))?;
+    tracing::info!(
+        data_dir = %data_dir.path.display(),
+        cluster_id = data_dir.cluster_id,
+        node_id = data_dir.node_id.0,
+        directory_id = data_dir.directory_id,
+        cores = settings.cpus.len(),
+        memory_bytes = settings.memory_bytes(),
+        "starting"
+    );
     let shutdown = shutdown::watch(blocked).map_err(|error| {
         Fatal::new(Exit::Environment, format!("cannot start a thread: {error}; raise the limit of processes"))
     })?;

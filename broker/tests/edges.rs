@@ -69,7 +69,7 @@ const ROOMS: &[Room] = &[
         name: "broker",
         may_depend_on: &["model", "protocol", "coordination", "storage", "net", "shard"],
         may_name_glommio: &["src/boot.rs"],
-        may_name_tokio: &["src/admin.rs", "src/admin/", "src/boot.rs", "src/shutdown.rs"],
+        may_name_tokio: &["src/admin.rs", "src/admin/", "src/boot.rs", "src/boot/", "src/shutdown.rs"],
         pure: false,
     },
 ];
