@@ -11,7 +11,7 @@ use coordination::metadata::{Command, Image, Outcome, Refusal, Topic};
 use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, Tick, TimestampMs, TopicPartition};
 use shard::clock::Clock;
-use shard::counters::Counters;
+use shard::counters::{Counters, Timed};
 use shard::mesh::Mesh;
 use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::route::owner_of;
@@ -101,7 +101,19 @@ impl<D: Disk> Cluster for Node<D> {
 
     #[allow(clippy::async_yields_async, reason = "queued first, answered later")]
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
-        Box::pin(async move { Box::pin(self.mesh.call(core, question).await) as Asked })
+        Box::pin(async move {
+            let begun = self.clock.elapsed();
+            let answer = self.mesh.call(core, question).await;
+            if core == self.mesh.core() {
+                return Box::pin(answer) as Asked;
+            }
+            let (clock, shard) = (self.clock, Rc::clone(&self.shard));
+            Box::pin(async move {
+                let answer = answer.await;
+                shard.counters.time(Timed::Hop, clock.elapsed().saturating_sub(begun));
+                answer
+            })
+        })
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>> {

@@ -19,9 +19,9 @@ pub enum Timed {
     Fetch,
     /// One journal commit, from its first append to durable.
     Commit,
-    /// One fdatasync of the journal.
+    /// The journal's write of one commit and its fdatasync.
     Sync,
-    /// One write of the flusher, its share of the sync not included.
+    /// One write of the flusher, reserving space included, its share of the sync not.
     Flush,
     /// One question to another core and its answer.
     Hop,

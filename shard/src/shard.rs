@@ -271,6 +271,13 @@ impl<D: Disk> Listener<D, PartitionState> for Ears<D> {
             shard.counters.count(Counted::Commits);
             shard.counters.add(Counted::JournalBytes, facts.bytes);
             shard.counters.time(Timed::Commit, Duration::from_nanos(facts.nanos));
+            shard.counters.time(Timed::Sync, Duration::from_nanos(facts.sync_nanos));
+        }
+    }
+
+    fn flushed(&self, nanos: u64) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.counters.time(Timed::Flush, Duration::from_nanos(nanos));
         }
     }
 }

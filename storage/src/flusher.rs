@@ -118,6 +118,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     async fn write(&self, log: &LogRef<D, S>, chunk: Chunk<D>) {
         let id = (log.id, chunk.segment);
         let bytes = (*chunk.buffer).as_ref().len() as u64;
+        let begun = self.disk.now_ns();
         let written = async {
             let file = match chunk.create {
                 Some(header) => self.create_segment(log, header).await?,
@@ -143,6 +144,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
             counters.segment_writes += 1;
             counters.segment_bytes += bytes;
         });
+        if let Some(listener) = self.listener.borrow().as_ref() {
+            listener.flushed(self.disk.now_ns() - begun);
+        }
     }
 
     async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> std::io::Result<Rc<D::File>> {
