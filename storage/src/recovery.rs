@@ -470,7 +470,8 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let logs = std::mem::take(&mut self.logs);
         let ordered: BTreeMap<TopicPartition, Recovering> = logs.into_iter().collect();
         for (id, mut log) in ordered {
-            if log.headless {
+            // A recovery before this one may already have removed what a truncation leaves behind.
+            if log.headless && log.cut.is_none_or(|(_, segment)| segment >= log.before.segment) {
                 let path = self.paths.segment(id, log.before.segment);
                 let what =
                     "the segment is missing or its header damaged; restore it from a replica or a backup";
