@@ -1,7 +1,7 @@
 //! From API key to handler: what connections of one core call.
 
 #[cfg(test)]
-mod harness;
+pub(crate) mod harness;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,13 @@
 //! DescribeConfigs: the settings of topics, and what this broker was started with.
 
+mod broker_keys;
+
+use bytes::Bytes;
 use coordination::metadata::config_table::{Kind, Setting, TOPIC_SETTINGS};
 use coordination::metadata::configs::{Source, effective};
 use coordination::metadata::topics::check_name;
 use coordination::metadata::{Image, Refusal, Topic};
-use model::ErrorCode;
+use model::{BrokerId, ErrorCode};
 use net::service::Reply;
 use protocol::control::messages::DescribeConfigsRequest;
 use protocol::control::messages::describe_configs_request::DescribeConfigsResource;
@@ -54,36 +57,68 @@ const fn number(source: Source) -> i8 {
     }
 }
 
-/// Kafka's number of a value's type.
+/// Kafka's numbers of types of a value.
+const BOOLEAN: i8 = 1;
+const STRING: i8 = 2;
+const INT: i8 = 3;
+const LONG: i8 = 5;
+const DOUBLE: i8 = 6;
+const LIST: i8 = 7;
+
 const fn type_number(kind: Kind) -> i8 {
     match kind {
-        Kind::Boolean => 1,
-        Kind::Choice(_) => 2,
-        Kind::Int(..) => 3,
-        Kind::Long(_) => 5,
-        Kind::Double(..) => 6,
-        Kind::List(_) => 7,
+        Kind::Boolean => BOOLEAN,
+        Kind::Choice(_) => STRING,
+        Kind::Int(..) => INT,
+        Kind::Long(_) => LONG,
+        Kind::Double(..) => DOUBLE,
+        Kind::List(_) => LIST,
+    }
+}
+
+/// Settings and synonyms in one answer. Each takes some 200 bytes until the answer is encoded, so this is some 20 MiB
+/// at a time on a core: two thousand topics with everything, or more when few settings are asked for. Without it a
+/// request that names one topic over and over makes an answer of gigabytes.
+const DESCRIBED_MAX: usize = 100_000;
+
+/// What a client wants to know of one resource.
+struct Asked<'a> {
+    request: &'a DescribeConfigsRequest,
+    /// No list, or an empty one, asks for all settings.
+    names: &'a [Text],
+}
+
+impl Asked<'_> {
+    fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| **wanted == *name)
+    }
+
+    fn synonyms(
+        &self,
+        synonyms: impl IntoIterator<Item = DescribeConfigsSynonym>,
+    ) -> Vec<DescribeConfigsSynonym> {
+        if self.request.include_synonyms { synonyms.into_iter().collect() } else { Vec::new() }
+    }
+
+    fn documentation(&self, about: &'static str) -> Option<Text> {
+        self.request.include_documentation.then(|| fixed(about))
     }
 }
 
 /// Answers a DescribeConfigs request.
 pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeConfigsRequest) -> Reply {
     let image = broker.cluster.image();
+    let mut room = DESCRIBED_MAX;
     let results = request.resources.iter().map(|resource| {
-        let described = match resource.resource_type {
-            TOPIC => topic(&image, request, resource),
-            BROKER => this_broker(broker, resource),
-            _ => Err(Refusal::new(
-                ErrorCode::InvalidRequest,
-                format!("resource type {} is not implemented by this broker", resource.resource_type),
-            )),
-        };
         let mut result = message!(DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
         });
-        match described {
-            Ok(configs) => result.configs = configs,
+        match describe(broker, &image, request, resource, room) {
+            Ok(configs) => {
+                room -= entries(&configs).min(room);
+                result.configs = configs;
+            }
             Err(refusal) => (result.error_code, result.error_message) = told(&refusal),
         }
         result
@@ -91,88 +126,219 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeConfigs
     reply(header, &message!(DescribeConfigsResponse { results: results.collect() }))
 }
 
-/// Whether the client asked for a setting of this name; no list, or an empty one, asks for all.
-fn asked_for(resource: &DescribeConfigsResource, name: &str) -> bool {
-    let keys = resource.configuration_keys.as_deref().unwrap_or_default();
-    keys.is_empty() || keys.iter().any(|key| **key == *name)
+fn entries(configs: &[DescribeConfigsResourceResult]) -> usize {
+    configs.iter().map(|config| 1 + config.synonyms.len()).sum()
+}
+
+fn describe(
+    broker: &Broker,
+    image: &Image,
+    request: &DescribeConfigsRequest,
+    resource: &DescribeConfigsResource,
+    room: usize,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    let invalid = |text: String| Refusal::new(ErrorCode::InvalidRequest, text);
+    if room == 0 {
+        let text = format!("there are over {DESCRIBED_MAX} settings to tell: ask for fewer at a time");
+        return Err(Refusal::new(ErrorCode::PolicyViolation, text));
+    }
+    let asked = Asked { request, names: resource.configuration_keys.as_deref().unwrap_or_default() };
+    let name = &*resource.resource_name;
+    match resource.resource_type {
+        TOPIC => topic(image, name, &asked),
+        // Defaults of all brokers that can be changed while they run: there are none.
+        BROKER if name.is_empty() => Ok(Vec::new()),
+        BROKER => {
+            check_broker(name, broker.settings.node)?;
+            Ok(broker_keys::described(&broker.settings, image, &asked))
+        }
+        other => Err(invalid(format!("resource type {other} is not implemented by this broker"))),
+    }
+}
+
+/// Whether a resource's name means this broker.
+///
+/// # Errors
+/// `INVALID_REQUEST`.
+pub fn check_broker(name: &str, node: BrokerId) -> Result<(), Refusal> {
+    let text = match name.parse::<i32>() {
+        Ok(id) if id == node.0 => return Ok(()),
+        Ok(_) => format!("Unexpected broker id, expected {} or empty string, but received {name}", node.0),
+        Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+    };
+    Err(Refusal::new(ErrorCode::InvalidRequest, text))
 }
 
 fn topic(
     image: &Image,
-    request: &DescribeConfigsRequest,
-    resource: &DescribeConfigsResource,
+    name: &str,
+    asked: &Asked<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    check_name(&resource.resource_name)?;
+    check_name(name)?;
     let unknown =
         || Refusal::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic.");
-    let topic = image.topic(&resource.resource_name).ok_or_else(unknown)?;
-    let values = topic_values(image, topic).filter(|value| asked_for(resource, value.name));
+    let topic = image.topic(name).ok_or_else(unknown)?;
+    let values = topic_values(image, topic).filter(|value| asked.wants(value.name));
     Ok(values
         .map(|value| {
-            let documentation = request.include_documentation.then(|| Text::from(value.setting.about));
             message!(DescribeConfigsResourceResult {
-                name: Text::from(value.name),
+                name: fixed(value.name),
                 value: Some(Text::from(value.value)),
                 config_source: value.source,
-                synonyms: if request.include_synonyms {
-                    synonyms(image, topic, value.setting)
-                } else {
-                    Vec::new()
-                },
+                synonyms: asked.synonyms(synonyms(image, topic, value.setting)),
                 config_type: type_number(value.setting.kind),
-                documentation: documentation,
+                documentation: asked.documentation(value.setting.about),
             })
         })
         .collect())
 }
 
-/// Everywhere the value is set, the one in force first.
-fn synonyms(image: &Image, topic: &Topic, setting: &'static Setting) -> Vec<DescribeConfigsSynonym> {
-    let synonym = |name: &str, value: &str, source: Source| {
-        message!(DescribeConfigsSynonym {
-            name: Text::from(name),
-            value: Some(Text::from(value)),
-            source: number(source),
-        })
-    };
-    let mut found = Vec::new();
-    if let Some(value) = topic.overrides.get(setting.name) {
-        found.push(synonym(setting.name, value, Source::Topic));
-    }
-    let on_broker = setting.broker_name.unwrap_or(setting.name);
-    if let (value, Source::Broker) = image.defaults().value(setting) {
-        found.push(synonym(on_broker, value, Source::Broker));
-    }
-    found.push(synonym(on_broker, setting.default, Source::Default));
-    found
+/// Everywhere the value is set, the one in force first. A setting that the broker has no name for is a default only
+/// where nobody set it; as in Kafka that is no synonym.
+fn synonyms(
+    image: &Image,
+    topic: &Topic,
+    setting: &'static Setting,
+) -> impl Iterator<Item = DescribeConfigsSynonym> {
+    let on_topic = topic.overrides.get(setting.name).map(|value| synonym(setting.name, value, Source::Topic));
+    let on_broker = setting.broker_name.and_then(|name| match image.defaults().value(setting) {
+        (value, Source::Broker) => Some(synonym(name, value, Source::Broker)),
+        _ => None,
+    });
+    let default = setting.broker_name.map(|name| synonym(name, setting.default, Source::Default));
+    [on_topic, on_broker, default].into_iter().flatten()
 }
 
-/// What this broker was started with. An empty name means defaults that can be changed while running: there are none.
-fn this_broker(
-    broker: &Broker,
-    resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    let name = &*resource.resource_name;
-    if name.is_empty() {
-        return Ok(Vec::new());
+fn synonym(name: &str, value: &str, source: Source) -> DescribeConfigsSynonym {
+    message!(DescribeConfigsSynonym {
+        name: Text::from(name),
+        value: Some(Text::from(value)),
+        source: number(source),
+    })
+}
+
+/// Text of ours, without a copy.
+fn fixed(text: &'static str) -> Text {
+    Text::try_from(Bytes::from_static(text.as_bytes())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::harness::Client;
+    use protocol::control::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+    use protocol::control::messages::{CreateTopicsRequest, CreateTopicsResponse};
+
+    fn client() -> Client {
+        let client = Client::with(|settings| {
+            settings.written = [("node.id", "1"), ("num.partitions", "3"), ("log.retention.hours", "2")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec();
+        });
+        let setting = message!(CreatableTopicConfig { name: "retention.ms".into(), value: Some("5".into()) });
+        let topic = message!(CreatableTopic {
+            name: "t".into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs: vec![setting],
+        });
+        let request = message!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000 });
+        let _: CreateTopicsResponse = client.ask(7, &request);
+        client
     }
-    let node = broker.settings.node.0;
-    if name.parse() != Ok(node) {
-        let text = format!("Unexpected broker id, expected {node} or empty string, but received {name}");
-        return Err(Refusal::new(ErrorCode::InvalidRequest, text));
-    }
-    let written = broker.settings.written.iter().filter(|(key, _)| asked_for(resource, key));
-    Ok(written
-        .map(|(key, value)| {
-            let secret = key.contains("password") || key.contains("jaas");
-            message!(DescribeConfigsResourceResult {
-                name: Text::from(key.as_str()),
-                value: (!secret).then(|| Text::from(value.as_str())),
-                read_only: true,
-                config_source: STATIC_BROKER,
-                is_sensitive: secret,
-                config_type: 2,
-            })
+
+    fn resource(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResource {
+        let keys = keys.map(|keys| keys.iter().map(|key| Text::from(*key)).collect());
+        message!(DescribeConfigsResource {
+            resource_type: kind,
+            resource_name: name.into(),
+            configuration_keys: keys,
         })
-        .collect())
+    }
+
+    fn ask(
+        client: &Client,
+        version: i16,
+        resources: Vec<DescribeConfigsResource>,
+    ) -> DescribeConfigsResponse {
+        let request = message!(DescribeConfigsRequest {
+            resources: resources,
+            include_synonyms: true,
+            include_documentation: version >= 3,
+        });
+        client.ask(version, &request)
+    }
+
+    #[test]
+    fn types_and_documentation_come_with_version_3() {
+        let client = client();
+        for version in 1..=4 {
+            let told = ask(&client, version, vec![resource(TOPIC, "t", Some(&["retention.ms"]))]);
+            let [setting] = &told.results[0].configs[..] else { panic!("one was asked for") };
+            assert_eq!((&*setting.name, setting.value.as_deref()), ("retention.ms", Some("5")));
+            assert_eq!((setting.config_source, setting.read_only), (DYNAMIC_TOPIC, false));
+            let documentation = setting.documentation.as_deref().unwrap_or_default();
+            assert_eq!(documentation.is_empty(), version < 3);
+            assert_eq!(setting.config_type, if version >= 3 { LONG } else { 0 });
+            let synonyms: Vec<_> = setting.synonyms.iter().map(|one| (&*one.name, one.source)).collect();
+            assert_eq!(synonyms, [("retention.ms", DYNAMIC_TOPIC), ("log.retention.ms", DEFAULT)]);
+        }
+    }
+
+    #[test]
+    fn all_settings_or_those_that_are_named() {
+        let client = client();
+        let count = |keys: Option<&[&str]>| {
+            ask(&client, 4, vec![resource(TOPIC, "t", keys)]).results[0].configs.len()
+        };
+        let all = TOPIC_SETTINGS.iter().filter(|setting| !setting.internal).count();
+        assert_eq!((count(None), count(Some(&[]))), (all, all));
+        assert_eq!((count(Some(&["nothing"])), count(Some(&["segment.ms", "segment.ms"]))), (0, 1));
+    }
+
+    #[test]
+    fn the_broker_tells_what_was_written_and_what_was_not() {
+        let client = client();
+        let told = ask(&client, 4, vec![resource(BROKER, "1", None)]);
+        let value = |name: &str| {
+            let found = told.results[0].configs.iter().find(|config| *config.name == *name).unwrap();
+            assert!(found.read_only && !found.is_sensitive && found.documentation.is_some(), "{name}");
+            (found.value.as_deref(), found.config_source, found.synonyms.len())
+        };
+        assert_eq!(value("node.id"), (Some("1"), STATIC_BROKER, 2));
+        assert_eq!(value("num.partitions"), (Some("3"), STATIC_BROKER, 2));
+        assert_eq!(value("log.retention.hours"), (Some("2"), STATIC_BROKER, 1));
+        assert_eq!(value("log.segment.bytes"), (Some("1073741824"), DEFAULT, 1));
+        assert_eq!(value("broker.rack"), (None, DEFAULT, 0));
+        assert_eq!(value("advertised.listeners").0, Some("PLAINTEXT://localhost:9092"));
+        assert!(told.results[0].configs.is_sorted_by(|a, b| a.name.as_str() < b.name.as_str()));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let client = client();
+        let refused = |kind: i8, name: &str| {
+            let told = ask(&client, 4, vec![resource(kind, name, None)]);
+            let result = &told.results[0];
+            let message = result.error_message.as_deref().unwrap_or_default();
+            assert!(result.configs.is_empty() && (result.error_code == 0) == message.is_empty());
+            result.error_code
+        };
+        assert_eq!(refused(TOPIC, "nobody"), ErrorCode::UnknownTopicOrPartition.code());
+        assert_eq!(refused(TOPIC, "a b"), ErrorCode::InvalidTopicException.code());
+        for (kind, name) in [(BROKER, "2"), (BROKER, "one"), (8, "1"), (16, "m"), (32, "g"), (99, "x")] {
+            assert_eq!(refused(kind, name), ErrorCode::InvalidRequest.code(), "{kind} {name}");
+        }
+        assert_eq!(refused(BROKER, ""), 0);
+    }
+
+    #[test]
+    fn an_answer_has_a_limit() {
+        let client = client();
+        let told = ask(&client, 4, vec![resource(TOPIC, "t", None); 2000]);
+        let described = told.results.iter().take_while(|result| result.error_code == 0).count();
+        let most = DESCRIBED_MAX / TOPIC_SETTINGS.len();
+        assert!((most / 3..=most + 1).contains(&described), "{described}");
+        assert_eq!(told.results.last().unwrap().error_code, ErrorCode::PolicyViolation.code());
+    }
 }
