@@ -116,6 +116,12 @@ impl MemoryDisk {
         self.device.borrow().fs.handles_total()
     }
 
+    /// How many such operations this disk was asked for.
+    #[must_use]
+    pub fn operations(&self, operation: Operation) -> u64 {
+        self.device.borrow().faults.count(operation)
+    }
+
     /// The simulation this disk lives in.
     #[must_use]
     pub const fn simulation(&self) -> &Simulation {

@@ -1,9 +1,10 @@
 //! Errors a test asks the simulated disk for.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the disk is asked to do, as far as faults tell it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// Making or emptying a file.
     Create,
@@ -78,6 +79,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(super) struct FaultPlan {
     faults: Vec<Fault>,
+    counts: BTreeMap<Operation, u64>,
 }
 
 impl FaultPlan {
@@ -89,8 +91,14 @@ impl FaultPlan {
         self.faults.clear();
     }
 
+    /// How many such operations there were, those that failed included.
+    pub fn count(&self, operation: Operation) -> u64 {
+        self.counts.get(&operation).copied().unwrap_or(0)
+    }
+
     /// Counts this operation against every fault that matches it and says with which error it fails, if it does.
     pub fn strike(&mut self, operation: Operation, path: &Path) -> Option<i32> {
+        *self.counts.entry(operation).or_default() += 1;
         let path = path.to_string_lossy();
         let mut code = None;
         for fault in &mut self.faults {
