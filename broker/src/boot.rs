@@ -6,7 +6,8 @@ mod recover;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, or};
 use net::limits::Crowd;
@@ -31,6 +32,10 @@ use crate::shutdown::Shutdown;
 
 /// How long a core may take to tell its counters.
 const SCRAPE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a start waits for a port that is in use...
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+/// ...and how often it tries.
+const PORT_RETRY: Duration = Duration::from_millis(50);
 /// How long a stop waits for requests in flight.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -87,7 +92,7 @@ struct Part {
 /// Why it ended otherwise.
 pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<(), Fatal> {
     let cores = settings.cpus.len();
-    let reservation = Reservation::new(settings.listen, cores)
+    let reservation = reserve(settings.listen, cores)
         .map_err(|error| taken("clients", "--listen", settings.listen, &error))?;
     let endpoint = Endpoint::bind(settings.admin)
         .map_err(|error| taken("the admin endpoint", "--admin", settings.admin, &error))?;
@@ -123,6 +128,20 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
     block_on(lead.run(kafka, admin))?;
     info!("stopped");
     Ok(())
+}
+
+/// Takes the port. The kernel closes the sockets of a killed process only when it has torn down its rings, which may be a moment after
+/// the process is gone; so a start that follows at once tries again for a while.
+fn reserve(address: SocketAddr, cores: usize) -> io::Result<Reservation> {
+    let patient_until = Instant::now() + PORT_PATIENCE;
+    loop {
+        match Reservation::new(address, cores) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patient_until => {
+                thread::sleep(PORT_RETRY);
+            }
+            reserved => return reserved,
+        }
+    }
 }
 
 fn taken(who: &str, flag: &str, address: SocketAddr, error: &io::Error) -> Fatal {

@@ -182,6 +182,7 @@ fn api_versions(session: &Session, request: &Request) -> Result<Reply, DecodeErr
         let (name, version) =
             (asked.client_software_name.to_string(), asked.client_software_version.to_string());
         if is_software_word(&name) && is_software_word(&version) {
+            tracing::debug!(remote = %session.peer.remote, name, version, "client software");
             *session.software.borrow_mut() = Some((name, version));
         } else {
             error = ErrorCode::InvalidRequest;
