@@ -95,6 +95,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Starts one write of a log, of whole blocks but for what `tail` says. False when there is nothing to write or it has to wait.
     pub(crate) fn start_write(self: &Rc<Self>, log: &LogRef<D, S>, tail: Tail) -> bool {
+        if log.is_deleted() {
+            return false; // Its directory is about to go, and must not come back.
+        }
         let chunk = {
             let mut loaded = log.loaded.borrow_mut();
             let Some(loaded) = loaded.as_mut() else { return false };

@@ -242,7 +242,7 @@ async fn read_at(
     if line.generation != generation {
         return Ok(from);
     }
-    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+    let bytes = pieces.iter().map(storage::Piece::bytes).collect::<Vec<_>>().concat();
     assert_eq!(bytes.is_empty(), from >= end, "{}: read {} bytes at {from}, end {end}", log.id, bytes.len());
     if bytes.is_empty() {
         return Ok(from);
