@@ -337,6 +337,34 @@ mod tests {
         assert!(settings(&["log.cleanup.policy=compact"]).unwrap_err().contains("not implemented"));
     }
 
+    /// What Kafka 4 ships as `server.properties` for a broker and controller in one.
+    const KAFKAS_SAMPLE: &str = "process.roles=broker,controller\nnode.id=1\n\
+        controller.quorum.bootstrap.servers=localhost:9093\n\
+        listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\ninter.broker.listener.name=PLAINTEXT\n\
+        advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
+        controller.listener.names=CONTROLLER\n\
+        listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL\n\
+        num.network.threads=3\nnum.io.threads=8\nsocket.send.buffer.bytes=102400\nsocket.receive.buffer.bytes=102400\n\
+        socket.request.max.bytes=104857600\nlog.dirs=/tmp/kraft-combined-logs\nnum.partitions=1\n\
+        num.recovery.threads.per.data.dir=2\noffsets.topic.replication.factor=1\n\
+        share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n\
+        transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\nlog.retention.hours=168\n\
+        log.segment.bytes=1073741824\nlog.retention.check.interval.ms=300000\n";
+
+    #[test]
+    fn kafkas_sample_is_taken_as_it_is() {
+        let directory = crate::scratch::Scratch::new("sample");
+        let file = directory.path().join("server.properties");
+        std::fs::write(&file, KAFKAS_SAMPLE).unwrap();
+        let config = Config::gather(Some(&file), &[], vec![]).unwrap();
+        let settings = Settings::new(&config, &host()).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:9092");
+        assert_eq!(settings.advertised, Advertised { host: "localhost".into(), port: Some(9092) });
+        assert_eq!(settings.data_dir, PathBuf::from("/tmp/kraft-combined-logs"));
+        assert_eq!((settings.node_id, settings.partitions_default), (Some(BrokerId(1)), 1));
+        assert_eq!(config.warnings().len(), 13, "{:#?}", config.warnings());
+    }
+
     #[test]
     fn values_out_of_range_name_key_value_and_place() {
         let error = settings(&["num.partitions=0"]).unwrap_err();
