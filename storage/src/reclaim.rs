@@ -221,9 +221,10 @@ struct InFile {
 
 impl<D: Disk, S: Derived> Log<D, S> {
     fn pending_in(&self, file: u32) -> InFile {
-        self.loaded
-            .borrow()
+        let loaded = self.loaded.borrow();
+        loaded
             .as_ref()
+            .filter(|_| !self.is_deleted())
             .map_or(InFile { bytes: 0, cost: 0, small: true }, |loaded| loaded.in_file(file))
     }
 
@@ -260,7 +261,8 @@ impl<D: Disk, S: Derived> Log<D, S> {
 
     fn nothing_pending_in(&self, file: u32) -> bool {
         let loaded = self.loaded.borrow();
-        loaded.as_ref().is_none_or(|loaded| loaded.pending.iter().all(|pending| pending.file != file))
+        let none = |loaded: &Loaded<D, S>| loaded.pending.iter().all(|pending| pending.file != file);
+        self.is_deleted() || loaded.as_deref().is_none_or(none)
     }
 }
 

@@ -3,7 +3,7 @@
 //! It is physical redo: entries say what bytes go where, nothing is decided anew, and doing it twice is the same as once.
 //! What was read back is durable before it is served. The cost follows from the journals, at most the rings, not from the data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -82,7 +82,7 @@ struct Recovery<'a, D: Disk, T> {
     paths: &'a Paths,
     files: Files<D>,
     topic: T,
-    logs: HashMap<TopicPartition, Recovering>,
+    logs: BTreeMap<TopicPartition, Recovering>,
     gathered_bytes: usize,
     /// Segments whose names are durable.
     named: BTreeSet<SegmentId>,
@@ -103,7 +103,7 @@ pub async fn recover<D: Disk, S: Derived>(
         paths,
         files,
         topic,
-        logs: HashMap::new(),
+        logs: BTreeMap::new(),
         gathered_bytes: 0,
         named: BTreeSet::new(),
         strange: BTreeSet::new(),
@@ -380,8 +380,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
 
     async fn flush_all(&mut self) -> Result<(), RecoveryError> {
         let waiting = self.logs.iter().filter(|(_, log)| log.gathered.is_some());
-        let mut ids: Vec<TopicPartition> = waiting.map(|(id, _)| *id).collect();
-        ids.sort_unstable();
+        let ids: Vec<TopicPartition> = waiting.map(|(id, _)| *id).collect();
         for id in ids {
             self.flush(id).await?;
         }
@@ -467,9 +466,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
 
     /// Stores snapshots of the logs whose segments changed, and gives up the rest.
     async fn finish<S: Derived>(mut self) -> Result<Recovered, RecoveryError> {
-        let logs = std::mem::take(&mut self.logs);
-        let ordered: BTreeMap<TopicPartition, Recovering> = logs.into_iter().collect();
-        for (id, mut log) in ordered {
+        for (id, mut log) in std::mem::take(&mut self.logs) {
             // A recovery before this one may already have removed what a truncation leaves behind.
             if log.headless && log.cut.is_none_or(|(_, segment)| segment >= log.before.segment) {
                 let path = self.paths.segment(id, log.before.segment);

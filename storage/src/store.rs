@@ -1,7 +1,7 @@
 //! One shard's storage: its journal, its logs and the tasks that move bytes from the one to the segments of the other.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -138,7 +138,7 @@ pub struct Store<D: Disk, S> {
     pub(crate) journal: Journal<D, LogRef<D, S>>,
     pub(crate) files: Files<D>,
     pub(crate) pool: Rc<Pool<D>>,
-    pub(crate) logs: RefCell<HashMap<TopicPartition, LogRef<D, S>>>,
+    pub(crate) logs: RefCell<BTreeMap<TopicPartition, LogRef<D, S>>>,
     /// Logs with something in each ring file.
     pub(crate) touched: RefCell<BTreeMap<u32, Touched<D, S>>>,
     /// Logs with enough for a write.
