@@ -93,7 +93,8 @@ async fn all(options: &Options) -> Vec<Row> {
             if options.quick && rate == Some(100) {
                 continue;
             }
-            let offer = Offer { size, rate, duration: Duration::from_secs(options.seconds) };
+            let offer =
+                Offer { size, rate, duration: Duration::from_secs(options.seconds), bytes_max: 3 << 30 };
             let (journal, shape) = fresh(&options.dir, Kind::Journal, 6, offer, CommitShape::default()).await;
             let (raw, _) = fresh(&options.dir, Kind::Raw, 6, offer, shape).await;
             rows.push(report(Row { size, partitions: 6, rate, kind: Kind::Raw, measured: raw }));

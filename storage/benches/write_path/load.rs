@@ -11,8 +11,9 @@ use storage::signal::Signal;
 
 /// Flat out, this many bytes are under way.
 const UNDER_WAY: usize = 8 << 20;
-/// A run ends at this many bytes even if time is left: disks are finite.
-const BYTES_MAX: u64 = 3 << 29;
+
+/// The longest latency told apart from longer ones: a minute.
+const LATENCY_US_MAX: u64 = 60_000_000;
 
 /// What is asked of a subject.
 #[derive(Clone, Copy)]
@@ -22,6 +23,8 @@ pub struct Offer {
     /// Megabytes a second; `None` is flat out.
     pub rate: Option<u64>,
     pub duration: Duration,
+    /// It ends at this many bytes even if time is left: disks are finite.
+    pub bytes_max: u64,
 }
 
 /// What came of it.
@@ -47,11 +50,19 @@ struct Flight {
     changed: Signal,
 }
 
+/// Fills the ring twice over, so that its files are made and segments exist, then measures.
+pub async fn warm_and_apply<S: Subject + 'static>(subject: &Rc<S>, ring: u64, offer: Offer) -> Measured {
+    let warm = Offer { rate: None, duration: Duration::from_secs(60), bytes_max: 2 * ring, ..offer };
+    apply(subject, warm).await;
+    apply(subject, offer).await
+}
+
 /// Applies the load and waits for its end.
-pub async fn apply<S: Subject + 'static>(subject: &Rc<S>, offer: Offer) -> Measured {
+async fn apply<S: Subject + 'static>(subject: &Rc<S>, offer: Offer) -> Measured {
     let flight = Rc::new(Flight::default());
-    let latency = Rc::new(RefCell::new(Histogram::new(3).expect("three digits")));
-    let count = BYTES_MAX / offer.size as u64;
+    let latency =
+        Rc::new(RefCell::new(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("three digits")));
+    let count = offer.bytes_max / offer.size as u64;
     let (commits, cpu, begun) = (subject.commits(), cpu_seconds(), Instant::now());
     let waiter = glommio::spawn_local(wait(Rc::clone(subject), Rc::clone(&flight), Rc::clone(&latency)));
     let mut sent = 0;

@@ -20,7 +20,7 @@ use storage::pool::{Pool, size_class};
 use storage::signal::{Signal, Tide};
 use storage::{LogRef, LogSettings, Store, StoreOptions};
 
-use crate::load::{Measured, Offer, Subject, apply};
+use crate::load::{Measured, Offer, Subject, warm_and_apply};
 
 /// Memory of the one core.
 const MEMORY: u64 = 1 << 30;
@@ -49,12 +49,15 @@ pub async fn run(
 ) -> (Measured, CommitShape) {
     let disk = UringDisk::new(dir).expect("a directory");
     let plan = MemoryPlan::new(MEMORY, 1).expect("enough memory");
+    let (ring, size) = (plan.ring, offer.size);
     let measured = match kind {
-        Kind::Raw => apply(&RawLoop::start(&disk, dir, plan.ring, offer.size, shape).await, offer).await,
-        Kind::Journal => apply(&JournalAlone::start(&disk, dir, plan.ring, offer.size).await, offer).await,
+        Kind::Raw => warm_and_apply(&RawLoop::start(&disk, dir, ring, size, shape).await, ring, offer).await,
+        Kind::Journal => {
+            warm_and_apply(&JournalAlone::start(&disk, dir, ring, size).await, ring, offer).await
+        }
         Kind::Store => {
-            let store = WholeStore::start(&disk, dir, plan, partitions, offer.size).await;
-            let measured = apply(&store, offer).await;
+            let store = WholeStore::start(&disk, dir, plan, partitions, size).await;
+            let measured = warm_and_apply(&store, ring, offer).await;
             store.store.close().await.expect("the disk is well");
             measured
         }
