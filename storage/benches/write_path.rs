@@ -54,6 +54,10 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() {
+    if std::env::args().len() == 1 {
+        println!("nothing measured: run by `cargo bench`, with a directory");
+        return;
+    }
     let options = match options() {
         Ok(options) => options,
         Err(what) => {

@@ -94,7 +94,7 @@ mod tests {
         let hex: String = block[..44].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,
-            "4d4c53470100000003030303030303030303030303030303040000000600000005000000000000003ffbd8ff"
+            "4d4c5347010000000303030303030303030303030303030304000000060000000500000000000000df4b4ce9"
         );
         assert_eq!(Header::read(&block), Ok(header));
         block[30] ^= 1;

@@ -133,6 +133,8 @@ type Built<D, L> = (Vec<Rc<<D as Disk>::Buffer>>, Vec<Committed<D, L>>);
 struct Part<L> {
     entry: Entry,
     bytes: Bytes,
+    /// An append begins in it: its first bytes get offset and epoch.
+    patched: bool,
     finished: bool,
     log: L,
 }
@@ -332,7 +334,7 @@ fn fill<L>(frame: &mut [u8], plan: &FramePlan<L>) -> Vec<usize> {
             let start = at + ENTRY_HEADER_BYTES;
             let copy = &mut frame[start..start + part.bytes.len()];
             copy.copy_from_slice(&part.bytes);
-            if part.entry.kind == EntryKind::Append {
+            if part.patched {
                 patch(&part.entry, copy);
             }
             at = start + part.bytes.len();
@@ -398,17 +400,13 @@ fn plan<L: Clone>(queue: &Queue<L>, room: u64) -> (Vec<FramePlan<L>>, u64) {
 /// The `len` bytes from `sent` of an entry: all of it as it is, or a fragment.
 fn take_part<L: Clone>(queued: &Queued<L>, sent: usize, len: usize) -> Part<L> {
     let mut entry = queued.entry;
-    let mut bytes = queued.bytes.slice(sent..sent + len);
+    let bytes = queued.bytes.slice(sent..sent + len);
     let last = sent + len == queued.bytes.len();
+    let patched = entry.kind == EntryKind::Append && sent == 0;
     if entry.kind == EntryKind::Append && !(sent == 0 && last) {
-        if sent == 0 {
-            let mut first = bytes.to_vec();
-            patch(&entry, &mut first);
-            bytes = first.into();
-        }
         entry.kind = EntryKind::Fragment;
         entry.flags = if last { LAST } else { 0 };
     }
     entry.position += len_u64(sent);
-    Part { entry, bytes, finished: last, log: queued.log.clone() }
+    Part { entry, bytes, patched, finished: last, log: queued.log.clone() }
 }

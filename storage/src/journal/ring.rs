@@ -268,7 +268,7 @@ mod tests {
         let mut block = vec![1; BLOCK];
         write_header(&mut block, JournalId([9; 16]), 3);
         let hex: String = block[..33].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "4d4c4a520100000009090909090909090909090909090909030000002e66d17100");
+        assert_eq!(hex, "4d4c4a52010000000909090909090909090909090909090903000000c562cda900");
         assert_eq!(read_header(&block), Ok((JournalId([9; 16]), 3)));
         block[25] ^= 1;
         assert!(read_header(&block).is_err());
