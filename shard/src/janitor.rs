@@ -81,7 +81,7 @@ impl<D: Disk> Janitor<D> {
                 return false;
             }
         }
-        match self.disk.remove_dir(&self.paths.topic(topic)).await {
+        match storage::recovery::remove_topic(&self.disk, &self.paths, topic).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%topic, %error, "a deleted topic stays on disk for now");
