@@ -48,6 +48,9 @@ pub trait Cluster: 'static {
     /// Wall time.
     fn now(&self) -> TimestampMs;
 
+    /// Whether the broker was asked to stop: nobody waits for more.
+    fn is_stopping(&self) -> bool;
+
     /// Asks `core`, which may be this one. Ready when the question is queued there, behind all that was asked before.
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
 
@@ -100,6 +103,10 @@ impl<D: Disk> Cluster for Node<D> {
     }
 
     #[allow(clippy::async_yields_async, reason = "queued first, answered later")]
+    fn is_stopping(&self) -> bool {
+        self.shard.is_stopping()
+    }
+
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         Box::pin(async move {
             let begun = self.clock.elapsed();

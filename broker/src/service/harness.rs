@@ -75,6 +75,10 @@ impl Cluster for OneCore {
         TimestampMs(self.cores.simulation.now_ms())
     }
 
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         let mut answer: Asked = match question {
             Question::Propose(command) => {

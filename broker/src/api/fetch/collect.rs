@@ -68,7 +68,7 @@ impl Collector {
                 .iter()
                 .any(|one| one.as_ref().is_none_or(|one| !one.error.is_ok() || one.diverging.is_some()));
             let now = self.broker.cluster.tick();
-            if missing == 0 || news || now >= deadline {
+            if missing == 0 || news || now >= deadline || self.broker.cluster.is_stopping() {
                 return collected;
             }
             self.wait(&collected, missing, Tick(deadline.0 - now.0)).await;
