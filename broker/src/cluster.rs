@@ -102,11 +102,11 @@ impl<D: Disk> Cluster for Node<D> {
         self.clock.now()
     }
 
-    #[allow(clippy::async_yields_async, reason = "queued first, answered later")]
     fn is_stopping(&self) -> bool {
         self.shard.is_stopping()
     }
 
+    #[allow(clippy::async_yields_async, reason = "queued first, answered later")]
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         Box::pin(async move {
             let begun = self.clock.elapsed();
