@@ -13,7 +13,7 @@ use futures_lite::future::{block_on, or};
 use net::limits::Crowd;
 use net::listener::{Reservation, ReservedSocket};
 use shard::clock::Clock;
-use shard::executor::{self, ExecutorSettings, Executors};
+use shard::executor::{self, ExecutorSettings, Executors, Queue};
 use shard::mesh::{self, Link};
 use shard::ops::{Answer, Question};
 use storage::disk::uring::UringDisk;
@@ -166,6 +166,7 @@ fn parts(
         let disk = UringDisk::new(&data_dir.path).map_err(|error| {
             Fatal::new(Exit::DataDirectory, format!("cannot open {}: {error}", data_dir.path.display()))
         })?;
+        let disk = disk.with_queue_behind(|task| executor::spawn(Queue::Flush, task));
         let (plan, events, phase) = (plan.clone(), events.clone(), phases.clone());
         Ok(Part { plan, disk, link, socket, asked, events, phase, seat })
     })

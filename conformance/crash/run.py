@@ -47,7 +47,9 @@ class Stage:
         """Starts the broker, makes the topic, lets the clients connect."""
         self.broker.start()
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
-        topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG)
+        # A kill takes nothing from a topic that is acknowledged when it is written, either.
+        relaxed = {"flush.ms": "1000"} if self._chance.random() < 0.5 else {}
+        topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG | relaxed)
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
         self.clients = [self._client(kind) for kind in range(CLIENTS)]
 

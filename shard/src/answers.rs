@@ -63,6 +63,8 @@ impl<A> Future for Answer<A> {
 
 /// The slots for answers from one other core.
 pub(crate) struct Answers<A> {
+    /// Slots at most; they are made as they are needed.
+    depth: usize,
     slots: RefCell<Vec<Option<Deliver<A>>>>,
     free: RefCell<Vec<Slot>>,
     /// Who waits for a slot, first come, first served.
@@ -73,8 +75,9 @@ pub(crate) struct Answers<A> {
 impl<A> Answers<A> {
     pub(crate) fn new(depth: usize) -> Self {
         Self {
-            slots: RefCell::new((0..depth).map(|_| None).collect()),
-            free: RefCell::new((0..depth).rev().collect()),
+            depth,
+            slots: RefCell::default(),
+            free: RefCell::default(),
             waiting: RefCell::default(),
             next_waiter: Cell::new(0),
         }
@@ -87,9 +90,14 @@ impl<A> Answers<A> {
     }
 
     fn try_reserve(&self) -> Option<(Slot, Answer<A>)> {
-        let slot = self.free.borrow_mut().pop()?;
+        let free = self.free.borrow_mut().pop();
+        let mut slots = self.slots.borrow_mut();
+        let slot = free.or_else(|| (slots.len() < self.depth).then_some(slots.len()))?;
         let (deliver, answer) = Answer::later();
-        self.slots.borrow_mut()[slot] = Some(deliver);
+        if slot == slots.len() {
+            slots.push(None);
+        }
+        slots[slot] = Some(deliver);
         Some((slot, answer))
     }
 

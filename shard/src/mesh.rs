@@ -1,12 +1,14 @@
 //! The only thing that crosses cores: questions and answers over bounded queues, first-in first-out per pair.
 //!
-//! A question takes a slot for its answer before it is queued, and each pair of cores has as many slots as its queues
-//! have room. So whoever owns a partition never waits to answer, and two cores that ask each other as much as they can
-//! do not wait for each other. Waiting for a slot is the one place where the mesh pushes back.
+//! A question takes a slot for its answer before it is queued. There are enough slots that questions which wait for long, as
+//! a fetch at the end of a log does, keep nobody else from asking. Whoever owns a partition never waits to answer: what a queue
+//! has no room for is kept beside it, and that can be no more than there are slots. So two cores that ask each other as much
+//! as they can do not wait for each other. Waiting for a slot is the one place where the mesh pushes back.
 //!
 //! A question that was queued runs to its end, whether or not somebody still waits for the answer.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,12 +17,15 @@ use std::task::{Context, Poll, Waker};
 use glommio::channels::shared_channel::{
     ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender, new_bounded,
 };
+use glommio::{GlommioError, ResourceType};
 
 use crate::answers::{Answer, Answers, Slot};
 use crate::executor::{Fatal, Queue, guard, spawn, yield_if_needed};
 
-/// Questions in flight from one core to another.
-pub const DEPTH: usize = 512;
+/// Questions without an answer yet from one core to another: several per connection of a busy broker.
+pub const DEPTH: usize = 65_536;
+/// Parcels that one queue has room for.
+const QUEUE: usize = 1024;
 
 /// A future that stays on its core.
 type Local<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -60,10 +65,10 @@ pub fn links<Q: Send + 'static, A: Send + 'static>(cores: usize, depth: usize) -
     for low in 0..cores {
         let (below, above) = table.split_at_mut(low + 1);
         for (offset, row_of_high) in above.iter_mut().enumerate() {
-            let (ask_up, asked_up) = new_bounded(2 * depth);
-            let (answer_up, answered_up) = new_bounded(2 * depth);
-            let (ask_down, asked_down) = new_bounded(2 * depth);
-            let (answer_down, answered_down) = new_bounded(2 * depth);
+            let (ask_up, asked_up) = new_bounded(QUEUE);
+            let (answer_up, answered_up) = new_bounded(QUEUE);
+            let (ask_down, asked_down) = new_bounded(QUEUE);
+            let (answer_down, answered_down) = new_bounded(QUEUE);
             below[low][low + 1 + offset] =
                 Some(PairEnds { ask: ask_up, asked: asked_down, answer: answer_up, answered: answered_down });
             row_of_high[low] =
@@ -89,8 +94,8 @@ impl<Q: Send + 'static, A: Send + 'static> Link<Q, A> {
             let ends = ends.await;
             let answers = Rc::new(Answers::new(self.depth));
             spawn(Queue::Serve, collect(ends.answered, answers.clone()));
-            peers.push(Some(Peer { ask: ends.ask, answers }));
-            inbound.push((peer, ends.asked, Rc::new(ends.answer)));
+            peers.push(Some(Peer { ask: Way::new(ends.ask), answers }));
+            inbound.push((peer, ends.asked, Way::new(ends.answer)));
         }
         Rc::new(Mesh { core: self.core, peers, inbound: Cell::new(inbound), handler: OnceCell::new(), fatal })
     }
@@ -113,14 +118,53 @@ fn connect<Q: Send + 'static, A: Send + 'static>(
     async move { Connected { ask: ask.await, asked: asked.await, answer: answer.await, answered: answered.await } }
 }
 
+/// One direction to another core: a queue, and what it had no room for.
+struct Way<T: Send + 'static> {
+    queue: ConnectedSender<Parcel<T>>,
+    /// Goes into the queue before anything newer.
+    beside: RefCell<VecDeque<Parcel<T>>>,
+    /// A task moves what is beside the queue into it.
+    moving: Cell<bool>,
+}
+
+impl<T: Send + 'static> Way<T> {
+    fn new(queue: ConnectedSender<Parcel<T>>) -> Rc<Self> {
+        Rc::new(Self { queue, beside: RefCell::default(), moving: Cell::new(false) })
+    }
+
+    /// Sends without waiting. The other end is gone only when the process ends, and then nobody misses it.
+    fn send(self: &Rc<Self>, parcel: Parcel<T>) {
+        if self.moving.get() {
+            self.beside.borrow_mut().push_back(parcel);
+            return;
+        }
+        if let Err(GlommioError::WouldBlock(ResourceType::Channel(parcel))) = self.queue.try_send(parcel) {
+            self.beside.borrow_mut().push_back(parcel);
+            self.moving.set(true);
+            spawn(Queue::Serve, self.clone().move_on());
+        }
+    }
+
+    async fn move_on(self: Rc<Self>) {
+        loop {
+            let next = self.beside.borrow_mut().pop_front();
+            let Some(next) = next else { break };
+            if self.queue.send(next).await.is_err() {
+                break;
+            }
+        }
+        self.moving.set(false);
+    }
+}
+
 /// The way to one other core.
 struct Peer<Q: Send + 'static, A: Send + 'static> {
-    ask: ConnectedSender<Parcel<Q>>,
+    ask: Rc<Way<Q>>,
     answers: Rc<Answers<A>>,
 }
 
 /// Questions of one other core, and the way back.
-type Inbound<Q, A> = (usize, ConnectedReceiver<Parcel<Q>>, Rc<ConnectedSender<Parcel<A>>>);
+type Inbound<Q, A> = (usize, ConnectedReceiver<Parcel<Q>>, Rc<Way<A>>);
 
 /// One core's place in the mesh.
 pub struct Mesh<Q: Send + 'static, A: Send + 'static> {
@@ -172,9 +216,7 @@ impl<Q: Send + 'static, A: Send + 'static> Mesh<Q, A> {
         }
         let peer = self.peers.get(to).and_then(Option::as_ref).expect("a core that exists");
         let (slot, answer) = peer.answers.reserve().await;
-        // A peer's queue has room for every slot. It is gone only when the process ends, and then nobody waits.
-        let queued = peer.ask.try_send(Parcel(slot, question));
-        debug_assert!(!matches!(queued, Err(glommio::GlommioError::WouldBlock(_))), "slots exceed the queue");
+        peer.ask.send(Parcel(slot, question));
         answer
     }
 
@@ -201,28 +243,18 @@ impl<Q: Send + 'static, A: Send + 'static> Mesh<Q, A> {
         }
     }
 
-    async fn receive(
-        self: Rc<Self>,
-        from: usize,
-        asked: ConnectedReceiver<Parcel<Q>>,
-        answer: Rc<ConnectedSender<Parcel<A>>>,
-    ) {
+    async fn receive(self: Rc<Self>, from: usize, asked: ConnectedReceiver<Parcel<Q>>, answer: Rc<Way<A>>) {
         while let Some(Parcel(slot, question)) = asked.recv().await {
             match self.begin(from, question) {
-                Ok(now) => send_answer(&answer, slot, now),
+                Ok(now) => answer.send(Parcel(slot, now)),
                 Err(rest) => {
                     let answer = answer.clone();
-                    spawn(Queue::Serve, async move { send_answer(&answer, slot, rest.await) });
+                    spawn(Queue::Serve, async move { answer.send(Parcel(slot, rest.await)) });
                 }
             }
             yield_if_needed().await;
         }
     }
-}
-
-fn send_answer<A: Send>(answers: &ConnectedSender<Parcel<A>>, slot: Slot, answer: A) {
-    let sent = answers.try_send(Parcel(slot, answer));
-    debug_assert!(!matches!(sent, Err(glommio::GlommioError::WouldBlock(_))), "an answer without a slot");
 }
 
 /// Hands arriving answers to whoever waits for them.

@@ -22,6 +22,8 @@ use crate::state::batch_facts;
 struct Taken {
     base: Offset,
     ticket: u64,
+    /// Written is enough: the log does not ask for stable storage.
+    when_written: bool,
 }
 
 /// The outcome of an append that waits for its log to be loaded.
@@ -49,18 +51,20 @@ impl<D: Disk> Shard<D> {
         let steps: Vec<Step> =
             partitions.into_iter().map(|append| self.begin_append(append.partition, append.batch)).collect();
         let mut answers = Vec::with_capacity(steps.len());
-        let mut reach = 0;
+        let (mut written, mut durable) = (0, 0);
         for (id, step) in ids.into_iter().zip(steps) {
             let taken = match step {
                 Step::Now(taken) => taken,
                 Step::Later(later) => later.there.until(|| later.outcome.take()).await,
             };
             if let Ok(taken) = &taken {
-                reach = reach.max(taken.ticket);
+                let reach = if taken.when_written { &mut written } else { &mut durable };
+                *reach = taken.ticket.max(*reach);
             }
             answers.push((id, taken));
         }
-        self.store.durable(reach).await;
+        self.store.written(written).await;
+        self.store.durable(durable).await;
         answers.into_iter().map(|(id, taken)| self.appended(id, taken)).collect()
     }
 
@@ -127,7 +131,8 @@ impl<D: Disk> Shard<D> {
                 Some(Verdict::Append) | None => {}
                 // The original may still be on its way to the disk: the answer waits for everything before it.
                 Some(Verdict::Duplicate(original)) => {
-                    return Ok(Taken { base: original.base_offset, ticket: self.store.last_ticket() });
+                    let (base, ticket) = (original.base_offset, self.store.last_ticket());
+                    return Ok(Taken { base, ticket, when_written: log.acknowledges_written() });
                 }
                 Some(Verdict::Refuse(code, message)) => return Err(Fault { code, message }),
             }
@@ -138,6 +143,7 @@ impl<D: Disk> Shard<D> {
         let placed = placed.map_err(|error| fault(log.id, &error))?;
         self.counters.add(Counted::ProduceBytes, bytes);
         self.counters.add(Counted::ProduceRecords, records);
-        Ok(Taken { base: placed.base, ticket: placed.ticket })
+        let when_written = log.acknowledges_written();
+        Ok(Taken { base: placed.base, ticket: placed.ticket, when_written })
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use coordination::metadata::configs::Durability;
 use coordination::metadata::image::{Image, Topic};
 use coordination::replica::leader::Leader;
 use coordination::replica::waiters::{FetchTicket, FetchWaiters};
@@ -189,6 +190,7 @@ impl<D: Disk> Shard<D> {
                 retention_ms: limit(settings.retention_ms),
                 retention_bytes: limit(settings.retention_bytes),
                 delete_retained: settings.cleanup_delete,
+                acknowledge_written: settings.durability != Durability::Durable,
             })
         });
         Rc::clone(settings)

@@ -191,3 +191,42 @@ fn two_cores_that_ask_each_other_all_they_can_both_get_on() {
     });
     assert_eq!(sums, [200 * ASKERS as u64; 2]);
 }
+
+#[test]
+fn questions_that_wait_for_long_keep_nobody_from_asking() {
+    // More than a queue has room for: their answers, all at once in the end, have to wait beside it.
+    const WAITING: u64 = 5000;
+    let open = Arc::new(AtomicUsize::new(0));
+    let done = Arc::new(AtomicUsize::new(0));
+    let sums = on_mesh(2, shard::mesh::DEPTH, move |link: Link<u64, u64>| {
+        let (open, done) = (open.clone(), done.clone());
+        async move {
+            let mesh = link.join(fatal).await;
+            let gate = open.clone();
+            mesh.serve(move |_, question| {
+                let gate = gate.clone();
+                async move {
+                    while question < WAITING && gate.load(Ordering::SeqCst) == 0 {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    question
+                }
+            });
+            let mut sum = 0;
+            if mesh.core() == 0 {
+                let mut waiting = Vec::new();
+                for question in 0..WAITING {
+                    waiting.push(mesh.call(1, question).await);
+                }
+                assert_eq!(mesh.call(1, WAITING).await.await, WAITING, "it overtakes those that wait");
+                open.store(1, Ordering::SeqCst);
+                for answer in waiting {
+                    sum += answer.await;
+                }
+            }
+            meet(&done, 2).await;
+            sum
+        }
+    });
+    assert_eq!(sums, [WAITING * (WAITING - 1) / 2, 0]);
+}

@@ -194,39 +194,50 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         self.marks.push_back(Mark { snapshot, roll });
     }
 
-    /// Durable bytes of one entry. Returns the new durable end when the entry completes an append.
-    pub fn take_bytes(&mut self, committed: Committed<D, LogRef<D, S>>) -> Option<Offset> {
-        let entry = committed.entry;
+    /// Bytes of one entry that may be read from now on. Returns the new end when the entry completes an append.
+    pub fn show(&mut self, shown: &Committed<D, LogRef<D, S>>) -> Option<Offset> {
+        let entry = shown.entry;
         let (first, last) = match entry.kind {
             EntryKind::Append => (true, true),
             EntryKind::Fragment => {
-                let continues = self.committed.position == entry.position && self.open_fragment;
+                let continues = self.shown.position == entry.position && self.open_fragment;
                 (!continues, entry.flags & LAST != 0)
             }
             EntryKind::Roll => {
-                self.committed = Cursor::start_of(entry.segment);
-                self.durable = self.committed;
+                self.shown = Cursor::start_of(entry.segment);
+                self.readable = self.shown;
                 return None;
             }
             _ => return None,
         };
         self.open_fragment = !last;
         let start = Cursor { segment: entry.segment, position: entry.position };
-        self.committed = Cursor { position: entry.position + committed.len as u64, ..start };
+        self.shown = Cursor { position: entry.position + shown.len as u64, ..start };
         self.runs.push(Run {
             start,
-            len: committed.len,
+            len: shown.len,
             base: entry.base_offset,
             end: entry.end_offset,
             first,
             last,
-            sequence: committed.lsn.sequence,
-            frame: committed.frame,
-            frame_start: committed.start,
+            sequence: shown.lsn.sequence,
+            frame: Rc::clone(&shown.frame),
+            frame_start: shown.start,
         });
         if last {
-            self.durable = self.committed;
+            self.readable = self.shown;
         }
         last.then_some(entry.end_offset)
+    }
+
+    /// The bytes of one entry are durable: the flusher may have them.
+    pub fn take_committed(&mut self, committed: &Committed<D, LogRef<D, S>>) {
+        let entry = &committed.entry;
+        let position = match entry.kind {
+            EntryKind::Append | EntryKind::Fragment => entry.position + committed.len as u64,
+            EntryKind::Roll => FIRST_POSITION,
+            _ => return,
+        };
+        self.committed = Cursor { segment: entry.segment, position };
     }
 }

@@ -67,6 +67,10 @@ pub trait Disk: Clone + 'static {
 
     /// Runs a task beside the caller on this thread until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// The same for work that nobody who was promised an answer waits for: it gets less of the core.
+    fn spawn_behind(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawn(task);
+    }
     /// Waits.
     async fn sleep(&self, duration: Duration);
     /// Milliseconds since the Unix epoch.
@@ -88,9 +92,15 @@ pub trait File: 'static {
 
     /// Writes the whole buffer at `position`; a short write is retried once, whole, then `WriteZero`.
     async fn write(&self, buffer: Rc<Self::Buffer>, position: u64) -> io::Result<()>;
-    /// Puts the buffers one behind the other from `position` and makes them durable: the one operation a commit needs. All
-    /// are under way at once, so a crash may leave any of them without the others. An error comes when none is any more.
-    async fn write_durable(&self, buffers: &[Rc<Self::Buffer>], position: u64) -> io::Result<()>;
+    /// Puts the buffers one behind the other from `position`, calls `written`, and makes them durable: the one operation a
+    /// commit needs. All are under way at once, so a crash may leave any of them without the others. An error comes when none
+    /// is any more.
+    async fn write_durable(
+        &self,
+        buffers: &[Rc<Self::Buffer>],
+        position: u64,
+        written: impl FnOnce(),
+    ) -> io::Result<()>;
     /// Reads `len` bytes at `position`; the buffer returned is shorter only at the end of the file. It is for
     /// reading: whoever wants to change the bytes copies them first.
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<Self::Buffer>>;

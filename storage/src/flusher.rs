@@ -107,7 +107,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.writes_in_flight.set(self.writes_in_flight.get() + 1);
         let store = Rc::clone(self);
         let log = Rc::clone(log);
-        self.disk.spawn(async move {
+        self.disk.spawn_behind(async move {
             let to = chunk.to;
             store.write(&log, chunk).await;
             log.write_done(to);

@@ -96,9 +96,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             carried,
             pending: VecDeque::new(),
             runs: Runs::default(),
-            committed: end,
-            durable: end,
+            shown: end,
+            readable: end,
             open_fragment: false,
+            committed: end,
             dispatched: end,
             written: end,
             synced: end,
@@ -134,7 +135,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if log.phase.get() != Phase::Loaded {
             return Ok(false);
         }
-        let quiet = log.loaded.borrow().as_ref().is_some_and(|l| l.end == log.durable_end());
+        let quiet = log
+            .loaded
+            .borrow()
+            .as_ref()
+            .is_some_and(|l| l.end == log.durable_end() && log.under_way.get() == 0);
         if !quiet {
             return Ok(false);
         }

@@ -5,9 +5,11 @@
 //!
 //! ```text
 //! synced <= written <= dispatched <= committed <= end
-//! in the segment,      on its way   in the      appended,
-//! durably   at all     there        journal     answered to nobody yet
+//! in the segment,      on its way   durable in  appended,
+//! durably   at all     there        the journal answered to nobody yet
 //! ```
+//!
+//! What may be read ends between the last two: at `committed`, or a sync ahead of it where the topic's settings allow that.
 
 mod pending;
 mod runs;
@@ -41,8 +43,12 @@ pub struct LogSettings {
     pub retention_ms: i64,
     /// `retention.bytes`; -1 is no limit.
     pub retention_bytes: i64,
-    /// `file.delete.delay.ms` is not waited for: readers hold their files themselves.
+    /// `cleanup.policy` has `delete`: retention applies. `file.delete.delay.ms` is not waited for: readers hold their files
+    /// themselves.
     pub delete_retained: bool,
+    /// An append is acknowledged, and may be read, when it is written; its sync follows at once. It survives the death of the
+    /// process and of the kernel, not a power cut. From `flush.messages` and `flush.ms`.
+    pub acknowledge_written: bool,
 }
 
 impl Default for LogSettings {
@@ -53,6 +59,7 @@ impl Default for LogSettings {
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             delete_retained: true,
+            acknowledge_written: false,
         }
     }
 }
@@ -191,11 +198,14 @@ pub(crate) struct Loaded<D: Disk, S> {
     pub redo_needed: bool,
     pub pending: VecDeque<Pending>,
     pub runs: Runs<D>,
-    pub committed: Cursor,
-    /// The end of the last whole append that is committed: what may be read.
-    pub durable: Cursor,
-    /// Parts of a large append are committed, its last one is not.
+    /// Up to here it is in the journal as far as its durability asks: written, or durable.
+    pub shown: Cursor,
+    /// The end of the last whole append of that: what may be read.
+    pub readable: Cursor,
+    /// Parts of a large append are shown, its last one is not.
     pub open_fragment: bool,
+    /// Up to here it is durable in the journal: what may go to segments.
+    pub committed: Cursor,
     pub dispatched: Cursor,
     pub written: Cursor,
     pub synced: Cursor,
@@ -227,7 +237,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
         })
     }
 
-    /// Offset after the last record on stable storage.
+    /// Offset after the last record on stable storage, or as far there as the log's durability asks.
     pub fn durable_end(&self) -> Offset {
         self.durable_end.get()
     }

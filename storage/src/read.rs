@@ -361,9 +361,9 @@ impl<D: Disk> AsRef<[u8]> for Held<D> {
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// Where one segment can be read: `from` up to what is durable of it.
     fn extent(&self, base: Offset, size: u64, from: u64) -> Extent {
-        let to = match base.cmp(&self.durable.segment) {
+        let to = match base.cmp(&self.readable.segment) {
             Ordering::Less => size,
-            Ordering::Equal => self.durable.position,
+            Ordering::Equal => self.readable.position,
             Ordering::Greater => from,
         };
         Extent { segment: base, from, to }

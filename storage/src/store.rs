@@ -231,11 +231,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let store = Rc::clone(self);
         self.disk.spawn(async move { store.journal.run(&*store).await });
         let store = Rc::clone(self);
-        self.disk.spawn(async move { store.flush_streams().await });
+        self.disk.spawn_behind(async move { store.flush_streams().await });
         let store = Rc::clone(self);
-        self.disk.spawn(async move { store.reclaim_files().await });
+        self.disk.spawn_behind(async move { store.reclaim_files().await });
         let store = Rc::clone(self);
-        self.disk.spawn(async move { store.watch_space().await });
+        self.disk.spawn_behind(async move { store.watch_space().await });
     }
 
     /// The log of a partition; a new, empty one is made when there was none.
@@ -263,6 +263,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Waits until everything up to `ticket` is on stable storage.
     pub async fn durable(&self, ticket: u64) {
         self.journal.durable(ticket).await;
+    }
+
+    /// Waits until everything up to `ticket` is written: what a log with [`LogSettings::acknowledge_written`] promises.
+    ///
+    /// [`LogSettings::acknowledge_written`]: crate::LogSettings::acknowledge_written
+    pub async fn written(&self, ticket: u64) {
+        self.journal.written(ticket).await;
     }
 
     /// The ticket of the newest entry: when it is durable, so is everything before it.
@@ -456,19 +463,19 @@ impl<D: Disk, S: Derived> Store<D, S> {
     fn remember(&self, committed: &Committed<D, LogRef<D, S>>) {
         let mut frames = self.frames.borrow_mut();
         let sequence = committed.lsn.sequence;
-        if frames.back().is_none_or(|frame| frame.sequence != sequence) {
+        // Entries that are shown early come before others of the same frames.
+        let at = frames.partition_point(|frame| frame.sequence < sequence);
+        if frames.get(at).is_none_or(|frame| frame.sequence != sequence) {
             let len = frame_len(&committed.frame);
             self.frame_bytes.set(self.frame_bytes.get() + len);
-            frames.push_back(CachedFrame { frame: Rc::clone(&committed.frame), sequence, logs: Vec::new() });
+            let frame = Rc::clone(&committed.frame);
+            frames.insert(at, CachedFrame { frame, sequence, logs: Vec::new() });
         }
-        if let Some(frame) = frames.back_mut()
+        if let Some(frame) = frames.get_mut(at)
             && frame.logs.last().is_none_or(|last| !Rc::ptr_eq(last, &committed.log))
         {
             frame.logs.push(Rc::clone(&committed.log));
         }
-        let mut touched = self.touched.borrow_mut();
-        let logs = touched.entry(committed.file).or_default();
-        logs.entry(committed.log.id).or_insert_with(|| Rc::clone(&committed.log));
     }
 }
 
@@ -477,24 +484,31 @@ fn frame_len<D: Disk>(frame: &Pooled<D>) -> u64 {
 }
 
 impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
-    fn committed(&self, entries: Vec<Committed<D, LogRef<D, S>>>, facts: CommitFacts) {
-        let mut advanced: Vec<LogRef<D, S>> = Vec::new();
-        for entry in &entries {
-            self.needed_from.borrow_mut().entry(entry.file).or_insert(entry.lsn.sequence);
+    fn written(&self, entries: &mut [Committed<D, LogRef<D, S>>]) {
+        let mut advanced = Vec::new();
+        for entry in entries.iter_mut().filter(|entry| entry.log.acknowledges_written()) {
+            self.show(entry, &mut advanced);
         }
-        for entry in entries {
+        self.tell_advanced(&advanced);
+    }
+
+    fn committed(&self, entries: Vec<Committed<D, LogRef<D, S>>>, facts: CommitFacts) {
+        let mut advanced = Vec::new();
+        for mut entry in entries {
+            self.needed_from.borrow_mut().entry(entry.file).or_insert(entry.lsn.sequence);
             if entry.finished {
                 entry.log.under_way.set(entry.log.under_way.get() - 1);
             }
             if entry.log.is_deleted() {
                 continue;
             }
-            self.remember(&entry);
-            let log = Rc::clone(&entry.log);
-            if log.take_committed(entry) && advanced.last().is_none_or(|last| !Rc::ptr_eq(last, &log)) {
-                advanced.push(Rc::clone(&log));
-            }
-            self.offer(&log);
+            self.show(&mut entry, &mut advanced);
+            entry.log.take_committed(&entry);
+            let mut touched = self.touched.borrow_mut();
+            let logs = touched.entry(entry.file).or_default();
+            logs.entry(entry.log.id).or_insert_with(|| Rc::clone(&entry.log));
+            drop(touched);
+            self.offer(&entry.log);
         }
         self.count(|counters| {
             counters.commits += 1;
@@ -504,7 +518,28 @@ impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
         self.shrink_cache();
         if let Some(listener) = self.listener.borrow().as_ref() {
             listener.commit(facts);
-            listener.advanced(&advanced);
+        }
+        self.tell_advanced(&advanced);
+    }
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Its bytes may be read from now on. Nothing of it goes to a segment before it is durable: a block that is written
+    /// again rests on its prefix in the journal.
+    fn show(&self, entry: &mut Committed<D, LogRef<D, S>>, advanced: &mut Vec<LogRef<D, S>>) {
+        if entry.shown || entry.log.is_deleted() {
+            return;
+        }
+        entry.shown = true;
+        self.remember(entry);
+        if entry.log.show(entry) && advanced.last().is_none_or(|last| !Rc::ptr_eq(last, &entry.log)) {
+            advanced.push(Rc::clone(&entry.log));
+        }
+    }
+
+    fn tell_advanced(&self, advanced: &[LogRef<D, S>]) {
+        if let Some(listener) = self.listener.borrow().as_ref().filter(|_| !advanced.is_empty()) {
+            listener.advanced(advanced);
         }
     }
 }
@@ -529,17 +564,31 @@ impl<D: Disk, S: Derived> Log<D, S> {
         self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.writes.is_empty())
     }
 
-    /// An entry became durable. True when that moved the durable end.
-    fn take_committed(&self, committed: Committed<D, LogRef<D, S>>) -> bool {
+    /// Whether its appends are acknowledged, and shown, when they are written ([`LogSettings::acknowledge_written`]).
+    ///
+    /// [`LogSettings::acknowledge_written`]: crate::LogSettings::acknowledge_written
+    pub fn acknowledges_written(&self) -> bool {
+        self.loaded.borrow().as_ref().is_some_and(|loaded| loaded.settings.acknowledge_written)
+    }
+
+    /// An entry may be read. True when that moved the log's end.
+    fn show(&self, entry: &Committed<D, LogRef<D, S>>) -> bool {
         let mut loaded = self.loaded.borrow_mut();
         let loaded = loaded.as_mut().expect("a log with entries under way stays loaded");
-        self.durable_bytes.set(self.durable_bytes.get() + committed.len as u64);
-        if let Some(pending) = crate::log::Pending::of(&committed) {
-            loaded.pending.push_back(pending);
-        }
-        loaded.take_bytes(committed).is_some_and(|end: Offset| {
+        self.durable_bytes.set(self.durable_bytes.get() + entry.len as u64);
+        loaded.show(entry).is_some_and(|end: Offset| {
             self.durable_end.set(end);
             true
         })
+    }
+
+    /// An entry is durable.
+    fn take_committed(&self, committed: &Committed<D, LogRef<D, S>>) {
+        let mut loaded = self.loaded.borrow_mut();
+        let loaded = loaded.as_mut().expect("a log with entries under way stays loaded");
+        if let Some(pending) = crate::log::Pending::of(committed) {
+            loaded.pending.push_back(pending);
+        }
+        loaded.take_committed(committed);
     }
 }

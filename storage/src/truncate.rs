@@ -124,7 +124,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         loaded.marks.clear();
         loaded.since_mark = 0;
         loaded.unsynced.clear();
-        (loaded.committed, loaded.durable) = (at, at);
+        (loaded.shown, loaded.readable, loaded.committed) = (at, at, at);
         (loaded.dispatched, loaded.written, loaded.synced) = (at, at, at);
         let mut described = AtRest { handled, ..rest };
         loaded.describe(&mut described);

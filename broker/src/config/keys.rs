@@ -115,8 +115,7 @@ const METRICS: &str = "metrics are served by the admin endpoint, without JMX";
 const THREADS: &str = "every core has one executor that does all its work; see millrace.cores";
 const COMPACTION: &str = "log compaction is not there yet";
 const QUEUES: &str = "requests are admitted by their bytes against millrace.memory";
-const FLUSHING: &str =
-    "acknowledged records are on stable storage already, and checkpoints follow the journal";
+const FLUSHING: &str = "acknowledged records are on stable storage already (only a topic relaxes that), and checkpoints follow the journal";
 const SOCKETS: &str = "the kernel sizes socket buffers, and each core listens with a backlog of 1024";
 const PURGATORY: &str = "waiting requests are kept without a purgatory";
 

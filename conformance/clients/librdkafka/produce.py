@@ -71,6 +71,17 @@ def idempotence(ctx: Context) -> None:
 
 
 @check("librdkafka")
+def a_topic_that_relaxes_its_durability_keeps_order(ctx: Context) -> None:
+    topic = create_topic(ctx, partitions=2, config={"flush.messages": "10000", "flush.ms": "1000"})
+    client = producer(ctx, enable_idempotence=True, linger_ms=1, batch_num_messages=20)
+    count = 4000
+    reports = send(client, topic, ({"value": b"%d" % n, "partition": n % 2} for n in range(count)))
+    for number, found in read_all(ctx, topic, partitions=2).items():
+        equal(values(found), [b"%d" % n for n in range(number, count, 2)], f"values of partition {number}")
+    equal(len({(report.partition(), report.offset()) for report in reports}), count, "distinct reported offsets")
+
+
+@check("librdkafka")
 def two_idempotent_producers_share_partitions(ctx: Context) -> None:
     topic = create_topic(ctx, partitions=2)
     clients = [producer(ctx, enable_idempotence=True, linger_ms=1, batch_num_messages=10) for _ in range(2)]

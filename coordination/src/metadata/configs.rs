@@ -66,18 +66,14 @@ fn in_milliseconds(key: &str, value: &str, unit_ms: i64) -> Result<String, Strin
     Ok(ms.to_string())
 }
 
-/// Whether an acknowledgement means stable storage.
+/// When an append is acknowledged and may be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
-    /// The journal is synced first.
+    /// It is on stable storage.
     Durable,
-    /// The direct write is enough; synced after so many records or milliseconds, whichever is sooner.
-    Written {
-        /// Records until the sync.
-        records: Option<u64>,
-        /// Milliseconds until the sync.
-        ms: Option<u64>,
-    },
+    /// It is written: it survives the death of the process and of the kernel, not a power cut. The sync follows at once, which is
+    /// sooner than any `flush.messages` or `flush.ms` asks for.
+    Written,
 }
 
 /// Whose clock stamps records.
@@ -104,10 +100,8 @@ pub struct TopicSettings {
     pub segment_ms: u64,
     /// Largest batch accepted.
     pub max_message_bytes: u32,
-    /// `flush.messages`, only if topic or broker set it.
-    pub flush_messages: Option<u64>,
-    /// `flush.ms`, only if topic or broker set it.
-    pub flush_ms: Option<u64>,
+    /// When an append is acknowledged.
+    pub durability: Durability,
     /// Whose clock stamps records.
     pub message_timestamp_type: TimestampType,
     /// How far a CreateTime timestamp may be behind the broker's clock.
@@ -135,8 +129,7 @@ impl TopicSettings {
             },
             segment_ms: get.duration("segment.ms"),
             max_message_bytes: get.size("max.message.bytes"),
-            flush_messages: get.if_set("flush.messages"),
-            flush_ms: get.if_set("flush.ms"),
+            durability: get.durability(),
             message_timestamp_type: match get.text("message.timestamp.type") {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
@@ -145,16 +138,6 @@ impl TopicSettings {
             message_timestamp_after_max_ms: get.duration("message.timestamp.after.max.ms"),
             file_delete_delay_ms: get.duration("file.delete.delay.ms"),
             min_insync_replicas: get.size("min.insync.replicas"),
-        }
-    }
-
-    /// When an append may be acknowledged: only an explicit `flush.messages` above 1, or an explicit `flush.ms`
-    /// without `flush.messages`, relaxes it.
-    #[must_use]
-    pub const fn durability(&self) -> Durability {
-        match (self.flush_messages, self.flush_ms) {
-            (None, None) | (Some(0 | 1), _) => Durability::Durable,
-            (records, ms) => Durability::Written { records, ms },
         }
     }
 }
@@ -191,9 +174,18 @@ impl<'a> Resolve<'a> {
         u32::try_from(self.long(name)).unwrap_or(u32::MAX)
     }
 
-    fn if_set(&self, name: &str) -> Option<u64> {
+    /// Only the topic itself relaxes it, by `flush.messages` above 1 or by `flush.ms` alone: in a broker's file the same keys
+    /// ask Kafka for more syncs, and must not come to mean fewer.
+    fn durability(&self) -> Durability {
+        match (self.on_topic("flush.messages"), self.on_topic("flush.ms")) {
+            (None, None) | (Some(0 | 1), _) => Durability::Durable,
+            _ => Durability::Written,
+        }
+    }
+
+    fn on_topic(&self, name: &str) -> Option<u64> {
         let (_, source) = effective(self.defaults, self.overrides, known(name));
-        (source != Source::Default).then(|| self.duration(name))
+        (source == Source::Topic).then(|| self.duration(name))
     }
 }
 
@@ -308,21 +300,21 @@ mod tests {
         assert_eq!(settings.max_message_bytes, 1_048_588);
         assert_eq!(settings.message_timestamp_type, TimestampType::CreateTime);
         assert_eq!(settings.message_timestamp_after_max_ms, 3_600_000);
-        assert_eq!(settings.durability(), Durability::Durable);
+        assert_eq!(settings.durability, Durability::Durable);
     }
 
     #[test]
     fn only_an_explicit_flush_setting_relaxes_durability() {
         let durability = |pairs: &[(&str, &str)]| {
-            TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).durability()
+            TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).durability
         };
         assert_eq!(durability(&[("flush.messages", "1")]), Durability::Durable);
         assert_eq!(durability(&[("flush.messages", "1"), ("flush.ms", "100")]), Durability::Durable);
-        assert_eq!(durability(&[("flush.ms", "100")]), Durability::Written { records: None, ms: Some(100) });
-        assert_eq!(
-            durability(&[("flush.messages", "9")]),
-            Durability::Written { records: Some(9), ms: None }
-        );
+        assert_eq!(durability(&[("flush.ms", "100")]), Durability::Written);
+        assert_eq!(durability(&[("flush.messages", "9")]), Durability::Written);
+        let broker = TopicDefaults::from_broker([("log.flush.interval.messages", "9")]);
+        let resolved = broker.map(|defaults| TopicSettings::resolve(&defaults, &overrides(&[])).durability);
+        assert_eq!(resolved, Ok(Durability::Durable), "a broker's file relaxes nothing");
     }
 
     #[test]

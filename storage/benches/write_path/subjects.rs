@@ -118,7 +118,7 @@ impl RawLoop {
                 position = 0;
             }
             let frames = vec![Rc::clone(&self.frame); usize::try_from(count).expect("small")];
-            self.file.write_durable(&frames, position).await.expect("the disk is well");
+            self.file.write_durable(&frames, position, || ()).await.expect("the disk is well");
             position += count * len;
             self.commits.set(self.commits.get() + 1);
             self.durable.raise(done + count);

@@ -26,7 +26,11 @@ pub type UringBuffer = DmaBuffer;
 #[derive(Clone, Debug)]
 pub struct UringDisk {
     root: Arc<Root>,
+    behind: Option<SpawnBehind>,
 }
+
+/// Puts a task into the executor's queue for work behind the acknowledgement path.
+pub type SpawnBehind = fn(Pin<Box<dyn Future<Output = ()>>>);
 
 #[derive(Debug)]
 struct Root {
@@ -48,7 +52,13 @@ impl UringDisk {
     /// When `root` cannot be opened.
     pub fn new(root: &Path) -> io::Result<Self> {
         let directory = fs::File::open(root)?;
-        Ok(Self { root: Arc::new(Root { path: root.into(), directory }) })
+        Ok(Self { root: Arc::new(Root { path: root.into(), directory }), behind: None })
+    }
+
+    /// The same with an executor queue of its own for the flusher and what else can wait.
+    #[must_use]
+    pub fn with_queue_behind(self, behind: SpawnBehind) -> Self {
+        Self { behind: Some(behind), ..self }
     }
 
     /// Opens a file that a blocking thread found.
@@ -140,6 +150,13 @@ impl Disk for UringDisk {
         glommio::spawn_local(task).detach();
     }
 
+    fn spawn_behind(&self, task: impl Future<Output = ()> + 'static) {
+        match self.behind {
+            Some(spawn) => spawn(Box::pin(task)),
+            None => self.spawn(task),
+        }
+    }
+
     async fn sleep(&self, duration: Duration) {
         glommio::timer::sleep(duration).await;
     }
@@ -178,7 +195,12 @@ impl File for UringFile {
         Err(io::ErrorKind::WriteZero.into())
     }
 
-    async fn write_durable(&self, buffers: &[Rc<UringBuffer>], position: u64) -> io::Result<()> {
+    async fn write_durable(
+        &self,
+        buffers: &[Rc<UringBuffer>],
+        position: u64,
+        written: impl FnOnce(),
+    ) -> io::Result<()> {
         let mut at = position;
         let mut writes: Vec<_> = Vec::with_capacity(buffers.len());
         for buffer in buffers {
@@ -186,6 +208,7 @@ impl File for UringFile {
             at += buffer.len() as u64;
         }
         together(writes).await?;
+        written();
         self.sync().await
     }
 

@@ -41,7 +41,7 @@ pub struct Queued<L> {
     pub log: L,
 }
 
-/// One entry (or one part of a large append) that is now durable.
+/// One entry (or one part of a large append) that is now written, and soon durable.
 pub struct Committed<D: Disk, L> {
     /// What was written; `position` is that of this part.
     pub entry: Entry,
@@ -57,6 +57,8 @@ pub struct Committed<D: Disk, L> {
     pub len: usize,
     /// Whether this is the last part of what was queued.
     pub finished: bool,
+    /// The owner's mark between [`Sink::written`] and [`Sink::committed`]; false at first.
+    pub shown: bool,
     /// Whose.
     pub log: L,
 }
@@ -76,6 +78,9 @@ pub struct CommitFacts {
 
 /// What the journal tells its owner.
 pub trait Sink<D: Disk, L> {
+    /// These entries are written but not synced: they survive the death of the process and of the kernel, not a power cut.
+    /// [`Self::committed`] follows with the same ones.
+    fn written(&self, _entries: &mut [Committed<D, L>]) {}
     /// These entries are durable, in this order. Called before anybody who waits for them is woken.
     fn committed(&self, entries: Vec<Committed<D, L>>, facts: CommitFacts);
 }
@@ -87,6 +92,7 @@ struct Queue<L> {
     front_sent: Cell<usize>,
     bytes: Cell<usize>,
     last_ticket: Cell<u64>,
+    written: Tide,
     durable: Tide,
 }
 
@@ -97,6 +103,7 @@ impl<L> Default for Queue<L> {
             front_sent: Cell::new(0),
             bytes: Cell::new(0),
             last_ticket: Cell::new(0),
+            written: Tide::default(),
             durable: Tide::default(),
         }
     }
@@ -196,9 +203,9 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         self.ordinary.durable.reached(ticket).await;
     }
 
-    /// Whether that has happened.
-    pub fn is_durable(&self, ticket: u64) -> bool {
-        self.ordinary.durable.level() >= ticket
+    /// Waits until everything up to this ticket of [`Self::queue`] is written, one event before it is durable.
+    pub async fn written(&self, ticket: u64) {
+        self.ordinary.written.reached(ticket).await;
     }
 
     /// The ticket of the last entry queued.
@@ -269,10 +276,14 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         };
         let begun = self.disk.now_ns();
         let (plans, finished) = plan(queue, place.room);
-        let (buffers, committed) = self.build(plans, &place);
+        let (buffers, mut committed) = self.build(plans, &place);
         let built = self.disk.now_ns();
         let bytes: usize = buffers.iter().map(|buffer| (**buffer).as_ref().len()).sum();
-        if let Err(error) = place.file.handle.write_durable(&buffers, place.position).await {
+        let written = || {
+            sink.written(&mut committed);
+            queue.written.raise(queue.written.level() + finished);
+        };
+        if let Err(error) = place.file.handle.write_durable(&buffers, place.position, written).await {
             self.disk.fatal("writing the journal", &error);
         }
         drop(buffers);
@@ -316,6 +327,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
                     start,
                     len: part.bytes.len(),
                     finished: part.finished,
+                    shown: false,
                     log: part.log,
                 });
             }

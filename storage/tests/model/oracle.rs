@@ -32,6 +32,8 @@ pub struct Line {
     pub batches: Vec<Batch>,
     /// Acknowledged up to here.
     pub acked: Offset,
+    /// On stable storage up to here: the same, but where what is written is acknowledged.
+    pub synced: Offset,
     /// The log start, acknowledged, and the furthest that was asked for.
     pub start: Offset,
     pub start_asked: Offset,
@@ -76,6 +78,7 @@ impl Line {
     pub fn cut(&mut self, end: Offset) {
         self.batches.retain(|batch| batch.end <= end);
         self.acked = self.acked.min(end);
+        self.synced = self.synced.min(end);
         self.start = self.start.min(end);
         self.start_asked = self.start;
         self.cut_asked = None;
@@ -92,19 +95,16 @@ impl Line {
         tally.snapshot()
     }
 
-    /// The store came back with this: checks that it is allowed, and goes on from there.
-    pub fn recovered(&mut self, id: TopicPartition, start: Offset, end: Offset) {
+    /// The store came back with this, and had to keep up to `kept`: checks that it is allowed, and goes on from there.
+    pub fn recovered(&mut self, id: TopicPartition, start: Offset, end: Offset, kept: Offset) {
         let cut = self.cut_asked == Some(end);
-        assert!(
-            cut || end >= self.acked,
-            "{id}: acknowledged up to {}, but the log ends at {end}",
-            self.acked
-        );
+        assert!(cut || end >= kept, "{id}: acknowledged up to {kept}, but the log ends at {end}");
         assert!(self.is_boundary(end), "{id}: the log ends at {end}, within a batch or behind the last one");
         if cut {
             self.cut(end);
             assert!(start <= self.start, "{id}: starts at {start} behind its end {end}");
         } else {
+            // A log start is a record of its own, durable before it is acknowledged; and nothing behind it can be missing.
             assert!(
                 (self.start..=self.start_asked).contains(&start),
                 "{id}: the log starts at {start}, not within {}..={}",
@@ -113,7 +113,8 @@ impl Line {
             );
             self.batches.retain(|batch| batch.end <= end);
         }
-        (self.acked, self.start, self.start_asked) = (end, start, start);
+        (self.acked, self.synced) = (end, end);
+        (self.start, self.start_asked) = (start, start);
         self.cut_asked = None;
         self.generation += 1;
     }

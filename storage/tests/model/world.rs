@@ -33,6 +33,8 @@ pub struct Totals {
     pub forwarded_bytes: u64,
     pub deleted_topics: u64,
     pub cut_logs: u64,
+    /// Logs that lost what was acknowledged when it was written, in a power cut.
+    pub shortened: u64,
     pub digest: u64,
 }
 
@@ -50,6 +52,7 @@ impl Totals {
         self.forwarded_bytes += run.forwarded_bytes;
         self.deleted_topics += run.deleted_topics;
         self.cut_logs += run.cut_logs;
+        self.shortened += run.shortened;
         self.digest ^= run.digest;
     }
 
@@ -65,6 +68,7 @@ impl Totals {
             self.recycled / 10,
             self.forwarded_bytes / 1000,
             self.entries_replayed / 10,
+            self.shortened * 20,
         ];
         assert!(counts.iter().all(|count| *count >= self.runs / 10), "{self:?}");
     }
@@ -80,6 +84,8 @@ struct World {
     boot: u32,
     /// The last boot closed in order: nothing may be left to replay.
     closed: bool,
+    /// The power went since the last recovery that came to its end.
+    power_lost: bool,
     totals: Totals,
     loud: bool,
 }
@@ -103,6 +109,7 @@ pub fn run(seed: u64, loud: bool) -> Totals {
         oracle: Rc::default(),
         boot: 0,
         closed: false,
+        power_lost: false,
         totals: Totals::default(),
         loud,
     };
@@ -147,6 +154,7 @@ impl World {
                 let oracle = Rc::clone(&self.oracle);
                 let boot = Rc::new(Boot { disk, stores, oracle, epoch, append_max, loud: self.loud });
                 self.compare(&boot);
+                self.power_lost = false;
                 return boot;
             }
             self.totals.recoveries_interrupted += 1;
@@ -170,6 +178,7 @@ impl World {
         } else {
             self.say(|| "power cut".into());
             self.totals.power_cuts += 1;
+            self.power_lost = true;
             disk.power_cut(&mut self.random)
         };
         self.simulation.crash();
@@ -188,7 +197,11 @@ impl World {
             if line.cut_asked == Some(end) {
                 self.totals.cut_logs += 1;
             }
-            line.recovered(*id, start, end);
+            let kept = if self.power_lost { line.synced } else { line.acked };
+            if end < line.acked && line.cut_asked != Some(end) {
+                self.totals.shortened += 1;
+            }
+            line.recovered(*id, start, end, kept);
         }
         for store in &boot.stores {
             for log in store.all_logs() {
@@ -216,7 +229,7 @@ impl World {
             self.closed = true;
             for (id, line) in &mut boot.oracle.borrow_mut().lines {
                 let _ = id;
-                line.acked = line.end();
+                (line.acked, line.synced) = (line.end(), line.end());
             }
         }
         let topics = boot.oracle.borrow().topics.values().filter(|state| **state == Topic::Forgotten).count();
@@ -242,7 +255,7 @@ impl World {
 async fn check(boot: &Rc<Boot>, id: TopicPartition, random: &mut Random) {
     let store = boot.store(id);
     let log = store.log(id);
-    let checked = match store.load(&log, &worker::settings(random)).await {
+    let checked = match store.load(&log, &worker::settings(id, random)).await {
         Ok(()) => worker::check_whole(boot, store, &log).await,
         Err(error) => Err(error),
     };

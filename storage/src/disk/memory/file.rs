@@ -87,7 +87,12 @@ impl File for MemoryFile {
         self.put(buffer, position).await
     }
 
-    async fn write_durable(&self, buffers: &[Rc<MemoryBuffer>], position: u64) -> io::Result<()> {
+    async fn write_durable(
+        &self,
+        buffers: &[Rc<MemoryBuffer>],
+        position: u64,
+        written: impl FnOnce(),
+    ) -> io::Result<()> {
         self.disk.pause().await;
         let mut submitted = Vec::new();
         let mut at = position;
@@ -96,12 +101,13 @@ impl File for MemoryFile {
             submitted.push(self.submit(buffer.clone(), at));
             at += buffer.bytes.len() as u64;
         }
-        let mut written = Ok(());
+        let mut outcome = Ok(());
         for write in submitted {
             let result = write.finish().await;
-            written = written.and(result);
+            outcome = outcome.and(result);
         }
-        written?;
+        outcome?;
+        written();
         self.sync().await
     }
 
