@@ -85,6 +85,9 @@ pub trait Sink<D: Disk, L> {
     fn committed(&self, entries: Vec<Committed<D, L>>, facts: CommitFacts);
 }
 
+/// Copied in one go; then whoever else has something to do may.
+const STEP_BYTES: usize = 256 << 10;
+
 /// A queue with the tickets of what was taken from it.
 struct Queue<L> {
     waiting: RefCell<VecDeque<Queued<L>>>,
@@ -276,7 +279,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         };
         let begun = self.disk.now_ns();
         let (plans, finished) = plan(queue, place.room);
-        let (buffers, mut committed) = self.build(plans, &place);
+        let (buffers, mut committed) = self.build(plans, &place).await;
         let built = self.disk.now_ns();
         let bytes: usize = buffers.iter().map(|buffer| (**buffer).as_ref().len()).sum();
         let written = || {
@@ -300,13 +303,13 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         bytes
     }
 
-    fn build(&self, plans: Vec<FramePlan<L>>, place: &Place<D>) -> Built<D, L> {
+    async fn build(&self, plans: Vec<FramePlan<L>>, place: &Place<D>) -> Built<D, L> {
         let mut buffers = Vec::with_capacity(plans.len());
         let mut committed = Vec::new();
         for plan in plans {
             let sequence = self.sequence.get() + 1;
             let mut frame = Pooled::take(&self.pool, plan.len);
-            let starts = fill(frame.bytes_mut(), &plan);
+            let starts = self.fill(frame.bytes_mut(), &plan).await;
             let link = Link {
                 journal: self.id,
                 sequence,
@@ -334,25 +337,31 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         }
         (buffers, committed)
     }
-}
 
-/// Copies the parts into the frame and returns where each one's bytes begin.
-fn fill<L>(frame: &mut [u8], plan: &FramePlan<L>) -> Vec<usize> {
-    let mut at = FRAME_HEADER_BYTES;
-    plan.parts
-        .iter()
-        .map(|part| {
+    /// Copies the parts into the frame and returns where each one's bytes begin. Others get the core in between.
+    async fn fill(&self, frame: &mut [u8], plan: &FramePlan<L>) -> Vec<usize> {
+        let mut at = FRAME_HEADER_BYTES;
+        let mut starts = Vec::with_capacity(plan.parts.len());
+        let mut copied = 0;
+        for part in &plan.parts {
             part.entry.write(part.bytes.len(), &mut frame[at..]);
             let start = at + ENTRY_HEADER_BYTES;
-            let copy = &mut frame[start..start + part.bytes.len()];
-            copy.copy_from_slice(&part.bytes);
-            if part.patched {
-                patch(&part.entry, copy);
-            }
             at = start + part.bytes.len();
-            start
-        })
-        .collect()
+            for (to, from) in frame[start..at].chunks_mut(STEP_BYTES).zip(part.bytes.chunks(STEP_BYTES)) {
+                to.copy_from_slice(from);
+                copied += from.len();
+                if copied >= STEP_BYTES {
+                    copied = 0;
+                    self.disk.yield_now().await;
+                }
+            }
+            if part.patched {
+                patch(&part.entry, &mut frame[start..at]);
+            }
+            starts.push(start);
+        }
+        starts
+    }
 }
 
 /// The batch gets the offset and epoch it was given; its CRC covers neither.
