@@ -1,0 +1,131 @@
+//! The way to the coordinator of a group: which partition of `__consumer_offsets` it is, and the core that owns that.
+
+use coordination::group::{Reply as GroupReply, Request as GroupRequest};
+use coordination::metadata::{Command, Image, NewTopic, Overrides};
+use futures_lite::future::BoxedLocal;
+use model::{ErrorCode, TopicPartition};
+use protocol::Text;
+use shard::ops::{Answer, Question};
+use shard::route::owner_of;
+
+use crate::cluster::{Cluster, propose_topics};
+use crate::service::Broker;
+
+/// The topic that keeps groups and committed offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// The broker settings that this topic is made with; it is made when the first group is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OffsetsTopic {
+    /// `offsets.topic.num.partitions`.
+    pub partitions: i32,
+    /// `offsets.topic.segment.bytes`.
+    pub segment_bytes: i32,
+}
+
+/// The partition that keeps a group: Kafka's choice, by Java's hash of the name.
+#[must_use]
+pub fn partition_of(group: &str, partitions: u32) -> u32 {
+    let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
+    // Kafka masks the sign away where others take the absolute value.
+    (hash.cast_unsigned() & 0x7fff_ffff) % partitions.max(1)
+}
+
+/// Partitions of the topic; none when there is no such topic yet.
+pub fn coordinators(image: &Image) -> Vec<TopicPartition> {
+    let topic = image.topic(OFFSETS_TOPIC);
+    let all = |topic: &std::sync::Arc<coordination::metadata::Topic>| {
+        (0..topic.partitions).map(|partition| TopicPartition { topic: topic.id, partition }).collect()
+    };
+    topic.map(all).unwrap_or_default()
+}
+
+/// The partition that coordinates a group.
+pub fn coordinator_of(image: &Image, group: &str) -> Option<TopicPartition> {
+    let topic = image.topic(OFFSETS_TOPIC)?;
+    Some(TopicPartition { topic: topic.id, partition: partition_of(group, topic.partitions) })
+}
+
+/// Asks the coordinator of `group`. Ready when the request is queued there, behind all that this connection asked before.
+pub async fn ask(cluster: &dyn Cluster, group: &str, request: GroupRequest) -> BoxedLocal<GroupReply> {
+    match coordinator_of(&cluster.image(), group) {
+        Some(partition) => ask_partition(cluster, partition, request).await,
+        None => {
+            let refused = GroupReply::refused(&request, ErrorCode::NotCoordinator);
+            Box::pin(std::future::ready(refused))
+        }
+    }
+}
+
+/// Asks one coordinator.
+pub async fn ask_partition(
+    cluster: &dyn Cluster,
+    partition: TopicPartition,
+    request: GroupRequest,
+) -> BoxedLocal<GroupReply> {
+    let refused = GroupReply::refused(&request, ErrorCode::CoordinatorNotAvailable);
+    let owner = owner_of(partition, cluster.cores());
+    let asked = cluster.ask(owner, Question::Group(partition, Box::new(request))).await;
+    Box::pin(async move {
+        match asked.await {
+            Answer::Group(reply) => *reply,
+            _ => refused,
+        }
+    })
+}
+
+/// Makes the topic if it is not there. True when it is there in the end.
+pub async fn ensure_topic(broker: &Broker) -> bool {
+    if broker.cluster.image().topic(OFFSETS_TOPIC).is_some() {
+        return true;
+    }
+    let settings = broker.settings.offsets_topic;
+    let pairs = [
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", "producer".to_owned()),
+        ("segment.bytes", settings.segment_bytes.to_string()),
+    ];
+    let mut configs = Overrides::new();
+    for (name, value) in pairs {
+        configs.insert(name.to_owned(), value);
+    }
+    let topic = NewTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        partitions: settings.partitions,
+        replication_factor: -1,
+        assignment: None,
+        configs,
+    };
+    let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
+    for outcome in propose_topics(&*broker.cluster, command, 1).await {
+        if let Err(refusal) = outcome
+            && refusal.code != ErrorCode::TopicAlreadyExists
+        {
+            tracing::error!(code = refusal.code.name(), why = refusal.message, "cannot make {OFFSETS_TOPIC}");
+        }
+    }
+    broker.cluster.image().topic(OFFSETS_TOPIC).is_some()
+}
+
+/// Text as the coordinator keeps it: its own, not a slice of the request.
+pub fn owned(text: &Text) -> String {
+    text.to_string()
+}
+
+/// The same where it may be missing.
+pub fn owned_if_any(text: Option<&Text>) -> Option<String> {
+    text.map(owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_go_where_kafka_puts_them() {
+        // Java: "abc".hashCode() is 96354; "polygenelubricants".hashCode() is the smallest int there is.
+        assert_eq!(partition_of("abc", 50), 96_354 % 50);
+        assert_eq!(partition_of("polygenelubricants", 50), 0);
+        assert_eq!(partition_of("", 50), 0);
+    }
+}

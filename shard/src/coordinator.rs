@@ -1,0 +1,424 @@
+//! Coordinators on top of partitions: requests to records, records to the log, replies once those are durable.
+//!
+//! A coordinator is made when it is first asked for. While it reads its partition, whoever asks is told
+//! COORDINATOR_LOAD_IN_PROGRESS; the broker does not wait for it to be ready.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coordination::effects::Effects;
+use coordination::group::record::{self, Decoded, Record};
+use coordination::group::{Coordinator, Effect, GroupSettings, Input, Reply, Request};
+use coordination::machine::Machine;
+use coordination::metadata::Image;
+use futures_lite::future::{BoxedLocal, or};
+use model::batch::{BatchBuilder, Batches, Compression, RecordBatch};
+use model::{ErrorCode, Offset, Tick, TimestampMs, TopicPartition};
+use storage::coordinator_snapshot::CoordinatorSnapshot;
+use storage::disk::Disk;
+use storage::signal::Signal;
+
+use crate::answers::{self, Deliver};
+use crate::ops::{AppendPartition, Appended};
+use crate::shard::{Fault, Shard};
+
+/// The topic whose partitions have coordinators.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// Bytes of one read while a coordinator loads.
+const LOAD_BYTES: usize = 1 << 20;
+/// A snapshot is written when the log has grown by this much: what a start replays at most, or nearly.
+const SNAPSHOT_AFTER_BYTES: u64 = 8 << 20;
+
+/// The coordinators of one core.
+pub(crate) struct Coordinators {
+    settings: GroupSettings,
+    /// Makes the seeds of member ids.
+    seed: Cell<u64>,
+    seats: RefCell<HashMap<TopicPartition, Rc<Seat>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Loading,
+    Serving,
+    /// Its topic is gone, or it could not be read.
+    Gone,
+}
+
+/// One coordinator.
+struct Seat {
+    id: TopicPartition,
+    phase: Cell<Phase>,
+    machine: RefCell<Coordinator>,
+    effects: RefCell<Effects<Effect>>,
+    next_ticket: Cell<u64>,
+    waiting: RefCell<HashMap<u64, Deliver<Reply>>>,
+    appends: RefCell<VecDeque<Append>>,
+    /// Something happened: steps so far, and who looks at that.
+    steps: Cell<u64>,
+    stepped: Signal,
+    /// Offset after the last record that the machine replayed.
+    replayed: Cell<Offset>,
+    /// Appended since the last snapshot.
+    grown: Cell<u64>,
+    snapshotting: Cell<bool>,
+}
+
+/// One append on its way.
+struct Append {
+    id: u64,
+    records: i64,
+    outcome: BoxedLocal<Vec<Appended>>,
+}
+
+impl Coordinators {
+    /// None yet. `seed` is random, new at every start.
+    pub fn new(settings: GroupSettings, seed: u64) -> Self {
+        Self { settings, seed: Cell::new(seed), seats: RefCell::default() }
+    }
+
+    fn make(&self, id: TopicPartition) -> Rc<Seat> {
+        let seed = self.seed.get().wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        self.seed.set(seed);
+        Rc::new(Seat {
+            id,
+            phase: Cell::new(Phase::Loading),
+            machine: RefCell::new(Coordinator::new(self.settings.clone(), seed)),
+            effects: RefCell::default(),
+            next_ticket: Cell::new(0),
+            waiting: RefCell::default(),
+            appends: RefCell::default(),
+            steps: Cell::new(0),
+            stepped: Signal::default(),
+            replayed: Cell::new(Offset::ZERO),
+            grown: Cell::new(0),
+            snapshotting: Cell::new(false),
+        })
+    }
+}
+
+impl<D: Disk> Shard<D> {
+    /// Asks the coordinator on this partition. Up to the first wait everything is in order of the calls.
+    pub(crate) async fn group(self: &Rc<Self>, id: TopicPartition, request: Request) -> Reply {
+        let seat = match self.seat(id) {
+            Ok(seat) => seat,
+            Err(code) => return Reply::refused(&request, code),
+        };
+        let ticket = seat.next_ticket.replace(seat.next_ticket.get() + 1);
+        let (deliver, answer) = answers::Answer::later();
+        seat.waiting.borrow_mut().insert(ticket, deliver);
+        self.step(&seat, Input::Request { ticket, wall: self.wall(), request });
+        answer.await
+    }
+
+    /// The coordinator of a partition, if it serves.
+    fn seat(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Seat>, ErrorCode> {
+        let known = {
+            let image = self.image();
+            image.topic_by_id(id.topic).is_some_and(|topic| topic.name == OFFSETS_TOPIC && id.partition < topic.partitions)
+        };
+        if !known || self.is_stopping() {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let found = self.coordinators.seats.borrow().get(&id).cloned();
+        let seat = found.unwrap_or_else(|| self.take_seat(id));
+        match seat.phase.get() {
+            Phase::Serving => Ok(seat),
+            Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            Phase::Gone => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    fn take_seat(self: &Rc<Self>, id: TopicPartition) -> Rc<Seat> {
+        let seat = self.coordinators.make(id);
+        self.coordinators.seats.borrow_mut().insert(id, Rc::clone(&seat));
+        let log = self.store.log(id);
+        if log.log_start() == log.end() {
+            seat.replayed.set(log.end());
+            self.serve(&seat);
+            return seat;
+        }
+        let (shard, loading) = (Rc::clone(self), Rc::clone(&seat));
+        self.disk.spawn(async move {
+            let begun = shard.tick();
+            match shard.read_in(&loading).await {
+                Ok(records) if loading.phase.get() == Phase::Loading => {
+                    let ms = shard.tick().0.saturating_sub(begun.0);
+                    tracing::info!(partition = %id, records, ms, "a group coordinator is loaded");
+                    shard.serve(&loading);
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::error!(partition = %id, why = fault.message, "a group coordinator cannot be loaded; the next request tries again");
+                    loading.phase.set(Phase::Gone);
+                    shard.coordinators.seats.borrow_mut().remove(&id);
+                }
+            }
+        });
+        seat
+    }
+
+    fn serve(self: &Rc<Self>, seat: &Rc<Seat>) {
+        let now = self.tick();
+        seat.machine.borrow_mut().loaded(now, self.wall(), &mut seat.effects.borrow_mut());
+        seat.phase.set(Phase::Serving);
+        self.drop_offsets_of_missing_topics(seat);
+        self.act(seat);
+        let (shard, keeper) = (Rc::clone(self), Rc::clone(seat));
+        self.disk.spawn(async move { shard.keep_time(&keeper).await });
+        let (shard, seat) = (Rc::clone(self), Rc::clone(seat));
+        self.disk.spawn(async move { shard.follow_appends(&seat).await });
+    }
+
+    /// Topics may have been deleted while nobody asked for this coordinator.
+    fn drop_offsets_of_missing_topics(self: &Rc<Self>, seat: &Rc<Seat>) {
+        let image = self.image();
+        let topics: BTreeSet<String> = seat.machine.borrow().snapshot().into_iter().filter_map(offset_topic).collect();
+        let gone: Vec<String> = topics.into_iter().filter(|topic| image.topic(topic).is_none()).collect();
+        if !gone.is_empty() {
+            self.step(seat, Input::TopicsDeleted { wall: self.wall(), topics: gone });
+        }
+    }
+
+    /// New metadata: offsets of deleted topics go, and so do coordinators whose own topic did.
+    pub(crate) fn tell_coordinators(self: &Rc<Self>, old: &Image, new: &Image) {
+        let seats: Vec<Rc<Seat>> = self.coordinators.seats.borrow().values().cloned().collect();
+        if seats.is_empty() {
+            return;
+        }
+        let gone: Vec<String> = old
+            .topics_sorted()
+            .into_iter()
+            .filter(|topic| new.topic_by_id(topic.id).is_none())
+            .map(|topic| topic.name.clone())
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        for seat in seats {
+            if new.topic_by_id(seat.id.topic).is_none() {
+                seat.phase.set(Phase::Gone);
+                self.coordinators.seats.borrow_mut().remove(&seat.id);
+                self.step(&seat, Input::Unload);
+            } else if seat.phase.get() == Phase::Serving {
+                self.step(&seat, Input::TopicsDeleted { wall: self.wall(), topics: gone.clone() });
+            }
+        }
+    }
+
+    /// Everybody who waits at a coordinator of this core is sent away: the broker stops.
+    pub(crate) fn unload_coordinators(self: &Rc<Self>) {
+        let seats: Vec<Rc<Seat>> = self.coordinators.seats.borrow_mut().drain().map(|(_, seat)| seat).collect();
+        for seat in seats {
+            let served = seat.phase.replace(Phase::Gone) == Phase::Serving;
+            if served {
+                self.step(&seat, Input::Unload);
+            }
+        }
+    }
+
+    fn step(self: &Rc<Self>, seat: &Rc<Seat>, input: Input) {
+        seat.machine.borrow_mut().step(self.tick(), input, &mut seat.effects.borrow_mut());
+        self.act(seat);
+    }
+
+    fn act(self: &Rc<Self>, seat: &Rc<Seat>) {
+        let effects: Vec<Effect> = seat.effects.borrow_mut().drain().collect();
+        for effect in effects {
+            match effect {
+                Effect::Reply { ticket, reply } => {
+                    let deliver = seat.waiting.borrow_mut().remove(&ticket);
+                    if let Some(deliver) = deliver {
+                        deliver.put(reply);
+                    }
+                }
+                Effect::Append { id, records } => self.append_records(seat, id, &records),
+            }
+        }
+        seat.steps.set(seat.steps.get() + 1);
+        seat.stepped.notify();
+    }
+
+    fn append_records(self: &Rc<Self>, seat: &Rc<Seat>, id: u64, records: &[Record]) {
+        let batch = Bytes::from(batch_of(records, self.wall()));
+        seat.grown.set(seat.grown.get() + batch.len() as u64);
+        let (shard, partition) = (Rc::clone(self), seat.id);
+        let mut outcome: BoxedLocal<Vec<Appended>> =
+            Box::pin(async move { shard.append(vec![AppendPartition { partition, batch }]).await });
+        // Its place in the log is fixed by the first poll; whoever follows the appends polls the rest.
+        if let Poll::Ready(done) = outcome.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            outcome = Box::pin(std::future::ready(done));
+        }
+        let records = i64::try_from(records.len()).unwrap_or(i64::MAX);
+        seat.appends.borrow_mut().push_back(Append { id, records, outcome });
+    }
+
+    /// Tells the machine of each append, in order.
+    async fn follow_appends(self: Rc<Self>, seat: &Rc<Seat>) {
+        loop {
+            let next = seat.stepped.until(|| {
+                let next = seat.appends.borrow_mut().pop_front();
+                next.map(Some).or_else(|| (seat.phase.get() == Phase::Gone).then_some(None))
+            });
+            let Some(append) = next.await else { return };
+            let outcome = append.outcome.await.pop();
+            match outcome {
+                Some(appended) if appended.error == ErrorCode::None => {
+                    seat.replayed.set(Offset(appended.base_offset.0 + append.records));
+                    self.step(seat, Input::Durable(append.id));
+                }
+                Some(appended) => self.append_failed(seat, append.id, appended.error, appended.message.as_deref()),
+                None => self.append_failed(seat, append.id, ErrorCode::UnknownServerError, None),
+            }
+            self.snapshot_if_due(seat);
+        }
+    }
+
+    fn append_failed(self: &Rc<Self>, seat: &Rc<Seat>, id: u64, error: ErrorCode, why: Option<&str>) {
+        tracing::warn!(partition = %seat.id, error = error.name(), why, "a group coordinator's append failed");
+        self.step(seat, Input::AppendFailed(id, error));
+    }
+
+    async fn keep_time(self: Rc<Self>, seat: &Rc<Seat>) {
+        while seat.phase.get() == Phase::Serving {
+            let seen = seat.steps.get();
+            let stepped = seat.stepped.until(|| (seat.steps.get() != seen).then_some(()));
+            let deadline = seat.machine.borrow().next_deadline();
+            match deadline {
+                None => stepped.await,
+                Some(at) if at <= self.tick() => self.step(seat, Input::Tick { wall: self.wall() }),
+                Some(at) => {
+                    let wait = Duration::from_millis(at.0.saturating_sub(self.tick().0).max(1));
+                    or(stepped, self.disk.sleep(wait)).await;
+                }
+            }
+        }
+    }
+
+    /// Reads what the partition says into the machine. Returns how many records that were.
+    async fn read_in(self: &Rc<Self>, seat: &Rc<Seat>) -> Result<u64, Fault> {
+        let log = self.loaded(seat.id).await?;
+        let mut count = 0;
+        let mut next = log.log_start();
+        if let Some(snapshot) = self.read_snapshot(seat.id).await
+            && (next..=log.durable_end()).contains(&snapshot.offset)
+        {
+            next = snapshot.offset;
+            for (key, value) in &snapshot.records {
+                replay(seat, key, Some(value));
+                count += 1;
+            }
+        }
+        while next < log.durable_end() {
+            let read = self.store.read(&log, next, LOAD_BYTES, log.durable_end()).await;
+            let pieces = read.map_err(|error| crate::shard::fault(seat.id, &error))?;
+            let from = next;
+            for piece in &pieces {
+                for batch in Batches::over(piece.bytes()) {
+                    let batch = batch.map_err(|error| Fault { code: ErrorCode::KafkaStorageError, message: error.to_string() })?;
+                    count += replay_batch(seat, &batch, next);
+                    next = Offset(batch.header().last_offset().0 + 1);
+                }
+            }
+            if next == from {
+                break;
+            }
+            seat.grown.set(seat.grown.get() + pieces.iter().map(|piece| piece.bytes().len() as u64).sum::<u64>());
+            self.disk.yield_now().await;
+        }
+        seat.replayed.set(next);
+        Ok(count)
+    }
+
+    async fn read_snapshot(&self, id: TopicPartition) -> Option<CoordinatorSnapshot> {
+        match self.store.coordinator_snapshot(id).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                tracing::warn!(partition = %id, error, "a coordinator's snapshot cannot be read; its whole log is");
+                None
+            }
+        }
+    }
+
+    fn snapshot_if_due(self: &Rc<Self>, seat: &Rc<Seat>) {
+        if seat.grown.get() < SNAPSHOT_AFTER_BYTES || seat.snapshotting.replace(true) {
+            return;
+        }
+        seat.grown.set(0);
+        let offset = seat.replayed.get();
+        let records = seat.machine.borrow().snapshot();
+        let (shard, seat) = (Rc::clone(self), Rc::clone(seat));
+        self.disk.spawn_behind(async move {
+            let mut pairs = Vec::with_capacity(records.len());
+            for record in records {
+                if let (key, Some(value)) = record::encode(&record) {
+                    pairs.push((key, value));
+                }
+                shard.disk.yield_now().await;
+            }
+            let snapshot = CoordinatorSnapshot { offset, records: pairs };
+            if let Err(error) = shard.store.store_coordinator_snapshot(seat.id, &snapshot).await {
+                tracing::warn!(partition = %seat.id, %error, "a coordinator's snapshot cannot be written; its next start reads more of the log");
+            }
+            seat.snapshotting.set(false);
+        });
+    }
+
+    fn wall(&self) -> TimestampMs {
+        TimestampMs(self.disk.now_ms())
+    }
+}
+
+fn offset_topic(record: Record) -> Option<String> {
+    record.topic().map(str::to_owned)
+}
+
+fn batch_of(records: &[Record], wall: TimestampMs) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    for one in records {
+        let (key, value) = record::encode(one);
+        builder = builder.record(wall, Some(&key), value.as_deref());
+    }
+    builder.build()
+}
+
+/// Gives the machine the records of a batch, from `from` on. Returns how many that were.
+fn replay_batch(seat: &Seat, batch: &RecordBatch<'_>, from: Offset) -> u64 {
+    let header = batch.header();
+    if header.is_control() || header.compression() != Ok(Compression::None) {
+        tracing::warn!(partition = %seat.id, offset = header.base_offset().0, "a batch that no coordinator wrote is passed over");
+        return 0;
+    }
+    let mut count = 0;
+    for one in batch.records() {
+        match one {
+            Ok(one) if one.offset(header) >= from => {
+                if let Some(key) = one.key {
+                    replay(seat, key, one.value);
+                    count += 1;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(partition = %seat.id, offset = header.base_offset().0, %error, "a record cannot be read");
+                break;
+            }
+        }
+    }
+    count
+}
+
+fn replay(seat: &Seat, key: &[u8], value: Option<&[u8]>) {
+    match record::decode(key, value) {
+        Ok(Decoded::Record(record)) => seat.machine.borrow_mut().replay(&record),
+        Ok(Decoded::Unknown(version)) => {
+            tracing::warn!(partition = %seat.id, version, "a record of a kind that is not known is passed over");
+        }
+        Err(error) => tracing::error!(partition = %seat.id, %error, "a group's record is malformed and passed over"),
+    }
+}
