@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use coordination::metadata::{TopicDefaults, TopicSettings};
 use model::BrokerId;
-use model::limits::{MEMORY_PER_CORE_MIN, MemoryPlan};
+use model::limits::{BUDGET_BYTES_MIN, MEMORY_PER_CORE_MIN, MemoryPlan};
 use net::budget::Budget;
-use net::limits::{BUDGET_BYTES_MIN, ConnectionLimits};
+use net::limits::ConnectionLimits;
 
 use crate::config::{Config, ConfigError, keys};
 use host::Host;

@@ -19,9 +19,6 @@ use glommio::channels::shared_channel::{
 use crate::answers::{Answer, Answers, Slot};
 use crate::executor::{Fatal, Queue, guard, spawn, yield_if_needed};
 
-/// Questions in flight from one core to another.
-pub const DEPTH: usize = 512;
-
 /// A future that stays on its core.
 type Local<T> = Pin<Box<dyn Future<Output = T>>>;
 
