@@ -55,6 +55,18 @@ pub fn partition_named(image: &Image, topic: &str, index: i32) -> Result<TopicPa
     topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
+/// Whether an isolation level means only records of committed transactions.
+///
+/// # Errors
+/// Kafka has no code for a level that does not exist: it fails as it does whenever it is at a loss.
+pub const fn read_committed(isolation_level: i8) -> Result<bool, ErrorCode> {
+    match isolation_level {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(ErrorCode::UnknownServerError),
+    }
+}
+
 /// How often each key occurs.
 pub fn occurrences<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, u32> {
     let mut counts = HashMap::new();

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, or};
+use model::limits::QUESTIONS_MAX;
 use net::limits::Crowd;
 use net::listener::{Reservation, ReservedSocket};
 use shard::clock::Clock;
@@ -159,7 +160,7 @@ fn parts(
     phases: &watch::Receiver<Phase>,
 ) -> Result<Vec<Part>, Fatal> {
     let cores = sockets.len();
-    let links = mesh::links(cores, mesh::DEPTH);
+    let links = mesh::links(cores, QUESTIONS_MAX);
     let seats = recover::seats(cores);
     let each = sockets.into_iter().zip(asked).zip(links).zip(seats);
     each.map(|(((socket, asked), link), seat)| {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use model::limits::{OPEN_SEGMENTS_MAX, OPEN_SEGMENTS_MIN};
 use storage::disk::probe::{self, Directory, Limit, Machine};
 
 use crate::fatal::{Exit, Fatal};
@@ -21,10 +22,6 @@ const OPEN_FILES_MIN: u64 = 256;
 const OPEN_FILES_GOOD: u64 = 16_384;
 /// Journal rings and first segments need some room.
 const FREE_BYTES_GOOD: u64 = 1 << 30;
-/// Segment files open on one core, at least and at most.
-const OPEN_SEGMENTS_MIN: usize = 16;
-/// See [`OPEN_SEGMENTS_MIN`].
-const OPEN_SEGMENTS_MAX: usize = 4096;
 const BLOCK: u64 = model::limits::BLOCK as u64;
 
 /// What a fact means for a broker.

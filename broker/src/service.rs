@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use coordination::fetch_session::FetchSessions;
 use model::{BrokerId, ErrorCode};
+use net::answers::Answers;
 use net::service::{Called, Peer, Reply, Request, Service};
 use protocol::control::KafkaRequest;
 use protocol::control::messages::ApiVersionsRequest;
@@ -63,6 +64,8 @@ pub struct Broker {
     pub producer_ids: RefCell<IdBlock>,
     /// Names the waits of this core at others.
     pub waits: std::cell::Cell<u64>,
+    /// Memory for control-plane requests and their answers.
+    pub answers: Answers,
 }
 
 /// State of one connection.
@@ -77,7 +80,7 @@ pub struct Session {
 impl Broker {
     /// `seed` is random, new at every start.
     #[must_use]
-    pub fn new(cluster: Rc<dyn Cluster>, settings: Rc<ServiceSettings>, seed: u64) -> Self {
+    pub fn new(cluster: Rc<dyn Cluster>, settings: Rc<ServiceSettings>, answers: Answers, seed: u64) -> Self {
         let sessions = FetchSessions::new(settings.fetch_sessions_max, seed);
         Self {
             cluster,
@@ -85,6 +88,7 @@ impl Broker {
             sessions: RefCell::new(sessions),
             producer_ids: RefCell::new(IdBlock::default()),
             waits: std::cell::Cell::new(0),
+            answers,
         }
     }
 
@@ -100,33 +104,60 @@ impl Broker {
             _ => Counted::OtherRequests,
         };
         self.cluster.counters().count(kind);
-        let header = &request.header;
-        // These are answered before the connection's next request is taken: it may build on them, as with Kafka, which
-        // serves a connection one request at a time.
-        let now = match api {
+        match api {
             ApiKey::Produce => return api::produce::handle(self, request).await,
             ApiKey::Fetch => return api::fetch::handle(self, request).await,
-            ApiKey::ListOffsets => {
-                return api::list_offsets::handle(self, header, decode(&request)?).await;
+            _ => {}
+        }
+        // What a request of the control plane may become is charged before it is decoded, and its answer when it is known.
+        let body_bytes = request.header.body(&request.frame).len();
+        let decoded_bytes = control::decoded_bytes(request.header.api_key, body_bytes)?;
+        let permit = self.answers.admit(decoded_bytes).await;
+        Ok(match self.control(api, session, &request).await? {
+            Called::Now(reply) => Called::Now(self.answers.charge(reply, permit)),
+            Called::Later(reply) => {
+                let answers = self.answers.clone();
+                Called::Later(Box::pin(async move {
+                    let reply = reply.await;
+                    // Until here: names of topics that wait for their answers are slices of it.
+                    drop(request);
+                    answers.charge(reply, permit)
+                }))
             }
+        })
+    }
+
+    /// Everything but Produce and Fetch, and neither of them.
+    async fn control(
+        &self,
+        api: ApiKey,
+        session: &Session,
+        request: &Request,
+    ) -> Result<Called, DecodeError> {
+        let header = &request.header;
+        // Most are answered before the connection's next request is taken: it may build on them, as with Kafka, which
+        // serves a connection one request at a time.
+        let now = match api {
+            ApiKey::ListOffsets => return Ok(api::list_offsets::handle(self, header, decode(request)?).await),
             ApiKey::OffsetForLeaderEpoch => {
-                return api::offset_for_leader_epoch::handle(self, header, decode(&request)?).await;
+                return Ok(api::offset_for_leader_epoch::handle(self, header, decode(request)?).await);
             }
-            ApiKey::ApiVersions => api_versions(session, &request)?,
-            ApiKey::Metadata => api::metadata::handle(self, header, decode(&request)?).await,
-            ApiKey::CreateTopics => api::create_topics::handle(self, header, decode(&request)?).await,
-            ApiKey::DeleteTopics => api::delete_topics::handle(self, header, decode(&request)?).await,
-            ApiKey::DeleteRecords => api::delete_records::handle(self, header, decode(&request)?).await,
-            ApiKey::InitProducerId => api::init_producer_id::handle(self, header, decode(&request)?).await,
-            ApiKey::DescribeConfigs => api::describe_configs::handle(self, header, &decode(&request)?),
-            ApiKey::CreatePartitions => api::create_partitions::handle(self, header, decode(&request)?).await,
+            ApiKey::ApiVersions => api_versions(session, request)?,
+            ApiKey::Metadata => api::metadata::handle(self, header, decode(request)?).await,
+            ApiKey::CreateTopics => api::create_topics::handle(self, header, decode(request)?).await,
+            ApiKey::DeleteTopics => api::delete_topics::handle(self, header, decode(request)?).await,
+            ApiKey::DeleteRecords => api::delete_records::handle(self, header, decode(request)?).await,
+            ApiKey::InitProducerId => api::init_producer_id::handle(self, header, decode(request)?).await,
+            ApiKey::DescribeConfigs => api::describe_configs::handle(self, header, &decode(request)?),
+            ApiKey::CreatePartitions => api::create_partitions::handle(self, header, decode(request)?).await,
             ApiKey::IncrementalAlterConfigs => {
-                api::incremental_alter_configs::handle(self, header, decode(&request)?).await
+                api::incremental_alter_configs::handle(self, header, decode(request)?).await
             }
-            ApiKey::DescribeCluster => api::describe_cluster::handle(self, header, &decode(&request)?),
+            ApiKey::DescribeCluster => api::describe_cluster::handle(self, header, &decode(request)?),
             ApiKey::DescribeTopicPartitions => {
-                api::describe_topic_partitions::handle(self, header, decode(&request)?)
+                api::describe_topic_partitions::handle(self, header, decode(request)?)
             }
+            ApiKey::Produce | ApiKey::Fetch => Reply::Close("not a request of the control plane".into()),
         };
         Ok(Called::Now(now))
     }

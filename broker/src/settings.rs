@@ -2,17 +2,17 @@
 
 pub mod host;
 pub mod listeners;
+mod memory;
 pub mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coordination::metadata::{TopicDefaults, TopicSettings};
+use coordination::metadata::TopicDefaults;
 use model::BrokerId;
-use model::limits::{MEMORY_PER_CORE_MIN, MemoryPlan};
-use net::budget::Budget;
-use net::limits::{BUDGET_BYTES_MIN, ConnectionLimits};
+use model::limits::MemoryPlan;
+use net::limits::ConnectionLimits;
 
 use crate::config::{Config, ConfigError, keys};
 use host::Host;
@@ -25,10 +25,6 @@ pub const DATA_DIR: &str = "millrace-data";
 const LISTEN: &str = "127.0.0.1:9092";
 /// Where the admin endpoint listens when nobody says.
 const ADMIN: &str = "127.0.0.1:9644";
-/// Default memory budget: this part of the machine...
-const MEMORY_PART: u64 = 4;
-/// ...but no more than this.
-const MEMORY_DEFAULT_MAX: u64 = 1 << 30;
 /// Looking for work longer than this before sleeping costs more than it saves.
 const SPIN_US_MAX: u64 = 200;
 
@@ -88,10 +84,10 @@ impl Settings {
         let read = Reader(config);
         refuse_what_is_not_there(config)?;
         let mut notes = Vec::new();
-        let (cpus, memory) = cores_and_memory(config, host, &mut notes)?;
+        let (cpus, memory) = memory::cores_and_memory(config, host, &mut notes)?;
         let topics = TopicDefaults::from_broker(config.pairs()).map_err(ConfigError)?;
-        let connections = connections(&read, &memory, &mut notes)?;
-        note_batches(&topics, &memory, &mut notes);
+        let connections = memory::connections(&read, &memory, cpus.len(), &mut notes)?;
+        memory::note_batches(&topics, &memory, cpus.len(), &mut notes);
         let listen = listeners::listen(config, LISTEN)?;
         Ok(Self {
             data_dir: data_dir(config)?,
@@ -188,84 +184,6 @@ fn node_id(config: &Config) -> Result<Option<BrokerId>, ConfigError> {
     }
 }
 
-/// Which CPUs, and how much memory for each.
-fn cores_and_memory(
-    config: &Config,
-    host: &Host,
-    notes: &mut Vec<String>,
-) -> Result<(Vec<usize>, MemoryPlan), ConfigError> {
-    let read = Reader(config);
-    let memory = match read.text(keys::MEMORY) {
-        Some(text) => values::size(text).map_err(|why| config.error(keys::MEMORY, &why))?,
-        None => (host.memory_bytes / MEMORY_PART).min(MEMORY_DEFAULT_MAX),
-    };
-    let allowed = host.cpus.len();
-    let affordable = usize::try_from(memory / MEMORY_PER_CORE_MIN).unwrap_or(usize::MAX);
-    let cores = match read.text(keys::CORES) {
-        None | Some("auto") => {
-            if affordable < allowed && affordable > 0 {
-                notes.push(format!(
-                    "{affordable} of {allowed} cores are used: {} have room for no more; --memory gives more",
-                    values::shown(memory)
-                ));
-            }
-            allowed.min(affordable.max(1))
-        }
-        Some(_) => read.number(keys::CORES, allowed, 1..=usize::MAX)?,
-    };
-    if cores > allowed {
-        return Err(config.error(keys::CORES, &format!("this process may run on {allowed} CPUs")));
-    }
-    let plan = MemoryPlan::new(memory, cores as u64).ok_or_else(|| {
-        let least = values::shown(MEMORY_PER_CORE_MIN * cores as u64);
-        config.error(
-            keys::MEMORY,
-            &format!("{} are too little for {cores} cores: at least {least}", values::shown(memory)),
-        )
-    })?;
-    Ok((host.cpus.iter().copied().take(cores).collect(), plan))
-}
-
-fn connections(
-    read: &Reader<'_>,
-    memory: &MemoryPlan,
-    notes: &mut Vec<String>,
-) -> Result<ConnectionLimits, ConfigError> {
-    let kafka = ConnectionLimits::default();
-    let budget = usize::try_from(memory.requests).unwrap_or(usize::MAX).max(BUDGET_BYTES_MIN);
-    let wanted = read.number("socket.request.max.bytes", kafka.request_bytes_max, 1..=i32::MAX as usize)?;
-    let request_bytes_max = Budget::request_bytes_max(budget, wanted);
-    if request_bytes_max < wanted {
-        notes.push(cut("socket.request.max.bytes", wanted as u64, request_bytes_max as u64));
-    }
-    // Kafka's default is ten minutes; a negative time keeps idle connections for ever.
-    let idle: i64 = read.number("connections.max.idle.ms", 600_000, i64::MIN..=i64::MAX)?;
-    Ok(ConnectionLimits {
-        request_bytes_max,
-        idle: u64::try_from(idle).ok().map(Duration::from_millis),
-        connections_max: read.number("max.connections", kafka.connections_max, 0..=usize::MAX)?,
-        connections_per_ip_max: read.number(
-            "max.connections.per.ip",
-            kafka.connections_per_ip_max,
-            0..=u32::MAX,
-        )?,
-        in_flight_max: kafka.in_flight_max,
-    })
-}
-
-/// A batch the journal cannot take is refused when it comes; whoever configured it learns at start.
-fn note_batches(topics: &TopicDefaults, memory: &MemoryPlan, notes: &mut Vec<String>) {
-    let settings = TopicSettings::resolve(topics, &coordination::metadata::Overrides::new());
-    let (wanted, most) = (u64::from(settings.max_message_bytes), memory.append_bytes_max());
-    if wanted > most {
-        notes.push(cut("message.max.bytes", wanted, most));
-    }
-}
-
-fn cut(key: &str, wanted: u64, most: u64) -> String {
-    format!("{key} is cut from {wanted} to {most}: the memory of one core takes no more; raise --memory")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,9 +236,12 @@ mod tests {
         assert!(cut.connections.request_bytes_max < 100 << 20);
         let notes = cut.notes.join("\n");
         assert!(
-            notes.contains("socket.request.max.bytes is cut") && notes.contains("message.max.bytes is cut"),
+            notes.contains("socket.request.max.bytes=104857600 is cut to 8388608 by the memory of one core; --memory 800MiB")
+                && notes.contains("message.max.bytes=50000000 is cut to 4194304"),
             "{notes}"
         );
+        let enough = settings(&["millrace.cores=1", "millrace.memory=800MiB"]).unwrap();
+        assert_eq!(enough.notes, Vec::<String>::new(), "what the note says is enough");
         let budget = usize::try_from(cut.memory.requests).unwrap();
         assert!(cut.connections.request_bytes_max <= budget / 2);
     }
@@ -328,7 +249,10 @@ mod tests {
     #[test]
     fn topic_defaults_have_kafkas_precedence() {
         let resolve = |sets: &[&str]| {
-            TopicSettings::resolve(&settings(sets).unwrap().topics, &coordination::metadata::Overrides::new())
+            coordination::metadata::TopicSettings::resolve(
+                &settings(sets).unwrap().topics,
+                &coordination::metadata::Overrides::new(),
+            )
         };
         let retention = resolve(&["log.retention.hours=1", "log.retention.ms=5", "log.retention.minutes=2"]);
         assert_eq!(retention.retention_ms, Some(5));

@@ -16,11 +16,22 @@ const HANDLED: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 #[derive(Debug)]
 pub struct Blocked(libc::sigset_t);
 
+/// Ignores the signal that comes with a write beyond the largest file allowed: the write fails too, and whoever made it
+/// knows what to do and to say, while the signal would end the process without a word.
+fn ignore_file_size() -> io::Result<()> {
+    // SAFETY: no handler runs, and nothing else of the process sets this signal.
+    match unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Blocks the signals. Must come before any other thread is started: threads inherit what is blocked.
 ///
 /// # Errors
 /// What the system says.
 pub fn block() -> io::Result<Blocked> {
+    ignore_file_size()?;
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set it is given, and `sigaddset` changes an initialised one.
     let set = unsafe {

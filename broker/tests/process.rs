@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "process/client.rs"]
+mod client;
+#[path = "process/endings.rs"]
+mod endings;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -48,6 +53,9 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 struct Broker {
     process: Child,
     stdout: BufReader<std::process::ChildStdout>,
+    stderr: BufReader<std::process::ChildStderr>,
+    /// What was read of `stderr`.
+    logged: String,
     ready: String,
 }
 
@@ -72,9 +80,10 @@ impl Broker {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let stderr = BufReader::new(process.stderr.take().unwrap());
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
-        let mut broker = Self { process, stdout, ready };
+        let mut broker = Self { process, stdout, stderr, logged: String::new(), ready };
         if !broker.ready.starts_with("ready ") {
             let log = broker.log();
             panic!("no ready line but {:?}; log:\n{log}", broker.ready);
@@ -88,11 +97,30 @@ impl Broker {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
+    /// From now on it may write to no file: the limit on their size is 0, which holds for whoever runs it.
+    fn forbid_writes(&self) {
+        let pid = libc::pid_t::try_from(self.process.id()).unwrap();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the child is ours and not reaped yet, and `limit` outlives both calls.
+        unsafe {
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit), 0);
+            limit.rlim_cur = 0;
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()), 0);
+        }
+    }
+
+    /// Waits until it has logged a line with this in it.
+    fn wait_for_log(&mut self, text: &str) {
+        while !self.logged.lines().any(|line| line.contains(text)) {
+            let read = self.stderr.read_line(&mut self.logged).unwrap();
+            assert_ne!(read, 0, "it ended without saying {text:?}: {}", self.logged);
+        }
+    }
+
     /// What it logged, once it has ended.
     fn log(&mut self) -> String {
-        let mut log = String::new();
-        self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
+        self.stderr.read_to_string(&mut self.logged).unwrap();
+        std::mem::take(&mut self.logged)
     }
 
     /// Exit code, the rest of standard output, and the log.

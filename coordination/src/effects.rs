@@ -1,7 +1,6 @@
 //! What a step wants done, in order, in a buffer that its driver reuses.
 
-/// Effects one step may emit; a machine that could exceed it is wrong.
-pub const EFFECTS_MAX: usize = 4096;
+use model::limits::EFFECTS_MAX;
 
 /// The output of steps, oldest first.
 #[derive(Debug)]

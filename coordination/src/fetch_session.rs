@@ -4,15 +4,17 @@
 //! One cache per core, bounded in sessions (`max.incremental.fetch.session.cache.slots`) and in partitions. A client
 //! that comes back to another core is told `FETCH_SESSION_ID_NOT_FOUND` and starts a new session.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod session;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use model::limits::{SESSION_PARTITIONS_MAX, SESSIONS_PARTITIONS_MAX};
 use model::{ErrorCode, LeaderEpoch, Offset, Tick, TopicId};
 
-/// Partitions one session may hold; a client that wants more is served without a session.
-pub const SESSION_PARTITIONS_MAX: usize = 65_536;
-/// Partitions all sessions of one core may hold.
-pub const CACHE_PARTITIONS_MAX: usize = 4 * SESSION_PARTITIONS_MAX;
+use session::Session;
+pub use session::epoch_after;
+
 /// A session unused this long may be evicted for a new one, in milliseconds; as in Kafka.
 pub const EVICTION_MS: u64 = 120_000;
 
@@ -109,27 +111,6 @@ pub struct Closing {
     pub include: Vec<bool>,
 }
 
-#[derive(Debug)]
-struct Remembered {
-    key: PartitionKey,
-    wish: Wish,
-    /// As last told; `NONE` when the client must be told again.
-    high_watermark: Offset,
-    log_start: Offset,
-}
-
-#[derive(Debug)]
-struct Session {
-    by_id: bool,
-    /// Number the next request must carry.
-    epoch: i32,
-    last_used: Tick,
-    places: HashMap<PartitionKey, u64>,
-    /// In the order in which partitions are served; one that gave records goes to the end.
-    order: BTreeMap<u64, Remembered>,
-    next_place: u64,
-}
-
 /// The sessions of one core.
 #[derive(Debug)]
 pub struct FetchSessions {
@@ -185,24 +166,23 @@ impl FetchSessions {
         if session.epoch != request.session_epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
-        let before = session.places.len();
+        let before = session.len();
         session.update(request.wishes, &request.forgotten);
-        let after = session.places.len();
+        let after = session.len();
         self.partitions = self.partitions - before + after;
         if after == 0 {
             self.remove(id);
             return Ok((Context::Sessionless, Vec::new()));
         }
-        if after > SESSION_PARTITIONS_MAX || self.partitions > CACHE_PARTITIONS_MAX {
+        if after > SESSION_PARTITIONS_MAX || self.partitions > SESSIONS_PARTITIONS_MAX {
             self.remove(id);
             return Err(ErrorCode::FetchSessionIdNotFound);
         }
-        session.epoch = epoch_after(session.epoch);
+        session.advance();
         self.by_use.remove(&(session.last_used, id));
         session.last_used = now;
         self.by_use.insert((now, id));
-        let wishes = session.order.values().map(|known| (known.key.clone(), known.wish)).collect();
-        Ok((Context::Incremental { id, epoch: session.epoch }, wishes))
+        Ok((Context::Incremental { id, epoch: session.epoch }, session.wishes()))
     }
 
     /// Says which of the reports the response carries, and under which session.
@@ -234,20 +214,13 @@ impl FetchSessions {
         if size == 0 || size > SESSION_PARTITIONS_MAX || !self.make_room(now, size) {
             return 0;
         }
-        let mut session = Session {
-            by_id,
-            epoch: 1,
-            last_used: now,
-            places: HashMap::with_capacity(size),
-            order: BTreeMap::new(),
-            next_place: 0,
-        };
+        let mut session = Session::new(by_id, now, size);
         for report in reports {
             session.remember(report.key.clone(), report.wish);
             session.told(report);
         }
         let id = self.unused_id();
-        self.partitions += session.places.len();
+        self.partitions += session.len();
         self.by_use.insert((now, id));
         self.sessions.insert(id, session);
         id
@@ -255,7 +228,7 @@ impl FetchSessions {
 
     /// Evicts sessions that have been silent long enough; says whether one of `size` partitions fits now.
     fn make_room(&mut self, now: Tick, size: usize) -> bool {
-        while self.sessions.len() >= self.slots || self.partitions + size > CACHE_PARTITIONS_MAX {
+        while self.sessions.len() >= self.slots || self.partitions + size > SESSIONS_PARTITIONS_MAX {
             match self.by_use.first() {
                 Some(&(last_used, id)) if last_used.after_ms(EVICTION_MS) < now => self.remove(id),
                 _ => return false,
@@ -267,7 +240,7 @@ impl FetchSessions {
     fn remove(&mut self, id: i32) {
         if let Some(session) = self.sessions.remove(&id) {
             self.by_use.remove(&(session.last_used, id));
-            self.partitions -= session.places.len();
+            self.partitions -= session.len();
         }
     }
 
@@ -284,61 +257,6 @@ impl FetchSessions {
             }
         }
     }
-}
-
-impl Session {
-    fn update(&mut self, wishes: Vec<(PartitionKey, Wish)>, forgotten: &[PartitionKey]) {
-        for (key, wish) in wishes {
-            match self.places.get(&key).and_then(|place| self.order.get_mut(place)) {
-                Some(known) => known.wish = wish,
-                None => self.remember(key, wish),
-            }
-        }
-        for key in forgotten {
-            if let Some(place) = self.places.remove(key) {
-                self.order.remove(&place);
-            }
-        }
-    }
-
-    fn remember(&mut self, key: PartitionKey, wish: Wish) {
-        let place = self.next_place;
-        self.next_place += 1;
-        if let Some(old) = self.places.insert(key.clone(), place) {
-            self.order.remove(&old);
-        }
-        let fresh = Remembered { key, wish, high_watermark: Offset::NONE, log_start: Offset::NONE };
-        self.order.insert(place, fresh);
-    }
-
-    /// Notes what the client is being told of a partition; says whether there is anything to tell.
-    fn told(&mut self, report: &Report) -> bool {
-        let Some(&place) = self.places.get(&report.key) else { return false };
-        let Some(known) = self.order.get_mut(&place) else { return false };
-        let changed = known.high_watermark != report.high_watermark || known.log_start != report.log_start;
-        known.log_start = report.log_start;
-        if report.error.is_ok() {
-            known.high_watermark = report.high_watermark;
-        } else {
-            // So that the partition is reported again once the error is over.
-            known.high_watermark = Offset::NONE;
-        }
-        if report.has_news
-            && let Some(known) = self.order.remove(&place)
-        {
-            let last = self.next_place;
-            self.next_place += 1;
-            self.places.insert(report.key.clone(), last);
-            self.order.insert(last, known);
-        }
-        changed || report.has_news || !report.error.is_ok()
-    }
-}
-
-/// The number after this one: from the largest it starts again at 1, because 0 would open a session.
-#[must_use]
-pub const fn epoch_after(epoch: i32) -> i32 {
-    if epoch == i32::MAX { 1 } else { epoch + 1 }
 }
 
 #[cfg(test)]

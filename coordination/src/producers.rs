@@ -7,11 +7,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use model::limits::PRODUCER_BATCHES;
+use model::limits::{PRODUCER_BATCHES, PRODUCERS_MAX};
 use model::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs};
-
-/// Producers remembered by one partition; above it the longest silent sixteenth is forgotten.
-pub const PRODUCERS_MAX: usize = 65_536;
 
 /// What the check needs to know of a batch of an idempotent producer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,6 +123,14 @@ impl Producers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// Bytes of memory they take at most: as if each had all the batches that are remembered.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        // One byte of control beside each place in the table; a queue of batches doubles as it grows.
+        let places = self.known.capacity() * (size_of::<(ProducerId, Producer)>() + 1);
+        places + self.known.len() * PRODUCER_BATCHES.next_power_of_two() * size_of::<BatchMemo>()
     }
 
     /// Judges a client's batch; changes nothing.

@@ -1,4 +1,5 @@
-//! Every maximum of the broker in one place, with the arithmetic that ties them together.
+//! Every maximum that bounds memory or a queue, in one place, with the arithmetic that ties them together. What belongs to
+//! one file format or one algorithm of storage stands there.
 
 /// Unit of direct I/O: this many bytes or a multiple, at this alignment.
 pub const BLOCK: usize = 4096;
@@ -39,6 +40,77 @@ pub const INDEX_ENTRIES_MAX: usize = 1024;
 /// Batches remembered per producer and partition, as in Kafka.
 pub const PRODUCER_BATCHES: usize = 5;
 
+/// Open segment files of one core, at least and at most; between them as many as the limit of open files allows.
+pub const OPEN_SEGMENTS_MIN: usize = 16;
+/// See [`OPEN_SEGMENTS_MIN`].
+pub const OPEN_SEGMENTS_MAX: usize = 4096;
+/// A batch is decompressed to at most this many bytes when a record in it is looked for; one at a time on a core. The
+/// largest batch that Kafka's own defaults accept takes a hundredth of it.
+pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes of one receive buffer. One per connection that is receiving; larger ones lose to cache misses.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+/// Receive buffers that a core keeps for the next reader: 1 MiB.
+pub const RECEIVE_BUFFERS_KEPT_MAX: usize = 16;
+/// A frame of at most this many bytes is copied out of the receive buffer: a parked fetch of 100 bytes must not keep
+/// 64 KiB alive, and the copy costs less than the allocation's bookkeeping.
+pub const COPIED_FRAME_BYTES_MAX: usize = 2 << 10;
+/// Bytes read into a large frame at a time.
+pub const READ_STEP_BYTES: usize = 256 << 10;
+/// Memory given to a large frame before any of it arrived; from there on it doubles with what arrives.
+pub const FRAME_BYTES_FIRST: usize = 1 << 20;
+/// Smallest budget for requests that lets every step be admitted.
+pub const BUDGET_BYTES_MIN: usize = 8 << 20;
+/// Requests of one connection that are read and not answered.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Responses of one connection that wait for the socket: no more are encoded, and no request is read, while this many
+/// bytes do.
+pub const UNSENT_BYTES_MAX: usize = RESPONSE_PINNED_BYTES;
+/// Pieces of responses handed to the kernel in one call.
+pub const WRITE_PIECES_MAX: usize = 64;
+
+/// Topics, and partitions in all, that one Produce or Fetch may name: ten times the partitions of a large broker.
+pub const REQUEST_PARTITIONS_MAX: usize = 100_000;
+/// Memory that decoding any other request may take at its peak; the same for its answer when encoded. One at a time on a
+/// core may take this, and the others together [`MemoryPlan::responses`].
+pub const DECODED_BYTES_MAX: usize = 32 << 20;
+/// Elements of one array in such a request.
+pub const ELEMENTS_MAX: usize = 1 << 15;
+/// Body of a request that names partitions: some 90 000 of them.
+pub const BODY_OF_PARTITIONS_BYTES_MAX: usize = 3 << 19;
+/// Body of a request about settings: those of thousands of topics.
+pub const BODY_OF_SETTINGS_BYTES_MAX: usize = 256 << 10;
+/// What decoding takes at its peak per byte of a body made of the smallest structures there are...
+pub const DECODED_BYTES_PER_BYTE: usize = 160;
+/// ...beside vectors that begin with room for four elements.
+pub const DECODED_BYTES_FIXED: usize = 4 << 10;
+/// Settings and synonyms in one answer to DescribeConfigs. Each takes some 200 bytes until the answer is encoded, so this is
+/// some 20 MiB at a time on a core: two thousand topics with everything, or more when few settings are asked for.
+/// Without it a request that names one topic over and over makes an answer of gigabytes.
+pub const SETTINGS_DESCRIBED_MAX: usize = 100_000;
+
+/// Partitions of all topics together. The metadata of one takes some 26 bytes in an answer, so all of them fit one.
+pub const PARTITIONS_MAX: u64 = 200_000;
+/// Partitions one request may create, as in Kafka.
+pub const PARTITIONS_CREATED_MAX: u32 = 10_000;
+/// Metadata commands that may wait for the group in flight; above it they are refused.
+pub const COMMANDS_WAITING_MAX: usize = 1024;
+/// Effects one step of a decision may emit; a machine that could exceed it is wrong.
+pub const EFFECTS_MAX: usize = 4096;
+/// Producers remembered by one partition, some 500 bytes each with their batches; above it the longest silent sixteenth
+/// is forgotten.
+pub const PRODUCERS_MAX: usize = 65_536;
+/// Partitions one fetch session may hold; a client that wants more is served without a session.
+pub const SESSION_PARTITIONS_MAX: usize = 65_536;
+/// Partitions all fetch sessions of one core may hold, some 200 bytes each.
+pub const SESSIONS_PARTITIONS_MAX: usize = 4 * SESSION_PARTITIONS_MAX;
+
+/// Questions without an answer yet from one core to another: a fetch at the end of a log and a member of a group that
+/// rebalances wait for long, and must keep nobody else from asking. A slot is some 100 bytes, made when it is needed.
+pub const QUESTIONS_MAX: usize = 65_536;
+/// Scrapes of metrics that wait for a core; one that has so many unanswered gets no more. A snapshot takes some 100 KiB.
+pub const SCRAPES_WAITING_MAX: usize = 4;
+
 /// Smallest memory budget of one core.
 pub const MEMORY_PER_CORE_MIN: u64 = 64 << 20;
 
@@ -48,6 +120,34 @@ const _: () = {
     // A commit fits one ring file with its headers and padding, so it never straddles two.
     assert!(RING_BYTES_MIN / RING_FILES >= 2 << 20);
     assert!(RING_BYTES_MIN / 4 >= FRAME_BYTES_MAX as u64);
+    // An answer pins what one read brings, and a read fits the responses of the smallest core.
+    assert!(SEGMENT_READ_BYTES <= RESPONSE_PINNED_BYTES);
+    assert!(OPEN_SEGMENTS_MIN <= OPEN_SEGMENTS_MAX);
+};
+
+const _: () = {
+    assert!(COPIED_FRAME_BYTES_MAX < RECEIVE_BUFFER_BYTES);
+    assert!(RECEIVE_BUFFER_BYTES <= READ_STEP_BYTES && READ_STEP_BYTES <= FRAME_BYTES_FIRST);
+    // Half of the budget may be reserve; what remains must take any step. The smallest core has a quarter for requests.
+    assert!(READ_STEP_BYTES <= BUDGET_BYTES_MIN / 2);
+    assert!(BUDGET_BYTES_MIN as u64 <= MEMORY_PER_CORE_MIN / 4);
+    // The one request at a time that takes the most leaves half of the smallest core.
+    assert!(DECODED_BYTES_MAX as u64 <= MEMORY_PER_CORE_MIN / 2);
+    // The largest bodies are admitted for the most there is, so what is beyond any estimate goes one at a time.
+    assert!(DECODED_BYTES_FIXED + DECODED_BYTES_PER_BYTE * BODY_OF_SETTINGS_BYTES_MAX >= DECODED_BYTES_MAX);
+    assert!(BODY_OF_SETTINGS_BYTES_MAX <= BODY_OF_PARTITIONS_BYTES_MAX);
+    assert!(SETTINGS_DESCRIBED_MAX * 200 <= DECODED_BYTES_MAX);
+    // An answer that lists every partition, alone in its topic with a name of 64 bytes, can be sent.
+    assert!(PARTITIONS_MAX * (64 + 26 + 32) <= DECODED_BYTES_MAX as u64);
+    assert!(PARTITIONS_CREATED_MAX as u64 <= PARTITIONS_MAX);
+    // The request that opens a session names all of its partitions.
+    assert!(
+        SESSION_PARTITIONS_MAX <= REQUEST_PARTITIONS_MAX && SESSION_PARTITIONS_MAX <= SESSIONS_PARTITIONS_MAX
+    );
+    // Sessions beyond the plan, but below the smallest core's memory even when full.
+    assert!(SESSIONS_PARTITIONS_MAX as u64 * 200 <= MEMORY_PER_CORE_MIN);
+    // One step may answer every command that waited, and begin with what comes next.
+    assert!(2 * COMMANDS_WAITING_MAX < EFFECTS_MAX);
 };
 
 /// How one core's share of `--memory` is divided. All in bytes.
@@ -63,7 +163,8 @@ pub struct MemoryPlan {
     pub cache: u64,
     /// Requests admitted and not yet answered.
     pub requests: u64,
-    /// Log bytes pinned by responses being sent.
+    /// What control-plane requests become and their answers; log bytes pinned by responses being sent, which are
+    /// bounded per connection ([`RESPONSE_PINNED_BYTES`]).
     pub responses: u64,
 }
 

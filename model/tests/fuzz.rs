@@ -3,7 +3,11 @@
 //! Runs as ordinary tests: first the corpus beside this file, then random inputs, of which
 //! `BOLERO_RANDOM_ITERATIONS` sets the number. A failure prints its seed; `BOLERO_RANDOM_SEED` replays it.
 //! `cargo test -p millrace-model --test fuzz -- --ignored write_corpus` lays down the corpus anew.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "tests: their names tell, and one that cannot go on has failed"
+)]
 
 use std::path::PathBuf;
 

@@ -3,6 +3,8 @@
 //! Permits grow with the bytes that arrive, so a length alone reserves nothing. That could end with everybody holding
 //! half a request and nobody finishing; hence a reserve beside the ordinary capacity, as large as the largest request,
 //! which one request at a time may grow into.
+//!
+//! [`crate::answers`] has a second budget of the same kind, for what requests become.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,12 +17,14 @@ struct Ledger {
     capacity: usize,
     used: usize,
     reserve: usize,
-    reserve_taken: bool,
+    /// Bytes of the reserve that are in use, while somebody has it.
+    reserved: Option<usize>,
 }
 
 impl Ledger {
     fn admit(&mut self, bytes: usize) -> bool {
-        let fits = self.capacity - self.used >= bytes;
+        // More may be in use than there is: see `Permit::settle`.
+        let fits = self.capacity.saturating_sub(self.used) >= bytes;
         if fits {
             self.used += bytes;
         }
@@ -32,8 +36,19 @@ impl Ledger {
         self.used -= bytes;
     }
 
-    fn take_reserve(&mut self) -> bool {
-        !std::mem::replace(&mut self.reserve_taken, true)
+    fn take_reserve(&mut self, bytes: usize) -> bool {
+        let free = self.reserved.is_none();
+        if free {
+            self.reserved = Some(0);
+            self.grow_reserved(bytes);
+        }
+        free
+    }
+
+    fn grow_reserved(&mut self, bytes: usize) {
+        let reserved = self.reserved.unwrap_or(0) + bytes;
+        assert!(reserved <= self.reserve, "a request grew beyond the reserve");
+        self.reserved = Some(reserved);
     }
 }
 
@@ -57,7 +72,7 @@ impl State {
         if let Some(first) = self.waiters.front() {
             first.waker.wake_by_ref();
         }
-        if !self.ledger.reserve_taken
+        if self.ledger.reserved.is_none()
             && let Some(started) = self.waiters.iter().find(|waiter| waiter.started)
         {
             started.waker.wake_by_ref();
@@ -103,12 +118,13 @@ impl Budget {
     #[must_use]
     pub fn new(total: usize, request_bytes_max: usize) -> Self {
         assert!(request_bytes_max <= total / 2, "a request may take at most half of the budget");
-        let ledger = Ledger {
-            capacity: total - request_bytes_max,
-            used: 0,
-            reserve: request_bytes_max,
-            reserve_taken: false,
-        };
+        Self::with_reserve(total - request_bytes_max, request_bytes_max)
+    }
+
+    /// A budget of `capacity` bytes, and as many as `reserve` beside them for one at a time.
+    #[must_use]
+    pub fn with_reserve(capacity: usize, reserve: usize) -> Self {
+        let ledger = Ledger { capacity, used: 0, reserve, reserved: None };
         Self { state: Rc::new(RefCell::new(State { ledger, waiters: VecDeque::new(), next_id: 0 })) }
     }
 
@@ -118,10 +134,11 @@ impl Budget {
         wanted.min(total / 2)
     }
 
-    /// Bytes admitted and not yet released, without the reserve.
+    /// Bytes admitted and not yet released, those of the reserve included.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.state.borrow().ledger.used
+        let ledger = &self.state.borrow().ledger;
+        ledger.used + ledger.reserved.unwrap_or(0)
     }
 
     /// Bytes set aside for one request that must finish: the largest there can be.
@@ -133,7 +150,7 @@ impl Budget {
     /// Whether the reserve is in use.
     #[must_use]
     pub fn reserve_taken(&self) -> bool {
-        self.state.borrow().ledger.reserve_taken
+        self.state.borrow().ledger.reserved.is_some()
     }
 
     /// A permit for nothing, to grow or merge into.
@@ -153,12 +170,11 @@ impl Budget {
         })
     }
 
-    fn release(&self, bytes: usize, reserve: bool) {
+    /// Takes back ordinary bytes, and the reserve but for what is left of it in use.
+    fn release(&self, bytes: usize, reserved_left: Option<usize>) {
         let mut state = self.state.borrow_mut();
         state.ledger.release(bytes);
-        if reserve {
-            state.ledger.reserve_taken = false;
-        }
+        state.ledger.reserved = reserved_left;
         state.wake();
     }
 }
@@ -190,13 +206,14 @@ impl Waiting {
 
     fn poll(&mut self, cx: &Context<'_>, bytes: usize, permit: &mut Permit, started: bool) -> Poll<()> {
         let mut state = self.budget.state.borrow_mut();
-        assert!(bytes <= state.ledger.capacity, "a step of {bytes} bytes can never be admitted");
+        let reserve = if started { state.ledger.reserve } else { 0 };
+        assert!(bytes <= state.ledger.capacity.max(reserve), "a step of {bytes} bytes can never be admitted");
         if let Some(reserved) = &mut permit.reserved {
             *reserved += bytes;
-            assert!(*reserved <= state.ledger.reserve, "a request grew beyond the reserve");
+            state.ledger.grow_reserved(bytes);
         } else if state.is_first(self.ticket) && state.ledger.admit(bytes) {
             permit.bytes += bytes;
-        } else if started && state.ledger.take_reserve() {
+        } else if bytes <= reserve && state.ledger.take_reserve(bytes) {
             permit.reserved = Some(bytes);
         } else {
             state.enqueue(&mut self.ticket, started, cx.waker());
@@ -254,23 +271,46 @@ impl Permit {
     /// # Panics
     /// When the permit has fewer.
     pub fn give_back(&mut self, bytes: usize) {
-        let reserved = self.reserved.unwrap_or(0).min(bytes);
-        let ends = self.reserved.is_some_and(|all| all == reserved);
-        self.reserved = if ends { None } else { self.reserved.map(|all| all - reserved) };
-        let ordinary = bytes - reserved;
+        let held = self.reserved;
+        let from_reserve = held.unwrap_or(0).min(bytes);
+        self.reserved = held.map(|all| all - from_reserve).filter(|left| *left > 0);
+        let ordinary = bytes - from_reserve;
         assert!(ordinary <= self.bytes, "gave back {bytes} bytes too many");
         self.bytes -= ordinary;
-        if ends || ordinary > 0 {
-            self.budget.release(ordinary, ends);
+        self.returned(ordinary, held);
+    }
+
+    /// Stands for `bytes` from now on, whatever was admitted: they are there already. Fewer than before are given back.
+    /// More are charged even when they do not fit, since waiting with them in hand would free nothing; whoever comes next
+    /// waits instead. Leaves the reserve when there is ordinary room.
+    pub fn settle(&mut self, bytes: usize) {
+        let (ordinary, held) = (self.bytes, self.reserved);
+        {
+            let ledger = &mut self.budget.state.borrow_mut().ledger;
+            let fits = ledger.capacity.saturating_sub(ledger.used - ordinary) >= bytes;
+            if held.is_none() || fits || bytes > ledger.reserve {
+                ledger.used += bytes;
+                (self.bytes, self.reserved) = (bytes, None);
+            } else {
+                (self.bytes, self.reserved) = (0, Some(bytes).filter(|left| *left > 0));
+            }
+        }
+        self.returned(ordinary, held);
+    }
+
+    /// Tells the budget that this permit gave up `ordinary` bytes and changed what it `held` of the reserve.
+    fn returned(&self, ordinary: usize, held: Option<usize>) {
+        let mine = held.is_some();
+        if ordinary > 0 || mine {
+            let others = self.budget.state.borrow().ledger.reserved;
+            self.budget.release(ordinary, if mine { self.reserved } else { others });
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.bytes > 0 || self.reserved.is_some() {
-            self.budget.release(self.bytes, self.reserved.is_some());
-        }
+        self.give_back(self.bytes());
     }
 }
 

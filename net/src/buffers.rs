@@ -4,10 +4,8 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-use crate::limits::RECEIVE_BUFFER_BYTES;
+use model::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS_KEPT_MAX};
 
-/// Buffers kept for the next reader.
-const KEPT_MAX: usize = 16;
 /// A buffer with less room than this is not worth another read.
 pub(crate) const ROOM_MIN: usize = 16 << 10;
 
@@ -28,7 +26,7 @@ impl Buffers {
     pub(crate) fn give(&self, mut buffer: BytesMut) {
         debug_assert!(buffer.is_empty());
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < KEPT_MAX
+        if kept.len() < RECEIVE_BUFFERS_KEPT_MAX
             && (buffer.try_reclaim(RECEIVE_BUFFER_BYTES) || buffer.capacity() >= ROOM_MIN)
         {
             kept.push(buffer);

@@ -83,6 +83,10 @@ impl Control {
         add(&self.traffic.sent_bytes, bytes as u64);
     }
 
+    pub(crate) const fn traffic(&self) -> &Rc<Traffic> {
+        &self.traffic
+    }
+
     pub(crate) fn count_frame(&self) {
         self.change(|sample| sample.frames += 1);
         add(&self.traffic.requests, 1);

@@ -11,8 +11,8 @@ use protocol::frame::{FrameError, LENGTH_BYTES, frame_length};
 use crate::budget::{Budget, Permit, Waiting};
 use crate::buffers::{Buffers, ROOM_MIN};
 use crate::control::Control;
-use crate::limits::{COPIED_FRAME_BYTES_MAX, FRAME_BYTES_FIRST, READ_STEP_BYTES};
 use crate::stream::Stream;
+use model::limits::{COPIED_FRAME_BYTES_MAX, FRAME_BYTES_FIRST, READ_STEP_BYTES};
 
 /// Why no further frame comes out of a connection.
 #[derive(Debug)]

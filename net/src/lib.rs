@@ -3,6 +3,7 @@
 //! A [`server::Server`] holds the connections of one core. Each is one task that admits, reads and cuts requests, hands
 //! them to the [`service::Service`] above, and sends the replies in request order.
 
+pub mod answers;
 pub mod budget;
 mod buffers;
 mod connection;

@@ -6,33 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Bytes of one receive buffer. One per connection that is receiving; larger ones lose to cache misses.
-pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
-/// A frame of at most this many bytes is copied out of the receive buffer: a parked fetch of 100 bytes must not keep
-/// 64 KiB alive, and the copy costs less than the allocation's bookkeeping.
-pub const COPIED_FRAME_BYTES_MAX: usize = 2 << 10;
-/// Bytes read into a large frame at a time.
-pub const READ_STEP_BYTES: usize = 256 << 10;
-/// Memory given to a large frame before any of it arrived; from there on it doubles with what arrives.
-pub const FRAME_BYTES_FIRST: usize = 1 << 20;
-/// Responses that wait for the socket: no more are encoded, and no request is read, while this many bytes do.
-pub const UNSENT_BYTES_MAX: usize = model::limits::RESPONSE_PINNED_BYTES;
-/// Pieces handed to the kernel in one call.
-pub const WRITE_PIECES_MAX: usize = 64;
+use model::limits::REQUESTS_IN_FLIGHT_MAX;
+
 /// Within this time...
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
 /// ...a request that has begun must grow by this many bytes, or be complete.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
-/// Smallest budget that lets every step be admitted.
-pub const BUDGET_BYTES_MIN: usize = 8 << 20;
-
-const _: () = {
-    assert!(READ_STEP_BYTES <= FRAME_BYTES_FIRST);
-    assert!(COPIED_FRAME_BYTES_MAX < RECEIVE_BUFFER_BYTES);
-    // Half of the budget may be reserve; what remains must take any step.
-    assert!(READ_STEP_BYTES <= BUDGET_BYTES_MIN / 2);
-};
-
 /// What the settings say about connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionLimits {
@@ -56,7 +35,7 @@ impl Default for ConnectionLimits {
             idle: Some(Duration::from_secs(600)),
             connections_max: usize::MAX,
             connections_per_ip_max: u32::MAX,
-            in_flight_max: 64,
+            in_flight_max: REQUESTS_IN_FLIGHT_MAX,
         }
     }
 }

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use futures_lite::future::BoxedLocal;
 
 use crate::control::Control;
-use crate::limits::{UNSENT_BYTES_MAX, WRITE_PIECES_MAX};
 use crate::pipeline::{Pipeline, Ticket};
-use crate::service::{Called, Chunk, Reply, Response};
+use crate::service::{Called, Chunk, Permit, Reply, Response};
 use crate::stream::Stream;
+use crate::traffic::{Traffic, add};
+use model::limits::{UNSENT_BYTES_MAX, WRITE_PIECES_MAX};
 
 /// Why nothing more is sent.
 #[derive(Debug)]
@@ -30,6 +31,37 @@ pub(crate) enum WriteEnd {
 enum Piece {
     Length([u8; 4]),
     Chunk(Chunk),
+    /// Nothing more of a response: its memory is given back with this.
+    End {
+        #[expect(dead_code, reason = "held until it is dropped")]
+        permit: Option<Permit>,
+        #[expect(dead_code, reason = "held until it is dropped")]
+        counted: Counted,
+    },
+}
+
+/// Bytes of an answer in the counter of all answers; taken out when dropped.
+#[derive(Debug)]
+struct Counted {
+    traffic: Rc<Traffic>,
+    bytes: u64,
+}
+
+impl Counted {
+    fn new(traffic: Rc<Traffic>, reply: &Reply) -> Self {
+        let bytes = match reply {
+            Reply::Send(response) if response.permit.is_none() => response.len() as u64,
+            _ => 0,
+        };
+        add(&traffic.answer_bytes, bytes);
+        Self { traffic, bytes }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.traffic.answer_bytes.set(self.traffic.answer_bytes.get() - self.bytes);
+    }
 }
 
 impl Piece {
@@ -37,6 +69,7 @@ impl Piece {
         match self {
             Self::Length(length) => Some(length),
             Self::Chunk(chunk) => chunk.as_slice(),
+            Self::End { .. } => Some(&[]),
         }
     }
 }
@@ -44,7 +77,7 @@ impl Piece {
 /// The sending half of one connection.
 pub(crate) struct Outbox {
     control: Rc<Control>,
-    pipeline: Pipeline<Reply>,
+    pipeline: Pipeline<(Reply, Counted)>,
     pending: Vec<(Ticket, BoxedLocal<Reply>)>,
     unsent: VecDeque<Piece>,
     /// Bytes of the first piece that are sent already.
@@ -82,9 +115,14 @@ impl Outbox {
     /// What the handing over came to.
     pub(crate) fn called(&mut self, ticket: Ticket, called: Called) {
         match called {
-            Called::Now(reply) => self.pipeline.complete(ticket, reply),
+            Called::Now(reply) => self.complete(ticket, reply),
             Called::Later(reply) => self.pending.push((ticket, reply)),
         }
+    }
+
+    fn complete(&mut self, ticket: Ticket, reply: Reply) {
+        let counted = Counted::new(Rc::clone(self.control.traffic()), &reply);
+        self.pipeline.complete(ticket, (reply, counted));
     }
 
     /// No more requests will come.
@@ -122,7 +160,8 @@ impl Outbox {
         let mut index = 0;
         while let Some((ticket, reply)) = self.pending.get_mut(index) {
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-                self.pipeline.complete(*ticket, reply);
+                let ticket = *ticket;
+                self.complete(ticket, reply);
                 drop(self.pending.swap_remove(index));
             } else {
                 index += 1;
@@ -135,14 +174,14 @@ impl Outbox {
         while self.close.is_none() && self.unsent_bytes < UNSENT_BYTES_MAX {
             match self.pipeline.take() {
                 None => break,
-                Some(Reply::Silent) => {}
-                Some(Reply::Close(reason)) => self.close = Some(reason),
-                Some(Reply::Send(response)) => self.enqueue_response(response),
+                Some((Reply::Silent, _)) => {}
+                Some((Reply::Close(reason), _)) => self.close = Some(reason),
+                Some((Reply::Send(response), counted)) => self.enqueue_response(response, counted),
             }
         }
     }
 
-    fn enqueue_response(&mut self, response: Response) {
+    fn enqueue_response(&mut self, response: Response, counted: Counted) {
         let len = response.len();
         let Ok(length) = i32::try_from(len) else {
             self.close = Some(format!("a response of {len} bytes does not fit a frame").into());
@@ -154,6 +193,7 @@ impl Outbox {
         }
         self.unsent.push_back(Piece::Length(length.to_be_bytes()));
         self.unsent.extend(response.pieces.into_iter().filter(|piece| !piece.is_empty()).map(Piece::Chunk));
+        self.unsent.push_back(Piece::End { permit: response.permit, counted });
         self.unsent_bytes += size_of_val(&length) + len;
     }
 

@@ -15,7 +15,10 @@ pub use protocol::RequestHeader;
 pub use crate::budget::Permit;
 
 /// What connections of one core call. Shared by all of them, so `&self` everywhere.
-#[allow(async_fn_in_trait)]
+#[expect(
+    async_fn_in_trait,
+    reason = "its futures stay on the core of their connection, so none need be `Send`"
+)]
 pub trait Service: 'static {
     /// State of one connection: client software, principal, fetch sessions it opened... Dropped when it ends.
     type Session: 'static;
@@ -80,10 +83,12 @@ impl Reply {
 }
 
 /// A response, complete but for the four bytes of length that the connection puts in front.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Response {
     /// Sent one after the other.
     pub pieces: Vec<Chunk>,
+    /// The memory it is charged with until it is sent, when it is: see [`crate::answers`].
+    pub permit: Option<Permit>,
 }
 
 impl Response {
@@ -102,7 +107,13 @@ impl Response {
 
 impl From<Bytes> for Response {
     fn from(bytes: Bytes) -> Self {
-        Self { pieces: vec![Chunk::Bytes(bytes)] }
+        vec![Chunk::Bytes(bytes)].into()
+    }
+}
+
+impl From<Vec<Chunk>> for Response {
+    fn from(pieces: Vec<Chunk>) -> Self {
+        Self { pieces, permit: None }
     }
 }
 

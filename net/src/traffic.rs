@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-/// Counters of one core's connections, all since its start but for `open`.
+/// Counters of one core's connections, all since its start but for `open` and `answer_bytes`.
 #[derive(Debug, Default)]
 pub struct Traffic {
     /// Connections there are now.
@@ -19,6 +19,8 @@ pub struct Traffic {
     pub received_bytes: Cell<u64>,
     /// Bytes sent.
     pub sent_bytes: Cell<u64>,
+    /// Bytes of the answers that are known and not sent to the end, but for those with a permit of their own.
+    pub answer_bytes: Cell<u64>,
 }
 
 /// Adds to a counter.

@@ -7,6 +7,10 @@ use bytes::{Bytes, BytesMut};
 pub use kafka_wire::{KafkaRequest, KafkaResponse};
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaEncode};
 use model::ErrorCode;
+use model::limits::{
+    BODY_OF_PARTITIONS_BYTES_MAX, BODY_OF_SETTINGS_BYTES_MAX, DECODED_BYTES_FIXED, DECODED_BYTES_MAX,
+    DECODED_BYTES_PER_BYTE, ELEMENTS_MAX,
+};
 
 use crate::api::{self, APIS, Api, ApiKey};
 use crate::reader::Reader;
@@ -35,29 +39,23 @@ pub mod messages {
     };
 }
 
-/// Memory that decoding one request may take at its peak: half of what the smallest core has. Decoding never waits, so
-/// there is one peak per core at a time; what remains after it is a third to two thirds.
+/// Tagged fields that we do not know, per structure of a request.
 ///
 /// A hostile body consists of the smallest structures there are: an empty name is one byte on the wire and 32 in
 /// memory, in a vector that holds its old and its new half while it grows, which makes 96; a structure with one tagged
-/// field costs a vector for four of them. Two bounds together keep that below this number, and `tests/fuzz/expansion.rs`
-/// measures that they do:
-/// * [`ELEMENTS_MAX`] per array, and four tagged fields that we do not know per structure. That is enough where only
-///   the outermost array can have small elements, because partitions are 13 bytes and more.
+/// field costs a vector for four of them. Two more bounds keep what becomes of it below [`DECODED_BYTES_MAX`], and
+/// `tests/fuzz/expansion.rs` measures that they do:
+/// * [`ELEMENTS_MAX`] per array. That is enough where only the outermost array can have small elements, because partitions
+///   are 13 bytes and more.
 /// * [`body_bytes_max`]: low where arrays of small elements nest, and the count of one array says nothing.
-pub const DECODED_BYTES_MAX: usize = 32 << 20;
-
-/// Elements of one array in a request.
-pub const ELEMENTS_MAX: usize = 1 << 15;
-
-/// Tagged fields that we do not know, per structure of a request.
+///
+/// Decoding never waits, so there is one peak per core at a time; what remains after it is a third to two thirds.
 const TAGGED_FIELDS_MAX: usize = 4;
 
-/// Bytes of a request's body, by API; the same for what is not served. See [`DECODED_BYTES_MAX`].
+/// Bytes of a request's body, by API; the same for what is not served.
 #[must_use]
 pub fn body_bytes_max(api_key: i16) -> usize {
     match api::find(api_key).map(|api| api.key) {
-        // Some 90 000 partitions.
         Some(
             ApiKey::ListOffsets
             | ApiKey::OffsetForLeaderEpoch
@@ -65,10 +63,21 @@ pub fn body_bytes_max(api_key: i16) -> usize {
             | ApiKey::Metadata
             | ApiKey::DeleteTopics
             | ApiKey::DescribeTopicPartitions,
-        ) => 3 << 19,
-        // Settings of thousands of topics.
-        _ => 256 << 10,
+        ) => BODY_OF_PARTITIONS_BYTES_MAX,
+        _ => BODY_OF_SETTINGS_BYTES_MAX,
     }
+}
+
+/// The most memory that decoding a body of this size can take: at most [`DECODED_BYTES_MAX`]. Requests are admitted for it.
+///
+/// # Errors
+/// The body is larger than any of this API may be.
+pub fn decoded_bytes(api_key: i16, body_bytes: usize) -> Result<usize, DecodeError> {
+    let max = body_bytes_max(api_key);
+    if body_bytes > max {
+        return Err(DecodeError::TooLarge { size: body_bytes, max });
+    }
+    Ok((DECODED_BYTES_FIXED + DECODED_BYTES_PER_BYTE * body_bytes).min(DECODED_BYTES_MAX))
 }
 
 /// Makes a message from the protocol's defaults and the fields given.
@@ -81,7 +90,7 @@ pub fn body_bytes_max(api_key: i16) -> usize {
 #[macro_export]
 macro_rules! message {
     ($type:path { $($field:ident : $value:expr),* $(,)? }) => {{
-        #[allow(unused_mut, clippy::field_reassign_with_default)]
+        #[allow(unused_mut, clippy::field_reassign_with_default, reason = "the messages have no literals; some uses set nothing")]
         let mut message = <$type>::default();
         $(message.$field = $value;)*
         message
@@ -93,12 +102,8 @@ macro_rules! message {
 /// # Errors
 /// [`DecodeError`]: the connection must close.
 pub fn decode<M: KafkaRequest>(version: i16, body: Bytes) -> Result<M, DecodeError> {
-    let size = body.len();
-    let max = body_bytes_max(M::API_KEY.value());
-    if size > max {
-        return Err(DecodeError::TooLarge { size, max });
-    }
-    let mut limits = limits(size);
+    decoded_bytes(M::API_KEY.value(), body.len())?;
+    let mut limits = limits(body.len());
     limits.max_array_elements = ELEMENTS_MAX;
     limits.max_tagged_fields = TAGGED_FIELDS_MAX;
     let mut decoder = Decoder::new(body, limits)?;

@@ -3,10 +3,11 @@
 #![deny(clippy::indexing_slicing)]
 
 use bytes::{Bytes, BytesMut};
+use model::limits::REQUEST_PARTITIONS_MAX;
 use model::{ErrorCode, LeaderEpoch, Offset, ProducerId};
 
 use crate::reader::Reader;
-use crate::topic::{PARTITIONS_PER_REQUEST_MAX, PartitionCount};
+use crate::topic::PartitionCount;
 use crate::writer::Writer;
 use crate::{DecodeError, LeaderHint, NodeEndpoint, RequestHeader, Text, TopicRef};
 
@@ -36,8 +37,8 @@ pub struct FetchRequest {
     pub min_bytes: i32,
     /// Answer with at most this much, but for the first batch.
     pub max_bytes: i32,
-    /// Only records of committed transactions.
-    pub read_committed: bool,
+    /// 0: all records, 1: only those of committed transactions; anything else as it came.
+    pub isolation_level: i8,
     /// The fetch session, or 0.
     pub session_id: i32,
     /// The session's epoch: 0 begins one, -1 ends it (and is what versions without sessions mean).
@@ -102,16 +103,14 @@ impl FetchRequest {
     fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let mut replica_id = if version < REPLICA_STATE_SINCE { reader.i32()? } else { -1 };
         let (max_wait_ms, min_bytes, max_bytes) = (reader.i32()?, reader.i32()?, reader.i32()?);
-        let read_committed = reader.i8()? == 1;
+        let isolation_level = reader.i8()?;
         let (session_id, session_epoch) =
             if version >= SESSIONS_SINCE { (reader.i32()?, reader.i32()?) } else { (0, -1) };
         let mut count = PartitionCount::default();
-        let topics = reader
-            .list(PARTITIONS_PER_REQUEST_MAX, |reader| FetchTopic::read(reader, version, &mut count))?;
+        let topics =
+            reader.list(REQUEST_PARTITIONS_MAX, |reader| FetchTopic::read(reader, version, &mut count))?;
         let forgotten = if version >= SESSIONS_SINCE {
-            reader.list(PARTITIONS_PER_REQUEST_MAX, |reader| {
-                ForgottenTopic::read(reader, version, &mut count)
-            })?
+            reader.list(REQUEST_PARTITIONS_MAX, |reader| ForgottenTopic::read(reader, version, &mut count))?
         } else {
             Vec::new()
         };
@@ -135,7 +134,7 @@ impl FetchRequest {
             max_wait_ms,
             min_bytes,
             max_bytes,
-            read_committed,
+            isolation_level,
             session_id,
             session_epoch,
             topics,

@@ -2,10 +2,11 @@
 #![deny(clippy::indexing_slicing)]
 
 use bytes::{Bytes, BytesMut};
+use model::limits::REQUEST_PARTITIONS_MAX;
 use model::{ErrorCode, Offset, TimestampMs};
 
 use crate::reader::Reader;
-use crate::topic::{PARTITIONS_PER_REQUEST_MAX, PartitionCount};
+use crate::topic::PartitionCount;
 use crate::writer::Writer;
 use crate::{DecodeError, LeaderHint, NodeEndpoint, RequestHeader, Text, TopicRef};
 
@@ -63,8 +64,8 @@ impl ProduceRequest {
         let transactional_id = reader.nullable_string()?;
         let (acks, timeout_ms) = (reader.i16()?, reader.i32()?);
         let mut count = PartitionCount::default();
-        let topics = reader
-            .list(PARTITIONS_PER_REQUEST_MAX, |reader| ProduceTopic::read(reader, version, &mut count))?;
+        let topics =
+            reader.list(REQUEST_PARTITIONS_MAX, |reader| ProduceTopic::read(reader, version, &mut count))?;
         reader.skip_tags()?;
         Ok(Self { transactional_id, acks, timeout_ms, topics })
     }

@@ -1,6 +1,7 @@
 //! What Produce and Fetch have in common.
 
 use bytes::BytesMut;
+use model::limits::REQUEST_PARTITIONS_MAX;
 use model::{LeaderEpoch, TopicId};
 
 use crate::writer::Writer;
@@ -8,9 +9,6 @@ use crate::{DecodeError, Text, reader::Reader};
 
 /// First version of Produce and of Fetch that says topics by id.
 pub(crate) const TOPIC_ID_SINCE: i16 = 13;
-
-/// Topics, and partitions in all, that one request may name: ten times the partitions of a large broker.
-pub const PARTITIONS_PER_REQUEST_MAX: usize = 100_000;
 
 /// A topic as a request names it: by name up to version 12 (the id is zero then), by id since (the name is empty).
 /// A response repeats it.
@@ -95,7 +93,7 @@ pub(crate) struct PartitionCount(usize);
 impl PartitionCount {
     /// How many more there may be.
     pub(crate) const fn left(&self) -> usize {
-        PARTITIONS_PER_REQUEST_MAX.saturating_sub(self.0)
+        REQUEST_PARTITIONS_MAX.saturating_sub(self.0)
     }
 
     pub(crate) const fn add(&mut self, count: usize) {

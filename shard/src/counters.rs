@@ -140,16 +140,16 @@ pub enum Gauge {
     Partitions,
     /// Those of them that take no appends because the disk is full or failed.
     PartitionsReadOnly,
-    /// Memory: requests admitted and not answered.
+    /// Memory: bytes of requests that are not done with.
     MemoryRequests,
-    /// Memory: answers on their way.
+    /// Memory: answers on their way, and what control-plane requests become before they are answered.
     MemoryResponses,
     /// Memory: journal frames not flushed yet.
     MemoryRing,
     /// Memory: flushed frames kept for fetches.
     MemoryCache,
-    /// Memory: indexes, producer states and open segments.
-    MemoryIndex,
+    /// Memory: idempotent producers.
+    MemoryProducers,
     /// Memory: direct I/O.
     MemoryIo,
 }
@@ -164,7 +164,7 @@ impl Gauge {
         Self::MemoryResponses,
         Self::MemoryRing,
         Self::MemoryCache,
-        Self::MemoryIndex,
+        Self::MemoryProducers,
         Self::MemoryIo,
     ];
 
@@ -187,7 +187,7 @@ impl Gauge {
             Self::MemoryResponses => Some("responses"),
             Self::MemoryRing => Some("ring"),
             Self::MemoryCache => Some("cache"),
-            Self::MemoryIndex => Some("index"),
+            Self::MemoryProducers => Some("producers"),
             Self::MemoryIo => Some("io"),
             _ => None,
         }

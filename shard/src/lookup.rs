@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use model::batch::{Compression, RecordBatch, Records};
+use model::limits::DECOMPRESSED_BYTES_MAX;
 use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use storage::disk::Disk;
 use storage::{Piece, StoreError};
@@ -11,9 +12,6 @@ use crate::ops::{
     DeleteRecords, EpochEnd, EpochQuery, ListOffset, ListedOffset, OffsetQuery, RecordsDeleted,
 };
 use crate::shard::{Fault, PartitionLog, Shard, fault};
-
-/// A batch is decompressed to at most this many bytes when a record in it is looked for.
-const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
 /// An offset with its time and epoch.
 type Found = (Offset, TimestampMs, LeaderEpoch);

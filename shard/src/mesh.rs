@@ -22,8 +22,6 @@ use glommio::{GlommioError, ResourceType};
 use crate::answers::{Answer, Answers, Slot};
 use crate::executor::{Fatal, Queue, guard, spawn, yield_if_needed};
 
-/// Questions without an answer yet from one core to another: several per connection of a busy broker.
-pub const DEPTH: usize = 65_536;
 /// Parcels that one queue has room for.
 const QUEUE: usize = 1024;
 

@@ -80,9 +80,13 @@ impl<D: Disk> Shard<D> {
         let counters = &self.counters;
         counters.set_count(Counted::FlushBytes, stored.segment_bytes);
         counters.set_count(Counted::FetchDiskBytes, stored.read_bytes);
-        let logs = self.store.all_logs().len() as u64;
+        let all_logs = self.store.all_logs();
+        let logs = all_logs.len() as u64;
         counters.set(Gauge::Partitions, logs);
         counters.set(Gauge::PartitionsReadOnly, if self.store.disk_is_full() { logs } else { 0 });
+        let producers =
+            all_logs.iter().filter_map(|log| log.with_derived(|state| state.producers.memory_bytes()));
+        counters.set(Gauge::MemoryProducers, producers.sum::<usize>() as u64);
         let unflushed = stored.frame_bytes.min(self.store.ring_bytes());
         counters.set(Gauge::MemoryRing, unflushed);
         counters.set(Gauge::MemoryCache, stored.frame_bytes - unflushed);

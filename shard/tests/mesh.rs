@@ -198,7 +198,7 @@ fn questions_that_wait_for_long_keep_nobody_from_asking() {
     const WAITING: u64 = 5000;
     let open = Arc::new(AtomicUsize::new(0));
     let done = Arc::new(AtomicUsize::new(0));
-    let sums = on_mesh(2, shard::mesh::DEPTH, move |link: Link<u64, u64>| {
+    let sums = on_mesh(2, model::limits::QUESTIONS_MAX, move |link: Link<u64, u64>| {
         let (open, done) = (open.clone(), done.clone());
         async move {
             let mesh = link.join(fatal).await;

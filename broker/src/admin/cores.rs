@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::limits::SCRAPES_WAITING_MAX;
 use shard::counters::Snapshot;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -13,13 +14,10 @@ pub type Asked = mpsc::Receiver<Answer>;
 /// The other end.
 pub type Ask = mpsc::Sender<Answer>;
 
-/// Questions that wait for a core; one that has so many unanswered gets no more.
-const WAITING_MAX: usize = 4;
-
 /// A channel for each of `cores` cores.
 #[must_use]
 pub fn channels(cores: usize) -> (Vec<Ask>, Vec<Asked>) {
-    (0..cores).map(|_| mpsc::channel(WAITING_MAX)).unzip()
+    (0..cores).map(|_| mpsc::channel(SCRAPES_WAITING_MAX)).unzip()
 }
 
 /// The cores as the admin thread sees them.

@@ -7,6 +7,7 @@ use coordination::metadata::config_table::{Kind, Setting, TOPIC_SETTINGS};
 use coordination::metadata::configs::{Source, effective};
 use coordination::metadata::topics::check_name;
 use coordination::metadata::{Image, Refusal, Topic};
+use model::limits::SETTINGS_DESCRIBED_MAX;
 use model::{BrokerId, ErrorCode};
 use net::service::Reply;
 use protocol::control::messages::DescribeConfigsRequest;
@@ -76,11 +77,6 @@ const fn type_number(kind: Kind) -> i8 {
     }
 }
 
-/// Settings and synonyms in one answer. Each takes some 200 bytes until the answer is encoded, so this is some 20 MiB
-/// at a time on a core: two thousand topics with everything, or more when few settings are asked for. Without it a
-/// request that names one topic over and over makes an answer of gigabytes.
-const DESCRIBED_MAX: usize = 100_000;
-
 /// What a client wants to know of one resource.
 struct Asked<'a> {
     request: &'a DescribeConfigsRequest,
@@ -108,7 +104,7 @@ impl Asked<'_> {
 /// Answers a DescribeConfigs request.
 pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeConfigsRequest) -> Reply {
     let image = broker.cluster.image();
-    let mut room = DESCRIBED_MAX;
+    let mut room = SETTINGS_DESCRIBED_MAX;
     let results = request.resources.iter().map(|resource| {
         let mut result = message!(DescribeConfigsResult {
             resource_type: resource.resource_type,
@@ -139,7 +135,8 @@ fn describe(
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     let invalid = |text: String| Refusal::new(ErrorCode::InvalidRequest, text);
     if room == 0 {
-        let text = format!("there are over {DESCRIBED_MAX} settings to tell: ask for fewer at a time");
+        let text =
+            format!("there are over {SETTINGS_DESCRIBED_MAX} settings to tell: ask for fewer at a time");
         return Err(Refusal::new(ErrorCode::PolicyViolation, text));
     }
     let asked = Asked { request, names: resource.configuration_keys.as_deref().unwrap_or_default() };
@@ -337,7 +334,7 @@ mod tests {
         let client = client();
         let told = ask(&client, 4, vec![resource(TOPIC, "t", None); 2000]);
         let described = told.results.iter().take_while(|result| result.error_code == 0).count();
-        let most = DESCRIBED_MAX / TOPIC_SETTINGS.len();
+        let most = SETTINGS_DESCRIBED_MAX / TOPIC_SETTINGS.len();
         assert!((most / 3..=most + 1).contains(&described), "{described}");
         assert_eq!(told.results.last().unwrap().error_code, ErrorCode::PolicyViolation.code());
     }

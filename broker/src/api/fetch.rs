@@ -12,11 +12,12 @@ use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
 use model::limits::RESPONSE_PINNED_BYTES;
 use model::{ErrorCode, Offset, TopicPartition};
 use net::service::{Called, Chunk, Reply, Request, Response};
-use protocol::fetch::{FetchRequest, FetchResponse};
+use protocol::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
 use protocol::{DecodeError, TopicRef};
 use shard::counters::Timed;
 use shard::ops::{FetchPartition, Fetched};
 
+use super::read_committed;
 use crate::service::Broker;
 use collect::Collector;
 
@@ -48,18 +49,24 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
         )));
     }
     let started = broker.cluster.elapsed();
-    let limits = limits(broker, &asked);
+    let isolation = read_committed(asked.isolation_level);
+    let limits = limits(broker, &asked, isolation.unwrap_or(false));
     let by_id = header.api_version >= TOPIC_IDS_SINCE;
     let begun = broker.sessions.borrow_mut().begin(broker.cluster.tick(), session_request(&asked, by_id));
+    let failed = isolation.err().map(|code| failed(&asked, by_id, code));
     drop((asked, frame, permit));
     let (context, wishes) = match begun {
         Ok(begun) => begun,
         Err(code) => {
             let empty: FetchResponse<Chunk> = FetchResponse::empty(code, 0);
-            return Ok(Called::Now(Reply::Send(Response { pieces: empty.encode(&header) })));
+            return Ok(Called::Now(Reply::Send(Response::from(empty.encode(&header)))));
         }
     };
     let places = resolve(broker, &wishes);
+    // As in Kafka, it does not matter where there is nothing to fetch.
+    if let Some(failed) = failed.filter(|_| places.iter().any(Result::is_ok)) {
+        return Ok(Called::Now(Reply::Send(Response::from(failed.encode(&header)))));
+    }
     let collector = Collector::new(Rc::clone(broker), &wishes, &places, limits);
     let broker = Rc::clone(broker);
     Ok(Called::Later(Box::pin(async move {
@@ -70,11 +77,11 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
             .collect();
         let response = respond::response(&broker, context, wishes, outcomes, limits.read_committed);
         broker.cluster.counters().time(Timed::Fetch, broker.cluster.elapsed().saturating_sub(started));
-        Reply::Send(Response { pieces: response.encode(&header) })
+        Reply::Send(Response::from(response.encode(&header)))
     })))
 }
 
-fn limits(broker: &Broker, asked: &FetchRequest) -> Limits {
+fn limits(broker: &Broker, asked: &FetchRequest, read_committed: bool) -> Limits {
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
     let pinned = u32::try_from(RESPONSE_PINNED_BYTES).unwrap_or(u32::MAX);
     let bytes_max = positive(asked.max_bytes).min(broker.settings.fetch_bytes_max).min(pinned);
@@ -83,8 +90,26 @@ fn limits(broker: &Broker, asked: &FetchRequest) -> Limits {
         bytes_min: positive(asked.min_bytes).min(bytes_max),
         bytes_max,
         wait_ms: positive(asked.max_wait_ms),
-        read_committed: asked.read_committed,
+        read_committed,
     }
+}
+
+/// The answer when the request as a whole failed: for the partitions it names too, where clients may look only there.
+fn failed(asked: &FetchRequest, by_id: bool, code: ErrorCode) -> FetchResponse<Chunk> {
+    let mut response = FetchResponse::empty(code, asked.session_id);
+    if !by_id {
+        response.topics.extend(asked.topics.iter().map(|topic| {
+            FetchTopicResponse {
+                topic: topic.topic.clone(),
+                partitions: topic
+                    .partitions
+                    .iter()
+                    .map(|wanted| FetchPartitionResponse::refused(wanted.index, code))
+                    .collect(),
+            }
+        }));
+    }
+    response
 }
 
 fn session_request(asked: &FetchRequest, by_id: bool) -> SessionRequest {

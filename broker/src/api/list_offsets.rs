@@ -7,10 +7,10 @@ use protocol::control::messages::list_offsets_request::ListOffsetsPartition;
 use protocol::control::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use protocol::{DecodeError, RequestHeader, message};
+use protocol::{RequestHeader, message};
 use shard::ops::{Answer, ListOffset, ListedOffset, OffsetQuery, Question};
 
-use super::{Verdicts, occurrences, partition_named, reply};
+use super::{Verdicts, occurrences, partition_named, read_committed, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -29,20 +29,13 @@ const SPECIAL: &[(i64, OffsetQuery, i16)] = &[
 ];
 
 /// Takes a ListOffsets request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: ListOffsetsRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: ListOffsetsRequest) -> Called {
     let image = broker.cluster.image();
     let named = request.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(move |partition| (topic.name.clone(), partition.partition_index))
     });
     let counts = occurrences(named);
-    let read_committed = request.isolation_level == 1;
+    let isolation = read_committed(request.isolation_level);
     let mut topics = Verdicts::new();
     let mut queries: Vec<(TopicPartition, ListOffset)> = Vec::new();
     for topic in request.topics {
@@ -50,27 +43,23 @@ pub async fn handle(
         for wanted in topic.partitions {
             let index = wanted.partition_index;
             let repeated = counts.get(&(topic.name.clone(), index)).is_some_and(|count| *count > 1);
-            let judged = if repeated {
-                Err(ErrorCode::InvalidRequest)
-            } else {
-                query(&wanted, header.api_version)
-                    .and_then(|query| Ok((partition_named(&image, &topic.name, index)?, query)))
-            };
-            verdicts.push((
-                index,
-                judged.map(|(partition, query)| {
-                    let current_leader_epoch = LeaderEpoch(wanted.current_leader_epoch);
-                    let asked = ListOffset { partition, query, current_leader_epoch, read_committed };
-                    queries.push((partition, asked));
-                }),
-            ));
+            let judged = isolation.and_then(|read_committed| {
+                if repeated {
+                    return Err(ErrorCode::InvalidRequest);
+                }
+                let query = query(&wanted, header.api_version)?;
+                let partition = partition_named(&image, &topic.name, index)?;
+                let current_leader_epoch = LeaderEpoch(wanted.current_leader_epoch);
+                Ok(ListOffset { partition, query, current_leader_epoch, read_committed })
+            });
+            verdicts.push((index, judged.map(|asked| queries.push((asked.partition, asked)))));
         }
         topics.push((topic.name, verdicts));
     }
     let answer = |answer| if let Answer::Listed(each) = answer { Some(each) } else { None };
     let listed = scatter(&*broker.cluster, queries, Question::ListOffsets, answer).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let mut listed = listed.await.into_iter();
         let topics = topics.into_iter().map(|(name, verdicts)| {
             let partitions = verdicts.into_iter().map(|(index, verdict)| {
@@ -81,7 +70,7 @@ pub async fn handle(
             message!(ListOffsetsTopicResponse { name: name, partitions: partitions.collect() })
         });
         reply(&header, &message!(ListOffsetsResponse { topics: topics.collect() }))
-    })))
+    }))
 }
 
 fn query(wanted: &ListOffsetsPartition, version: i16) -> Result<OffsetQuery, ErrorCode> {

@@ -1,5 +1,6 @@
 //! Metadata: the brokers, and topics with their partitions. Topics asked for by name are created when that is allowed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use coordination::metadata::{Command, Image, NewTopic, Overrides, Topic, topics::check_name};
@@ -40,7 +41,10 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: MetadataRe
                 create_missing(broker, &wanted).await;
             }
             let image = broker.cluster.image();
-            wanted.iter().map(|topic| found(broker, &image, version, topic)).collect()
+            // Each topic once, as in Kafka: its partitions are many times its name.
+            let mut told = HashSet::with_capacity(wanted.len());
+            let news = wanted.iter().filter(|topic| told.insert((topic.topic_id, topic.name.as_ref())));
+            news.map(|topic| found(broker, &image, version, topic)).collect()
         }
     };
     let topics = topics_with(topics, operations);

@@ -6,7 +6,7 @@ use protocol::control::messages::OffsetForLeaderEpochRequest;
 use protocol::control::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
-use protocol::{DecodeError, RequestHeader, message};
+use protocol::{RequestHeader, message};
 use shard::ops::{Answer, EpochQuery, Question};
 
 use super::{Verdicts, partition_named, reply};
@@ -14,14 +14,7 @@ use crate::cluster::scatter;
 use crate::service::Broker;
 
 /// Takes an OffsetForLeaderEpoch request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: OffsetForLeaderEpochRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: OffsetForLeaderEpochRequest) -> Called {
     let image = broker.cluster.image();
     let mut topics = Verdicts::new();
     let mut queries: Vec<(TopicPartition, EpochQuery)> = Vec::new();
@@ -40,7 +33,7 @@ pub async fn handle(
     let answer = |answer| if let Answer::EpochEnds(each) = answer { Some(each) } else { None };
     let ends = scatter(&*broker.cluster, queries, Question::EpochEnds, answer).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let mut ends = ends.await.into_iter();
         let topics = topics.into_iter().map(|(name, verdicts)| {
             let partitions = verdicts.into_iter().map(|(index, verdict)| {
@@ -57,5 +50,5 @@ pub async fn handle(
             message!(OffsetForLeaderTopicResult { topic: name, partitions: partitions.collect() })
         });
         reply(&header, &message!(OffsetForLeaderEpochResponse { topics: topics.collect() }))
-    })))
+    }))
 }

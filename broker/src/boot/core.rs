@@ -3,6 +3,8 @@
 use std::rc::Rc;
 
 use coordination::metadata::{Image, Outcome};
+use model::limits::DECODED_BYTES_MAX;
+use net::answers::Answers;
 use net::budget::Budget;
 use net::server::Server;
 use shard::counters::{Counted, Counters, Gauge};
@@ -69,11 +71,11 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     done(Phase::Start).await?;
 
     reach(&mut phase, Phase::Serve).await?;
-    let server = serve(&plan, &mesh, &shard)?;
+    let (server, answers) = serve(&plan, &mesh, &shard)?;
     let listener = socket.listen().map_err(|error| {
         Fatal::new(Exit::Environment, format!("cannot listen on {}: {error}", plan.settings.listen))
     })?;
-    tell_counters(asked, shard.clone(), server.clone(), &plan);
+    tell_counters(asked, shard.clone(), server.clone(), answers, &plan);
     if index == 0 {
         start_janitor(&shard, &mesh, disk, plan.paths.clone());
     }
@@ -161,14 +163,15 @@ fn serve(
     plan: &Plan,
     mesh: &Rc<Mesh<Question, Answer>>,
     shard: &Rc<Shard<UringDisk>>,
-) -> Result<Rc<Server<Home>>, Fatal> {
+) -> Result<(Rc<Server<Home>>, Answers), Fatal> {
     let node = Node::new(mesh.clone(), shard.clone(), plan.clock);
     let seed = u64::from_le_bytes(random()?);
-    let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), seed);
+    let memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let answers = Answers::new(memory(plan.settings.memory.responses), DECODED_BYTES_MAX);
+    let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), answers.clone(), seed);
     let limits = plan.settings.connections.clone();
-    let requests = usize::try_from(plan.settings.memory.requests).unwrap_or(usize::MAX);
-    let budget = Budget::new(requests, limits.request_bytes_max);
-    Ok(Server::new(Rc::new(Home::new(broker)), limits, budget, plan.crowd.clone()))
+    let budget = Budget::new(memory(plan.settings.memory.requests), limits.request_bytes_max);
+    Ok((Server::new(Rc::new(Home::new(broker)), limits, budget, plan.crowd.clone()), answers))
 }
 
 fn start_janitor<D: Disk>(shard: &Rc<Shard<D>>, mesh: &Rc<Mesh<Question, Answer>>, disk: D, paths: Paths) {
@@ -176,11 +179,19 @@ fn start_janitor<D: Disk>(shard: &Rc<Shard<D>>, mesh: &Rc<Mesh<Question, Answer>
 }
 
 /// Copies the counters for the admin thread when it asks.
-fn tell_counters(mut asked: Asked, shard: Rc<Shard<UringDisk>>, server: Rc<Server<Home>>, plan: &Plan) {
+fn tell_counters(
+    mut asked: Asked,
+    shard: Rc<Shard<UringDisk>>,
+    server: Rc<Server<Home>>,
+    answers: Answers,
+    plan: &Plan,
+) {
     let io_memory = plan.settings.memory.io_memory;
     executor::spawn(Queue::Serve, async move {
         while let Some(answer) = asked.recv().await {
             count_connections(&shard.counters, &server);
+            let answer_bytes = server.traffic().answer_bytes.get() + answers.used() as u64;
+            shard.counters.set(Gauge::MemoryResponses, answer_bytes);
             shard.counters.set(Gauge::MemoryIo, io_memory);
             // Whoever asked may have lost patience.
             let _ = answer.send(shard.count_all());

@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use coordination::metadata::{Image, Policy, TopicDefaults};
 use futures_lite::future::BoxedLocal;
-use model::limits::MemoryPlan;
+use model::limits::{DECODED_BYTES_MAX, MemoryPlan};
 use model::{BrokerId, Tick, TimestampMs};
+use net::answers::Answers;
 use net::budget::Budget;
 use net::service::{Called, Chunk, Peer, Reply, Request, Response, Service};
 use protocol::RequestHeader;
@@ -33,6 +34,8 @@ use super::{Broker, Home, ServiceSettings, Session};
 use crate::cluster::{Asked, Cluster, Local};
 
 pub const CORES: usize = 2;
+/// Memory of the core for control-plane requests and their answers.
+pub const ANSWER_BYTES: usize = 1 << 20;
 
 struct Cores {
     simulation: Simulation,
@@ -107,6 +110,7 @@ pub struct Client {
     home: Home,
     session: Rc<Session>,
     budget: Budget,
+    pub answers: Answers,
 }
 
 async fn shard(disk: &MemoryDisk, core: usize, image: Arc<Image>) -> Rc<Shard<MemoryDisk>> {
@@ -163,10 +167,12 @@ impl Client {
             written: vec![("node.id".into(), "1".into()), ("ssl.key.password".into(), "secret".into())],
         };
         change(&mut settings);
-        let home = Home::new(Broker::new(Rc::new(OneCore { core: 0, cores }), Rc::new(settings), 1));
+        let answers = Answers::new(ANSWER_BYTES, DECODED_BYTES_MAX);
+        let cluster = Rc::new(OneCore { core: 0, cores });
+        let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
-        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19) }
+        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers }
     }
 
     /// Hands a frame to the service; the second future is the reply.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use model::limits::COMMANDS_WAITING_MAX;
 use model::{ErrorCode, Tick, TopicId};
 
 use super::configs::{ConfigChange, TopicDefaults};
@@ -16,8 +17,6 @@ use super::topics::{self, MorePartitions, NewTopic, Policy, Refusal, TopicRef};
 use crate::effects::Effects;
 use crate::machine::Machine;
 
-/// Commands that may wait for the group in flight; above it they are refused.
-pub const COMMANDS_WAITING_MAX: usize = 1024;
 /// Producer ids in one reserved block, as in Kafka.
 pub const PRODUCER_ID_BLOCK: u32 = 1000;
 

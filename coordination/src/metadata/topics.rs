@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::limits::{PARTITIONS_CREATED_MAX, PARTITIONS_MAX};
 use model::{BrokerId, ErrorCode, TopicId};
 
 use super::config_table::setting_named;
@@ -10,10 +11,6 @@ use super::delta::{Record, Resource};
 use super::image::{Image, Topic};
 use super::placement::{self, Assignment};
 
-/// Partitions one request may create, as in Kafka.
-pub const PARTITIONS_PER_REQUEST_MAX: u32 = 10_000;
-/// Partitions of all topics together.
-pub const PARTITIONS_MAX: u64 = 200_000;
 /// Bytes of a topic's name, as in Kafka.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
@@ -187,9 +184,9 @@ fn partitions_of(policy: Policy, wanted: &NewTopic) -> Result<u32, Refusal> {
 }
 
 fn check_room(image: &Image, created: u32, more: u32) -> Result<(), Refusal> {
-    if created.saturating_add(more) > PARTITIONS_PER_REQUEST_MAX {
+    if created.saturating_add(more) > PARTITIONS_CREATED_MAX {
         let text =
-            format!("A request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions; this wants more");
+            format!("A request may create at most {PARTITIONS_CREATED_MAX} partitions; this wants more");
         return Err(Refusal::new(ErrorCode::PolicyViolation, text));
     }
     let total = image.partitions() + u64::from(more);

@@ -1,8 +1,9 @@
-//! What a hostile body becomes in memory at worst: bodies made of the smallest structures that each API has, at the
+//! What a hostile body becomes in memory at worst: bodies made of the smallest structures that each API has, up to the
 //! largest size that is taken.
 
 use bytes::Bytes;
-use protocol::control::{self, DECODED_BYTES_MAX, ELEMENTS_MAX, KafkaRequest, messages as m};
+use model::limits::{DECODED_BYTES_MAX, ELEMENTS_MAX};
+use protocol::control::{self, KafkaRequest, messages as m};
 
 use super::memory;
 
@@ -26,7 +27,7 @@ impl Shape {
     /// vector of elements grow.
     fn body(&self, bytes_max: usize, just_grown: bool) -> Bytes {
         let fixed = self.before.len() + self.after.len() + 5;
-        let mut count = ((bytes_max - fixed) / self.element.len()).min(ELEMENTS_MAX);
+        let mut count = (bytes_max.saturating_sub(fixed) / self.element.len()).min(ELEMENTS_MAX);
         if just_grown && count > 4 {
             count = (1 << (count - 1).ilog2()) + 1;
         }
@@ -43,17 +44,21 @@ impl Shape {
     }
 }
 
-/// Decodes each shape at the largest size that is taken.
+/// Decodes each shape at the largest size that is taken, and at smaller ones.
 fn hold<M: KafkaRequest>(shapes: &[Shape]) {
     let key = M::API_KEY.value();
     let bytes_max = control::body_bytes_max(key);
-    for (shape, just_grown) in shapes.iter().flat_map(|shape| [(shape, false), (shape, true)]) {
-        let body = shape.body(bytes_max, just_grown);
+    let sizes = [bytes_max, bytes_max / 3, bytes_max / 10, 10_000, 1000, 100, 50];
+    let cases = shapes.iter().flat_map(|shape| [(shape, false), (shape, true)]);
+    for ((shape, just_grown), size) in cases.flat_map(|case| sizes.map(|size| (case, size))) {
+        let body = shape.body(size, just_grown);
         let (bytes, version) = (body.len(), shape.version);
         let (decoded, peak) = memory::peak_of(|| control::decode::<M>(version, body));
         let what = format!("key {key} version {version} of {:?}", shape.element);
         assert!(decoded.is_ok(), "{what}: {:?}", decoded.err());
-        assert!(peak <= DECODED_BYTES_MAX, "{what}: {bytes} bytes took {peak}");
+        let admitted = control::decoded_bytes(key, bytes).unwrap();
+        assert!(admitted <= DECODED_BYTES_MAX);
+        assert!(peak <= admitted, "{what}: {bytes} bytes took {peak} and were admitted for {admitted}");
     }
 }
 

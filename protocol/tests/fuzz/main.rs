@@ -4,7 +4,11 @@
 //! Runs as ordinary tests: first the corpus beside this file, then random inputs, of which
 //! `BOLERO_RANDOM_ITERATIONS` sets the number. A failure prints its seed; `BOLERO_RANDOM_SEED` replays it.
 //! `cargo test -p millrace-protocol --test fuzz -- --ignored write_corpus` lays down the corpus anew.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "tests: their names tell, and one that cannot go on has failed"
+)]
 
 mod corpus;
 mod expansion;

@@ -28,7 +28,7 @@ fn random_request(rng: &mut Rng, version: i16) -> FetchRequest {
         max_wait_ms: rng.i32(),
         min_bytes: rng.i32(),
         max_bytes: rng.i32(),
-        read_committed: rng.chance(),
+        isolation_level: i8::try_from(rng.below(4)).unwrap() - 1,
         session_id: if sessions { rng.i32() } else { 0 },
         session_epoch: if sessions { rng.i32() } else { -1 },
         topics: rng.list(3, |rng| FetchTopic {
@@ -63,7 +63,7 @@ fn to_oracle(request: &FetchRequest, version: i16) -> OracleRequest {
         .with_max_wait_ms(request.max_wait_ms)
         .with_min_bytes(request.min_bytes)
         .with_max_bytes(request.max_bytes)
-        .with_isolation_level(i8::from(request.read_committed))
+        .with_isolation_level(request.isolation_level)
         .with_session_id(request.session_id)
         .with_session_epoch(request.session_epoch)
         .with_rack_id(str_of(&request.rack_id));

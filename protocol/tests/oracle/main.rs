@@ -3,7 +3,11 @@
 //! The oracle trusts its input (a hostile length makes it abort the process), so it only ever reads what we wrote
 //! and only writes what we read.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "tests: their names tell, and one that cannot go on has failed"
+)]
 
 mod batch;
 mod control;

@@ -1,0 +1,124 @@
+//! As much of a client as it takes to be told that something is durable, and to look whether it is.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use model::TimestampMs;
+use model::batch::BatchBuilder;
+use protocol::control::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, ListOffsetsRequest, ListOffsetsResponse,
+    create_topics_request::CreatableTopic,
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+};
+use protocol::control::{KafkaRequest, KafkaResponse, decode_response, encode_request};
+use protocol::message;
+
+/// The one topic, of one partition.
+const TOPIC: &str = "t";
+
+/// One connection.
+pub struct Client(TcpStream);
+
+impl Client {
+    /// To the address of a ready line.
+    pub fn connect(ready: &str) -> Self {
+        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("kafka=")).unwrap();
+        Self(TcpStream::connect(address).unwrap())
+    }
+
+    /// Creates the topic.
+    pub fn create_topic(&mut self) {
+        let topic = message!(CreatableTopic { name: TOPIC.into(), num_partitions: 1, replication_factor: 1 });
+        let request = message!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000 });
+        let response: CreateTopicsResponse = self.ask(7, &request);
+        assert_eq!(response.topics[0].error_code, 0);
+    }
+
+    /// The offset behind the last record.
+    pub fn end_offset(&mut self) -> i64 {
+        let partition = message!(ListOffsetsPartition { partition_index: 0, timestamp: -1 });
+        let topic = message!(ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] });
+        let request = message!(ListOffsetsRequest { replica_id: -1, topics: vec![topic] });
+        let response: ListOffsetsResponse = self.ask(7, &request);
+        assert_eq!(response.topics[0].partitions[0].error_code, 0);
+        response.topics[0].partitions[0].offset
+    }
+
+    /// Appends one record with acks=all; its offset once it is durable.
+    ///
+    /// # Errors
+    /// When the broker went away instead.
+    pub fn produce(&mut self, value: &[u8]) -> io::Result<i64> {
+        let batch = BatchBuilder::new().value(TimestampMs(1), value).build();
+        let mut frame = front(0, 8);
+        frame.put_i16(-1);
+        frame.put_i16(-1);
+        frame.put_i32(60_000);
+        put_partition(&mut frame);
+        frame.put_i32(i32::try_from(batch.len()).unwrap());
+        frame.put_slice(&batch);
+        self.send(&frame)?;
+        let mut response = self.receive()?;
+        response.advance(4 + 4 + 2 + TOPIC.len() + 4 + 4);
+        assert_eq!(response.get_i16(), 0);
+        Ok(response.get_i64())
+    }
+
+    /// Asks for everything, again and again, and takes no answer.
+    pub fn fetch_without_listening(&mut self, times: usize) {
+        let mut frame = front(1, 11);
+        frame.put_i32(-1);
+        frame.put_i32(0);
+        frame.put_i32(1);
+        frame.put_i32(i32::MAX);
+        frame.put_i8(0);
+        frame.put_i32(0);
+        frame.put_i32(-1);
+        put_partition(&mut frame);
+        frame.put_i32(-1);
+        frame.put_i64(0);
+        frame.put_i64(-1);
+        frame.put_i32(i32::MAX);
+        frame.put_i32(0);
+        frame.put_i16(0);
+        (0..times).for_each(|_| self.send(&frame).unwrap());
+    }
+
+    fn ask<Q: KafkaRequest, A: KafkaResponse>(&mut self, version: i16, request: &Q) -> A {
+        self.send(&encode_request(version, 7, Some("test"), request).unwrap()).unwrap();
+        decode_response(version, &self.receive().unwrap()).unwrap().1
+    }
+
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.0.write_all(&i32::try_from(frame.len()).unwrap().to_be_bytes())?;
+        self.0.write_all(frame)
+    }
+
+    fn receive(&mut self) -> io::Result<Bytes> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let mut frame = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
+        self.0.read_exact(&mut frame)?;
+        Ok(Bytes::from(frame))
+    }
+}
+
+/// The front of a request whose version is not flexible.
+fn front(key: i16, version: i16) -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_i16(key);
+    frame.put_i16(version);
+    frame.put_i32(7);
+    frame.put_i16(-1);
+    frame
+}
+
+/// One topic with one partition of it.
+fn put_partition(frame: &mut BytesMut) {
+    frame.put_i32(1);
+    frame.put_i16(i16::try_from(TOPIC.len()).unwrap());
+    frame.put_slice(TOPIC.as_bytes());
+    frame.put_i32(1);
+    frame.put_i32(0);
+}
