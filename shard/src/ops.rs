@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coordination::group;
 use coordination::metadata::image::Image;
 use coordination::metadata::machine::{Command, Outcome};
 use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
@@ -36,6 +37,8 @@ pub enum Question {
     DropTopic(TopicId),
     /// Bytes of each partition asked for.
     Sizes(Vec<TopicPartition>),
+    /// Ask the group coordinator on this partition; answered when it is, which may take as long as a rebalance.
+    Group(TopicPartition, Box<group::Request>),
     /// Copy the counters.
     Counters,
 }
@@ -63,6 +66,8 @@ pub enum Answer {
     Failed(String),
     /// Bytes.
     Sizes(Vec<u64>),
+    /// What the coordinator says.
+    Group(Box<group::Reply>),
     /// Counters.
     Counters(Box<Snapshot>),
 }

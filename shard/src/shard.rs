@@ -115,6 +115,7 @@ impl<D: Disk> Shard<D> {
             fetch_wakers: RefCell::default(),
             awaits: RefCell::default(),
             seen_bytes: RefCell::default(),
+            coordinators,
             stopping: Cell::new(false),
         });
         shard.store.start(Some(Rc::new(Ears(Rc::downgrade(&shard)))));
@@ -158,6 +159,9 @@ impl<D: Disk> Shard<D> {
             Question::Sizes(partitions) => {
                 let size = |id| self.store.existing(id).map_or(0, |log| log.size_bytes());
                 Answer::Sizes(partitions.into_iter().map(size).collect())
+            }
+            Question::Group(partition, request) => {
+                Answer::Group(Box::new(self.group(partition, *request).await))
             }
             Question::Counters => Answer::Counters(Box::new(self.count_all())),
             Question::Propose(_) => Answer::Failed("only core 0 decides on metadata".into()),

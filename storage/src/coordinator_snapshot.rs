@@ -1,10 +1,15 @@
 //! What a coordinator knew at one offset of its partition, as the keys and values of the records that say it. A coordinator
 //! starts from it and replays only what follows, however many commits the log has seen. The log can rebuild it.
 
-use model::Offset;
+use std::io;
+
+use model::{Offset, TopicPartition};
 
 use crate::bytes_at::{i64_at, len_u32, u32_at};
+use crate::derived::Derived;
+use crate::disk::Disk;
 use crate::sealed_file::FileKind;
+use crate::store::Store;
 
 /// `coordinator` files.
 pub const KIND: FileKind = FileKind { magic: *b"MLCS", version: 1, name: "coordinator snapshot" };
@@ -56,6 +61,34 @@ impl CoordinatorSnapshot {
             rest = after;
         }
         Ok(Self { offset, records })
+    }
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// The snapshot of the coordinator on a partition, if there is one. The error says what is wrong with it.
+    pub async fn coordinator_snapshot(&self, id: TopicPartition) -> Result<Option<CoordinatorSnapshot>, String> {
+        let path = self.paths.coordinator(id);
+        let file = match self.disk.read_file(&path, BYTES_MAX).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let snapshot = CoordinatorSnapshot::from_file(&file);
+        snapshot.map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Puts a snapshot in the place of the one before; durable on return.
+    pub async fn store_coordinator_snapshot(
+        &self,
+        id: TopicPartition,
+        snapshot: &CoordinatorSnapshot,
+    ) -> io::Result<()> {
+        let file = snapshot.to_file();
+        if file.len() > BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} bytes", file.len())));
+        }
+        self.make_partition_dir(id).await?;
+        self.disk.replace_file(&self.paths.coordinator(id), file).await
     }
 }
 

@@ -54,6 +54,8 @@ pub trait Describe {
     fn record(&self, kind: u16, version: u16, payload: &[u8]) -> String;
     /// The contents of a snapshot, a line each.
     fn state(&self, contents: &[u8]) -> Vec<String>;
+    /// A record of a coordinator.
+    fn coordinator_record(&self, key: &[u8], value: &[u8]) -> String;
 }
 
 /// Prints the file at `path` to `out`.
@@ -69,6 +71,7 @@ pub fn dump_file(path: &Path, describe: &dyn Describe, out: &mut dyn Write) -> R
         b"MLJR" => journal::dump(&read_whole(path)?, out),
         b"MLCP" => small::checkpoint(&read_whole(path)?, out),
         b"MLPS" => small::snapshot(&read_whole(path)?, out),
+        b"MLCS" => small::coordinator(&read_whole(path)?, describe, out),
         b"MLIX" => small::index(path, &read_whole(path)?, out),
         b"MLML" | b"MLMS" | b"MLMH" => metadata_log::dump::dump(&read_whole(path)?, describe, out),
         _ => Err(DumpError::Damaged(
@@ -102,6 +105,10 @@ mod tests {
 
         fn state(&self, contents: &[u8]) -> Vec<String> {
             vec![format!("{} bytes", contents.len())]
+        }
+
+        fn coordinator_record(&self, key: &[u8], value: &[u8]) -> String {
+            format!("key of {} bytes, value of {}", key.len(), value.len())
         }
     }
 

@@ -5,6 +5,7 @@
 mod append;
 mod bytes_at;
 pub mod checkpoint;
+pub mod coordinator_snapshot;
 pub mod decompress;
 pub mod derived;
 pub mod disk;

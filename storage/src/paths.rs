@@ -63,6 +63,11 @@ impl Paths {
         self.partition(id).join(format!("{:020}.snapshot", offset.0))
     }
 
+    /// What the coordinator on a partition knew.
+    pub fn coordinator(&self, id: TopicPartition) -> PathBuf {
+        self.partition(id).join("coordinator")
+    }
+
     /// Slot 0 or 1 of a journal's checkpoint.
     pub fn checkpoint(&self, id: JournalId, slot: u64) -> PathBuf {
         self.journal(id).join(format!("checkpoint-{slot}"))

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use model::Offset;
 
-use super::DumpError;
+use super::{Describe, DumpError};
 use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
+use crate::coordinator_snapshot::CoordinatorSnapshot;
 use crate::index::Index;
 use crate::snapshot::Snapshot;
 
@@ -41,6 +42,16 @@ pub fn checkpoint(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
             at_rest.oldest.0,
             at_rest.size,
         )?;
+    }
+    Ok(())
+}
+
+/// Prints a coordinator's snapshot: its records.
+pub fn coordinator(file: &[u8], describe: &dyn Describe, out: &mut dyn Write) -> Result<(), DumpError> {
+    let CoordinatorSnapshot { offset, records } = CoordinatorSnapshot::from_file(file)?;
+    writeln!(out, "coordinator snapshot at offset {}: {} records", offset.0, records.len())?;
+    for (key, value) in &records {
+        writeln!(out, "{}", describe.coordinator_record(key, value))?;
     }
     Ok(())
 }
