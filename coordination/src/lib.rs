@@ -4,6 +4,7 @@
 pub mod effects;
 pub mod epochs;
 pub mod fetch_session;
+pub mod group;
 pub mod machine;
 pub mod metadata;
 pub mod producers;

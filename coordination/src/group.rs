@@ -1,0 +1,40 @@
+//! Classic consumer groups and committed offsets: one [`Coordinator`] per partition of `__consumer_offsets`.
+//!
+//! A request becomes records to append and a parked reply. Offsets and group metadata (hard state) change only by
+//! replay of records that are durable; who is joining and every timer (soft state) change at once and are lost with
+//! the process, as in Kafka. The behaviour is that of the classic protocol of Apache Kafka 4.3.1.
+
+mod admin;
+mod classic;
+mod commit;
+mod coordinator;
+mod desk;
+mod expiry;
+mod ids;
+mod join;
+mod leave;
+pub mod limits;
+mod member;
+mod offsets;
+mod rebalance;
+pub mod record;
+mod reply;
+mod request;
+mod settings;
+mod subscription;
+mod sync;
+mod timers;
+mod wire;
+
+pub use coordinator::{Coordinator, Input};
+pub use desk::Effect;
+pub use record::{Decoded, GroupValue, MemberValue, OffsetValue, Record, RecordError};
+pub use reply::{
+    CommittedOffset, DescribedGroup, DescribedMember, FetchedTopic, GroupState, JoinMember, JoinReply,
+    LeaveReply, LeftMember, ListedGroup, OffsetDeleteReply, OffsetFetchReply, Reply, SyncReply, TopicVerdict,
+};
+pub use request::{
+    CommitPartition, CommitTopic, Heartbeat, Join, Leave, Leaver, ListFilter, OffsetCommit, OffsetDelete,
+    OffsetFetch, PartitionsOf, Request, Sync,
+};
+pub use settings::GroupSettings;

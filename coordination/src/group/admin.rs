@@ -1,0 +1,141 @@
+//! ListGroups, DescribeGroups and DeleteGroups.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::ErrorCode;
+
+use super::classic::Group;
+use super::coordinator::Coordinator;
+use super::desk::{Deletion, Then};
+use super::limits::{GROUPS_PER_DELETE, TOMBSTONES_PER_APPEND};
+use super::record::Record;
+use super::reply::{DescribedGroup, DescribedMember, GroupState, ListedGroup, Reply};
+use super::request::ListFilter;
+
+impl Coordinator {
+    pub(super) fn list(&mut self, ticket: u64, filter: &ListFilter) {
+        let states: Vec<String> = filter.states.iter().map(|state| state.trim().to_lowercase()).collect();
+        let classic = filter.types.iter().any(|kind| kind.trim().eq_ignore_ascii_case("classic"));
+        let fits = |group: &&Group| {
+            group.durable
+                && (filter.types.is_empty() || classic)
+                && (states.is_empty() || states.contains(&group.state.name().to_lowercase()))
+        };
+        let listed = self.groups.values().filter(fits).map(|group| ListedGroup {
+            group: group.id.to_string(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+            state: group.state,
+        });
+        let reply = Reply::List(Ok(listed.collect()));
+        self.desk.reply(ticket, reply);
+    }
+
+    pub(super) fn describe(&mut self, ticket: u64, groups: &[String]) {
+        let one = |id: &String| match self.groups.get(id.as_str()).filter(|group| group.durable) {
+            Some(group) => group.describe(),
+            None => DescribedGroup::unknown(id, ErrorCode::None),
+        };
+        let reply = Reply::Describe(groups.iter().map(one).collect());
+        self.desk.reply(ticket, reply);
+    }
+
+    pub(super) fn delete(&mut self, ticket: u64, groups: &[String]) {
+        let deletion = ticket;
+        let mut appends = 0;
+        let (mut verdicts, mut outstanding) = (Vec::new(), 0);
+        for (place, id) in groups.iter().enumerate() {
+            let verdict = match self.groups.get_mut(id.as_str()) {
+                None => ErrorCode::GroupIdNotFound,
+                Some(_) if appends >= GROUPS_PER_DELETE => ErrorCode::CoordinatorNotAvailable,
+                Some(group) => match group.state {
+                    GroupState::Dead => ErrorCode::GroupIdNotFound,
+                    GroupState::Empty => {
+                        appends += self.delete_one(id, Then::Deleted { deletion, place });
+                        outstanding += 1;
+                        ErrorCode::None
+                    }
+                    _ => ErrorCode::NonEmptyGroup,
+                },
+            };
+            verdicts.push((id.clone(), verdict));
+        }
+        if outstanding == 0 {
+            self.desk.reply(ticket, Reply::Delete(verdicts));
+        } else {
+            self.desk.park(ticket);
+            self.desk.deletions.insert(deletion, Deletion { ticket, verdicts, outstanding });
+        }
+    }
+
+    /// Appends the tombstones of an empty group, its own last with `then` behind it. Until that lands the group is
+    /// dead: nobody joins it or commits.
+    fn delete_one(&mut self, id: &str, then: Then) -> usize {
+        let Some(group) = self.groups.get_mut(id) else { return 0 };
+        let desk = &mut self.desk;
+        let mut records = group.tombstones();
+        records.push(Record::Group { group: Arc::clone(&group.id), value: None });
+        group.transition_dead();
+        let mut appends = 0;
+        let mut then = Some(then);
+        while !records.is_empty() {
+            let rest = records.split_off(records.len().min(TOMBSTONES_PER_APPEND));
+            let last = if rest.is_empty() { then.take() } else { None };
+            group.append(desk, records, last.unwrap_or(Then::Nothing));
+            records = rest;
+            appends += 1;
+        }
+        appends
+    }
+
+    /// One group of a DeleteGroups request is gone, or not.
+    pub(super) fn deleted(&mut self, deletion: u64, place: usize, verdict: ErrorCode) {
+        let Some(waiting) = self.desk.deletions.get_mut(&deletion) else { return };
+        if let Some(told) = waiting.verdicts.get_mut(place) {
+            told.1 = verdict;
+        }
+        waiting.outstanding -= 1;
+        if waiting.outstanding == 0
+            && let Some(done) = self.desk.deletions.remove(&deletion)
+        {
+            self.desk.release(done.ticket, Reply::Delete(done.verdicts));
+        }
+    }
+}
+
+impl Group {
+    /// Its deletion is on the way. When it became empty stays, in case it fails.
+    pub fn transition_dead(&mut self) {
+        self.state_before = self.state;
+        self.state = GroupState::Dead;
+    }
+
+    /// Its deletion failed: it is empty again.
+    pub fn revive(&mut self) {
+        if self.state == GroupState::Dead {
+            self.state = GroupState::Empty;
+        }
+    }
+
+    fn describe(&self) -> DescribedGroup {
+        let stable = self.state == GroupState::Stable;
+        let protocol = self.protocol.clone().filter(|_| stable).unwrap_or_default();
+        let members = self.members.values().map(|member| DescribedMember {
+            member_id: member.id.to_string(),
+            instance_id: member.instance.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            metadata: if stable { member.metadata(&protocol) } else { Bytes::new() },
+            assignment: member.assignment.clone(),
+        });
+        DescribedGroup {
+            group: self.id.to_string(),
+            found: true,
+            error: ErrorCode::None,
+            state: self.state,
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            members: members.collect(),
+            protocol,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The coordinator: requests, landed appends and timers in; appends and answers out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{ErrorCode, Tick, TimestampMs, TopicId};
+
+use super::classic::Group;
+use super::desk::{Desk, Effect, Flight, Then, append_error};
+use super::limits::TIMERS_PER_TICK;
+use super::record::Record;
+use super::reply::{GroupState, JoinReply, Reply, SyncReply};
+use super::request::Request;
+use super::settings::GroupSettings;
+use super::timers::Timer;
+use crate::effects::Effects;
+use crate::machine::Machine;
+
+/// What can happen to a coordinator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A client asks; the answer carries the ticket, which is not used again while it is open.
+    Request {
+        /// Names the request.
+        ticket: u64,
+        /// The time of day, for records.
+        wall: TimestampMs,
+        /// What is asked.
+        request: Request,
+    },
+    /// The append with this id and all before it that have not failed are durable.
+    Durable(u64),
+    /// The append with this id failed; nothing of it is in the log or ever will be.
+    AppendFailed(u64, ErrorCode),
+    /// Time passed: what is due at the step's `now` happens. Some may be left, see [`Coordinator::next_deadline`].
+    Tick {
+        /// The time of day, for records and expiry.
+        wall: TimestampMs,
+    },
+    /// These topics, by name and id, are deleted.
+    TopicsDeleted {
+        /// The time of day.
+        wall: TimestampMs,
+        /// Which.
+        topics: Vec<(String, TopicId)>,
+    },
+    /// The partition goes elsewhere: everybody who waits is told NOT_COORDINATOR, and all is forgotten.
+    Unload,
+}
+
+/// The groups of one partition of `__consumer_offsets`.
+///
+/// A new one replays the log (or a snapshot and what follows it), is told that it is [`loaded`](Self::loaded), and
+/// then takes steps.
+#[derive(Debug)]
+pub struct Coordinator {
+    pub(super) groups: BTreeMap<Arc<str>, Group>,
+    pub(super) desk: Desk,
+}
+
+impl Coordinator {
+    /// Of an empty log. `seed` makes member ids: random, new at every start.
+    #[must_use]
+    pub const fn new(settings: GroupSettings, seed: u64) -> Self {
+        Self { groups: BTreeMap::new(), desk: Desk::new(settings, seed) }
+    }
+
+    /// Applies a record of the log or of a snapshot, in order, before [`loaded`](Self::loaded).
+    pub fn replay(&mut self, record: &Record) {
+        self.apply(record);
+    }
+
+    /// All records are replayed: members of the groups found have a session timeout from now to show up.
+    pub fn loaded(&mut self, now: Tick, wall: TimestampMs, effects: &mut Effects<Effect>) {
+        (self.desk.now, self.desk.wall) = (now, wall);
+        for group in self.groups.values_mut() {
+            group.restore();
+            let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
+            for id in &ids {
+                group.refresh_session(id, None, &mut self.desk);
+            }
+            if ids.len() > self.desk.settings.members_max() {
+                // The setting was lowered: the rebalance sheds the last to come back.
+                group.prepare_rebalance(&mut self.desk);
+            }
+            group.recount(true, &mut self.desk);
+        }
+        self.schedule_expiry();
+        self.hand_over(effects);
+    }
+
+    /// The whole hard state: replayed into a new coordinator it gives this one's.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (id, group) in &self.groups {
+            if let Some(kept) = &group.kept {
+                records.push(Record::Group { group: Arc::clone(id), value: Some(Arc::clone(kept)) });
+            }
+            for (topic, partition, value) in group.offsets.iter() {
+                let (group, topic, value) = (Arc::clone(id), Arc::clone(topic), Some(value.clone()));
+                records.push(Record::Offset { group, topic, partition, value });
+            }
+        }
+        records
+    }
+
+    /// When the next [`Input::Tick`] is wanted; in the past when the last one left something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.desk.timers.next_deadline()
+    }
+
+    /// Requests that wait for a rebalance or an append.
+    #[must_use]
+    pub const fn parked(&self) -> usize {
+        self.desk.parked()
+    }
+
+    /// Groups it knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether it knows no group.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Takes other settings, from the next decision on.
+    pub fn set_settings(&mut self, settings: GroupSettings) {
+        self.desk.settings = settings;
+    }
+
+    fn request(&mut self, ticket: u64, request: Request) {
+        let light = matches!(request, Request::Heartbeat(_) | Request::List(_) | Request::Describe(_));
+        if self.desk.full() && !light {
+            self.desk.reply(ticket, Reply::refused(&request, ErrorCode::CoordinatorNotAvailable));
+            return;
+        }
+        match request {
+            Request::Join(join) => self.join(ticket, &join),
+            Request::Sync(sync) => self.sync(ticket, &sync),
+            Request::Heartbeat(heartbeat) => self.heartbeat(ticket, &heartbeat),
+            Request::Leave(leave) => self.leave(ticket, &leave),
+            Request::OffsetCommit(commit) => self.offset_commit(ticket, commit),
+            Request::OffsetFetch(fetch) => self.offset_fetch(ticket, fetch),
+            Request::OffsetDelete(delete) => self.offset_delete(ticket, &delete),
+            Request::List(filter) => self.list(ticket, &filter),
+            Request::Describe(groups) => self.describe(ticket, &groups),
+            Request::Delete(groups) => self.delete(ticket, &groups),
+        }
+    }
+
+    fn tick(&mut self) {
+        for _ in 0..TIMERS_PER_TICK {
+            let Some(timer) = self.desk.timers.pop_due(self.desk.now) else { return };
+            let id = match &timer {
+                Timer::Expiry { after } => {
+                    self.expire(after.as_ref());
+                    return;
+                }
+                Timer::Session { group, .. }
+                | Timer::InitialJoin { group, .. }
+                | Timer::Join { group }
+                | Timer::Sync { group, .. } => Arc::clone(group),
+            };
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            match timer {
+                Timer::Session { member, .. } => group.session_expired(&member, &mut self.desk),
+                Timer::InitialJoin { delay_ms, remaining_ms, .. } => {
+                    group.initial_join_due(delay_ms, remaining_ms, &mut self.desk);
+                }
+                Timer::Join { .. } => {
+                    group.complete_join(&mut self.desk);
+                }
+                Timer::Sync { generation, .. } => group.sync_expired(generation, &mut self.desk),
+                Timer::Expiry { .. } => {}
+            }
+            group.recount(true, &mut self.desk);
+        }
+    }
+
+    /// Changes the hard state: the only place that does.
+    fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Offset { group, topic, partition, value: Some(value) } => {
+                let group =
+                    self.groups.entry(Arc::clone(group)).or_insert_with(|| Group::new(Arc::clone(group)));
+                group.durable = true;
+                group.offsets.put(topic, *partition, value.clone());
+            }
+            Record::Offset { group, topic, partition, value: None } => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.offsets.remove(topic, *partition);
+                }
+            }
+            Record::Group { group, value: Some(value) } => {
+                let group =
+                    self.groups.entry(Arc::clone(group)).or_insert_with(|| Group::new(Arc::clone(group)));
+                group.durable = true;
+                group.kept = Some(Arc::clone(value));
+            }
+            Record::Group { group: id, value: None } => {
+                let Some(group) = self.groups.get_mut(id) else { return };
+                group.kept = None;
+                if group.offsets.is_empty() {
+                    group.discard(&mut self.desk);
+                    self.groups.remove(id);
+                }
+            }
+        }
+    }
+
+    fn durable(&mut self, id: u64) {
+        while let Some(first) = self.desk.flights.first_entry().filter(|first| *first.key() <= id) {
+            let flight = first.remove();
+            let mut touched: BTreeSet<&Arc<str>> = BTreeSet::new();
+            for record in &flight.records {
+                self.apply(record);
+                let (Record::Offset { group, .. } | Record::Group { group, .. }) = record;
+                touched.insert(group);
+            }
+            for id in touched {
+                if let Some(group) = self.groups.get_mut(id) {
+                    group.recount(false, &mut self.desk);
+                }
+            }
+            self.landed(flight, Ok(()));
+        }
+    }
+
+    /// An append landed (its records are applied), or not: what rides behind it happens.
+    fn landed(&mut self, flight: Flight, result: Result<(), ErrorCode>) {
+        let error = result.err().unwrap_or(ErrorCode::None);
+        let told = |reply: Reply| if error.is_ok() { reply } else { reply.failed(error) };
+        let id = flight.group.unwrap_or_else(|| "".into());
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.flights = group.flights.saturating_sub(1);
+        }
+        let group = self.groups.get_mut(&id);
+        match flight.then {
+            Then::Nothing => {}
+            Then::Answer { ticket, reply } => self.desk.release(ticket, told(reply)),
+            Then::Created => {
+                if let (Err(error), Some(group)) = (result, group) {
+                    group.creation_failed(error, &mut self.desk);
+                }
+            }
+            Then::Assigned { generation, assignments } => {
+                if let Some(group) = group {
+                    group.assigned(generation, assignments, result, &mut self.desk);
+                    group.recount(true, &mut self.desk);
+                }
+            }
+            Then::Rejoined { ticket, generation, old, new_id, reply } => {
+                if let Some(group) = group {
+                    group.rejoined((ticket, generation), *old, &new_id, *reply, result, &mut self.desk);
+                    group.recount(true, &mut self.desk);
+                }
+            }
+            Then::Committed { ticket, reply, keys, reserved } => {
+                self.desk.bytes -= reserved;
+                if let Some(group) = group {
+                    group.commit_landed(&keys);
+                }
+                self.desk.release(ticket, told(reply));
+            }
+            Then::Deleted { deletion, place } => {
+                // It is still there when its tombstone, or an earlier part of them, failed.
+                let verdict = match group {
+                    Some(group) => {
+                        group.revive();
+                        if error.is_ok() { ErrorCode::CoordinatorNotAvailable } else { error }
+                    }
+                    None => ErrorCode::None,
+                };
+                self.deleted(deletion, place, verdict);
+            }
+            Then::Expired { whole } => {
+                if let Some(group) = group.filter(|_| whole) {
+                    group.revive();
+                }
+            }
+        }
+        self.forget_if_vacant(&id);
+        for (ticket, fetch) in flight.fetches {
+            let reply = self.fetched(&fetch);
+            self.desk.release(ticket, reply);
+        }
+    }
+
+    /// A group that never came into being leaves no trace.
+    pub(super) fn forget_if_vacant(&mut self, id: &str) {
+        if let Some(group) = self.groups.get_mut(id).filter(|group| group.is_vacant()) {
+            group.discard(&mut self.desk);
+            self.groups.remove(id);
+        }
+    }
+
+    fn unload(&mut self) {
+        let error = ErrorCode::NotCoordinator;
+        for group in std::mem::take(&mut self.groups).into_values() {
+            for member in group.members.into_values() {
+                if let Some(ticket) = member.joining {
+                    self.desk.release(ticket, Reply::Join(JoinReply::error(error, &member.id)));
+                }
+                if let Some(ticket) = member.syncing {
+                    self.desk.release(ticket, Reply::Sync(SyncReply::error(error)));
+                }
+            }
+        }
+        for flight in std::mem::take(&mut self.desk.flights).into_values() {
+            if let Then::Answer { ticket, reply } | Then::Committed { ticket, reply, .. } = flight.then {
+                self.desk.release(ticket, reply.failed(error));
+            }
+            for (ticket, fetch) in flight.fetches {
+                self.desk.release(ticket, Reply::refused(&Request::OffsetFetch(fetch), error));
+            }
+        }
+        for deletion in std::mem::take(&mut self.desk.deletions).into_values() {
+            let verdict = |(id, told): (String, ErrorCode)| (id, if told.is_ok() { error } else { told });
+            let verdicts = deletion.verdicts.into_iter().map(verdict).collect();
+            self.desk.release(deletion.ticket, Reply::Delete(verdicts));
+        }
+        self.desk.timers.clear();
+        self.desk.bytes = 0;
+    }
+
+    fn hand_over(&mut self, effects: &mut Effects<Effect>) {
+        for effect in self.desk.out.drain(..) {
+            effects.push(effect);
+        }
+    }
+}
+
+impl Group {
+    /// The first record of the group failed: who came is told so, and it is as if it never was.
+    fn creation_failed(&mut self, error: ErrorCode, desk: &mut Desk) {
+        if self.durable || self.generation > 0 {
+            return;
+        }
+        let ids: Vec<Arc<str>> = self.members.keys().chain(self.pending_joins.keys()).cloned().collect();
+        for id in ids {
+            if let Some(member) = self.members.get_mut(&id)
+                && let Some(ticket) = member.joining.take()
+            {
+                desk.release(ticket, Reply::Join(JoinReply::error(error, "")));
+            }
+            self.remove(&id, desk);
+        }
+        desk.timers.cancel(&mut self.join_timer);
+        self.state = GroupState::Empty;
+        self.protocol_type = None;
+        self.recount(true, desk);
+    }
+}
+
+impl Machine for Coordinator {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Tick, input: Input, effects: &mut Effects<Effect>) {
+        self.desk.now = now;
+        match input {
+            Input::Request { ticket, wall, request } => {
+                self.desk.wall = wall;
+                self.request(ticket, request);
+            }
+            Input::Durable(id) => self.durable(id),
+            Input::AppendFailed(id, error) => {
+                if let Some(flight) = self.desk.flights.remove(&id) {
+                    self.landed(flight, Err(append_error(error)));
+                }
+            }
+            Input::Tick { wall } => {
+                self.desk.wall = wall;
+                self.tick();
+            }
+            Input::TopicsDeleted { wall, topics } => {
+                self.desk.wall = wall;
+                self.topics_deleted(&topics);
+            }
+            Input::Unload => self.unload(),
+        }
+        self.hand_over(effects);
+    }
+}

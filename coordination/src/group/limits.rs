@@ -1,0 +1,43 @@
+//! Every maximum of a coordinator, tied to what one step may emit.
+
+use crate::effects::EFFECTS_MAX;
+
+/// Members of one group, whatever `group.max.size` says.
+pub const GROUP_MEMBERS_MAX: usize = 2000;
+/// Requests of one coordinator that wait for a rebalance or an append; above it COORDINATOR_NOT_AVAILABLE.
+pub const REQUESTS_PARKED_MAX: usize = 2048;
+/// Bytes of one member's protocols (names and metadata); above it INVALID_REQUEST.
+pub const MEMBER_BYTES_MAX: usize = 1 << 20;
+/// Protocols one member may offer; above it INVALID_REQUEST.
+pub const MEMBER_PROTOCOLS_MAX: usize = 64;
+/// Bytes of a group id, instance id, client id, host or protocol name: what an id of a member made from it still
+/// fits, with the 37 bytes of its UUID, into the 16-bit length of a record's string.
+pub const NAME_BYTES_MAX: usize = 32_000;
+/// Bytes of a topic's name, as everywhere in Kafka.
+pub const TOPIC_BYTES_MAX: usize = 249;
+/// Bytes of the metadata of a committed offset, whatever `offset.metadata.max.bytes` says: a record's string.
+pub const OFFSET_METADATA_BYTES_MAX: usize = 32_767;
+/// Default of [`super::GroupSettings::memory_bytes_max`]: what groups, members and offsets of one coordinator take.
+pub const COORDINATOR_BYTES: u64 = 32 << 20;
+/// Records of one append that deletes; a commit is never split.
+pub const TOMBSTONES_PER_APPEND: usize = 1024;
+/// Groups one DeleteGroups request deletes; the rest of its list is told COORDINATOR_NOT_AVAILABLE.
+pub const GROUPS_PER_DELETE: usize = 512;
+/// Appends of one pass of expiry; what is left goes on at the next tick.
+pub const APPENDS_PER_EXPIRY: usize = 128;
+/// Timers fired by one tick; what is left is due at once.
+pub const TIMERS_PER_TICK: usize = 256;
+
+/// Bytes a group is counted with beside its strings, members and offsets.
+pub const GROUP_BYTES: u64 = 768;
+/// Bytes a member is counted with beside its strings, metadata and assignment.
+pub const MEMBER_BYTES: u64 = 512;
+/// Bytes a committed offset is counted with beside its metadata.
+pub const OFFSET_BYTES: u64 = 128;
+
+const _: () = {
+    // A step answers at most what is parked and the request itself, and appends as often as its kind allows.
+    assert!(REQUESTS_PARKED_MAX + GROUPS_PER_DELETE + TIMERS_PER_TICK + APPENDS_PER_EXPIRY < EFFECTS_MAX);
+    assert!(GROUP_MEMBERS_MAX < REQUESTS_PARKED_MAX);
+    assert!(NAME_BYTES_MAX + 37 <= i16::MAX as usize);
+};

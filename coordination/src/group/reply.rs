@@ -1,0 +1,307 @@
+//! What clients are told, without wire versions.
+
+use bytes::Bytes;
+use model::{ErrorCode, Offset, TopicId};
+
+use super::request::Request;
+
+/// The answer to a [`Request`], of the same name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// JoinGroup.
+    Join(JoinReply),
+    /// SyncGroup.
+    Sync(SyncReply),
+    /// Heartbeat.
+    Heartbeat(ErrorCode),
+    /// LeaveGroup.
+    Leave(LeaveReply),
+    /// OffsetCommit: a verdict per partition, in the order of the request.
+    OffsetCommit(Vec<TopicVerdict>),
+    /// OffsetFetch.
+    OffsetFetch(OffsetFetchReply),
+    /// OffsetDelete.
+    OffsetDelete(OffsetDeleteReply),
+    /// ListGroups, by group id.
+    List(Result<Vec<ListedGroup>, ErrorCode>),
+    /// DescribeGroups, in the order of the request.
+    Describe(Vec<DescribedGroup>),
+    /// DeleteGroups, in the order of the request.
+    Delete(Vec<(String, ErrorCode)>),
+}
+
+/// JoinGroup's answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinReply {
+    /// NONE, or why not.
+    pub error: ErrorCode,
+    /// The generation joined, or -1.
+    pub generation: i32,
+    /// "consumer", ...
+    pub protocol_type: Option<String>,
+    /// The protocol the members chose.
+    pub protocol: Option<String>,
+    /// The leader's member id, or empty.
+    pub leader: String,
+    /// The leader need not compute an assignment: the old one holds (KIP-814).
+    pub skip_assignment: bool,
+    /// The member's own id.
+    pub member_id: String,
+    /// Everybody, for the leader only.
+    pub members: Vec<JoinMember>,
+}
+
+impl JoinReply {
+    /// An error for `member_id`.
+    #[must_use]
+    pub fn error(error: ErrorCode, member_id: &str) -> Self {
+        Self {
+            error,
+            generation: -1,
+            protocol_type: None,
+            protocol: None,
+            leader: String::new(),
+            skip_assignment: false,
+            member_id: member_id.to_owned(),
+            members: Vec::new(),
+        }
+    }
+}
+
+/// A member as its leader sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinMember {
+    /// Its id.
+    pub member_id: String,
+    /// Its instance id, when static.
+    pub instance_id: Option<String>,
+    /// Its metadata for the chosen protocol.
+    pub metadata: Bytes,
+}
+
+/// SyncGroup's answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncReply {
+    /// NONE, or why not.
+    pub error: ErrorCode,
+    /// "consumer", ...
+    pub protocol_type: Option<String>,
+    /// The protocol the members chose.
+    pub protocol: Option<String>,
+    /// What the leader gave to this member.
+    pub assignment: Bytes,
+}
+
+impl SyncReply {
+    /// An error.
+    #[must_use]
+    pub const fn error(error: ErrorCode) -> Self {
+        Self { error, protocol_type: None, protocol: None, assignment: Bytes::new() }
+    }
+}
+
+/// LeaveGroup's answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaveReply {
+    /// Of the whole request.
+    pub error: ErrorCode,
+    /// In the order of the request; empty when the whole request failed.
+    pub members: Vec<LeftMember>,
+}
+
+/// One who left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeftMember {
+    /// As in the request.
+    pub member_id: String,
+    /// As in the request.
+    pub instance_id: Option<String>,
+    /// NONE, or why not.
+    pub error: ErrorCode,
+}
+
+/// Verdicts on partitions of a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicVerdict {
+    /// As in the request.
+    pub topic: String,
+    /// As in the request; zero where it has none.
+    pub topic_id: TopicId,
+    /// Partition and verdict.
+    pub partitions: Vec<(i32, ErrorCode)>,
+}
+
+/// OffsetFetch's answer for one group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetFetchReply {
+    /// Of the whole group.
+    pub error: ErrorCode,
+    /// In the order of the request, or by name when all were asked for.
+    pub topics: Vec<FetchedTopic>,
+}
+
+/// Offsets of one topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FetchedTopic {
+    /// Its name.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: Vec<CommittedOffset>,
+}
+
+/// One committed offset, or "none": offset -1, epoch -1, no metadata.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedOffset {
+    /// The partition.
+    pub partition: i32,
+    /// The offset, or -1.
+    pub offset: Offset,
+    /// The epoch of the last record read, or -1.
+    pub leader_epoch: i32,
+    /// What the client kept with it.
+    pub metadata: String,
+}
+
+/// OffsetDelete's answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetDeleteReply {
+    /// Of the whole request.
+    pub error: ErrorCode,
+    /// In the order of the request; empty when the whole request failed.
+    pub topics: Vec<TopicVerdict>,
+}
+
+/// Where a group stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum GroupState {
+    /// No members; perhaps offsets.
+    Empty,
+    /// Members are (re)joining.
+    PreparingRebalance,
+    /// Everybody joined; the leader's assignment is awaited or being stored.
+    CompletingRebalance,
+    /// Everybody can have its assignment.
+    Stable,
+    /// Being deleted, or unknown.
+    Dead,
+}
+
+impl GroupState {
+    /// Kafka's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
+/// A group in a list; its type is "classic".
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedGroup {
+    /// Its id.
+    pub group: String,
+    /// "consumer", ..., or empty.
+    pub protocol_type: String,
+    /// Where it stands.
+    pub state: GroupState,
+}
+
+/// A group in detail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedGroup {
+    /// Its id.
+    pub group: String,
+    /// Whether there is such a group: if not it is described as Dead, and from version 6 on as GROUP_ID_NOT_FOUND.
+    pub found: bool,
+    /// NONE, or why it is not described.
+    pub error: ErrorCode,
+    /// Where it stands.
+    pub state: GroupState,
+    /// "consumer", ..., or empty.
+    pub protocol_type: String,
+    /// The chosen protocol while Stable, or empty.
+    pub protocol: String,
+    /// Its members, by id.
+    pub members: Vec<DescribedMember>,
+}
+
+impl DescribedGroup {
+    pub(super) fn unknown(group: &str, error: ErrorCode) -> Self {
+        Self {
+            group: group.to_owned(),
+            found: false,
+            error,
+            state: GroupState::Dead,
+            protocol_type: String::new(),
+            protocol: String::new(),
+            members: Vec::new(),
+        }
+    }
+}
+
+/// A member in detail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member_id: String,
+    /// Its instance id, when static.
+    pub instance_id: Option<String>,
+    /// The client's id.
+    pub client_id: String,
+    /// Where it came from.
+    pub client_host: String,
+    /// Its metadata for the chosen protocol, while Stable.
+    pub metadata: Bytes,
+    /// Its assignment.
+    pub assignment: Bytes,
+}
+
+impl Reply {
+    /// `request` refused as a whole: what the driver says too while the coordinator is elsewhere, or loading.
+    #[must_use]
+    pub fn refused(request: &Request, error: ErrorCode) -> Self {
+        match request {
+            Request::Join(join) => Self::Join(JoinReply::error(error, &join.member_id)),
+            Request::Sync(_) => Self::Sync(SyncReply::error(error)),
+            Request::Heartbeat(_) => Self::Heartbeat(error),
+            Request::Leave(_) => Self::Leave(LeaveReply { error, members: Vec::new() }),
+            Request::OffsetCommit(commit) => {
+                let verdict = |topic: &super::request::CommitTopic| TopicVerdict {
+                    topic: topic.name.clone(),
+                    topic_id: topic.topic_id,
+                    partitions: topic.partitions.iter().map(|one| (one.partition, error)).collect(),
+                };
+                Self::OffsetCommit(commit.topics.iter().map(verdict).collect())
+            }
+            Request::OffsetFetch(_) => Self::OffsetFetch(OffsetFetchReply { error, topics: Vec::new() }),
+            Request::OffsetDelete(_) => Self::OffsetDelete(OffsetDeleteReply { error, topics: Vec::new() }),
+            Request::List(_) => Self::List(Err(error)),
+            Request::Describe(groups) => {
+                Self::Describe(groups.iter().map(|group| DescribedGroup::unknown(group, error)).collect())
+            }
+            Request::Delete(groups) => {
+                Self::Delete(groups.iter().map(|group| (group.clone(), error)).collect())
+            }
+        }
+    }
+
+    /// This reply, a failure of the append it waited for now. What was refused anyway stays as it is.
+    pub(super) fn failed(self, error: ErrorCode) -> Self {
+        let mark = |mut topics: Vec<TopicVerdict>| {
+            let verdicts = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            verdicts.filter(|(_, verdict)| verdict.is_ok()).for_each(|(_, verdict)| *verdict = error);
+            topics
+        };
+        match self {
+            Self::OffsetCommit(topics) => Self::OffsetCommit(mark(topics)),
+            Self::OffsetDelete(_) => Self::OffsetDelete(OffsetDeleteReply { error, topics: Vec::new() }),
+            Self::Leave(_) => Self::Leave(LeaveReply { error, members: Vec::new() }),
+            other => other,
+        }
+    }
+}
