@@ -185,6 +185,7 @@ fn service_settings(settings: &Settings, data_dir: &DataDir, kafka: SocketAddr) 
         delete_topics: settings.delete_topics,
         fetch_bytes_max: settings.fetch_bytes_max,
         fetch_sessions_max: settings.fetch_sessions_max,
+        offsets_topic: settings.offsets_topic,
         described_partitions_max: settings.described_partitions_max,
         written: settings.written.clone(),
     }

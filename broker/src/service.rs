@@ -18,6 +18,7 @@ use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
 use shard::counters::Counted;
 
 use crate::api;
+use crate::api::coordinator::OffsetsTopic;
 use crate::api::init_producer_id::IdBlock;
 use crate::cluster::Cluster;
 
@@ -42,6 +43,8 @@ pub struct ServiceSettings {
     pub fetch_bytes_max: u32,
     /// Fetch sessions of this core.
     pub fetch_sessions_max: usize,
+    /// What the topic of group coordinators is made with.
+    pub offsets_topic: OffsetsTopic,
     /// Partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: u32,
     /// The broker's configuration as written, for DescribeConfigs: Kafka's names and text.
@@ -111,11 +114,13 @@ impl Broker {
         // What a request of the control plane may become is charged before it is decoded, and its answer when it is known.
         let body_bytes = request.header.body(&request.frame).len();
         let decoded_bytes = control::decoded_bytes(request.header.api_key, body_bytes)?;
-        let permit = self.answers.admit(decoded_bytes).await;
+        let mut permit = self.answers.admit(decoded_bytes).await;
         Ok(match self.control(api, session, &request).await? {
             Called::Now(reply) => Called::Now(self.answers.charge(reply, permit)),
             Called::Later(reply) => {
                 let answers = self.answers.clone();
+                // What was decoded has gone to the owners. A member of a group may wait for minutes.
+                permit.settle(body_bytes);
                 Called::Later(Box::pin(async move {
                     let reply = reply.await;
                     // Until here: names of topics that wait for their answers are slices of it.
@@ -141,6 +146,21 @@ impl Broker {
             ApiKey::OffsetForLeaderEpoch => {
                 return Ok(api::offset_for_leader_epoch::handle(self, header, decode(request)?).await);
             }
+            ApiKey::OffsetCommit => return api::offset_commit::handle(self, header, decode(request)?).await,
+            ApiKey::OffsetFetch => return api::offset_fetch::handle(self, header, decode(request)?).await,
+            ApiKey::OffsetDelete => return api::offset_delete::handle(self, header, decode(request)?).await,
+            ApiKey::JoinGroup => {
+                return api::join_group::handle(self, session, header, decode(request)?).await;
+            }
+            ApiKey::SyncGroup => return api::sync_group::handle(self, header, decode(request)?).await,
+            ApiKey::Heartbeat => return api::heartbeat::handle(self, header, decode(request)?).await,
+            ApiKey::LeaveGroup => return api::leave_group::handle(self, header, decode(request)?).await,
+            ApiKey::ListGroups => return api::list_groups::handle(self, header, decode(request)?).await,
+            ApiKey::DescribeGroups => {
+                return api::describe_groups::handle(self, header, decode(request)?).await;
+            }
+            ApiKey::DeleteGroups => return api::delete_groups::handle(self, header, decode(request)?).await,
+            ApiKey::FindCoordinator => api::find_coordinator::handle(self, header, decode(request)?).await,
             ApiKey::ApiVersions => api_versions(session, request)?,
             ApiKey::Metadata => api::metadata::handle(self, header, decode(request)?).await,
             ApiKey::CreateTopics => api::create_topics::handle(self, header, decode(request)?).await,

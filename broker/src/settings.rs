@@ -1,5 +1,6 @@
 //! What is meant: every setting parsed, checked against the machine and derived once, before anything starts.
 
+mod groups;
 pub mod host;
 pub mod listeners;
 mod memory;
@@ -9,11 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use coordination::group::GroupSettings;
 use coordination::metadata::TopicDefaults;
 use model::BrokerId;
 use model::limits::MemoryPlan;
 use net::limits::ConnectionLimits;
 
+use crate::api::coordinator::OffsetsTopic;
 use crate::config::{Config, ConfigError, keys};
 use host::Host;
 use listeners::Advertised;
@@ -65,6 +68,10 @@ pub struct Settings {
     pub fetch_sessions_max: usize,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: u64,
+    /// What group coordinators obey.
+    pub groups: GroupSettings,
+    /// What their topic is made with.
+    pub offsets_topic: OffsetsTopic,
     /// `log.retention.check.interval.ms`.
     pub retention_check: Duration,
     /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
@@ -89,6 +96,7 @@ impl Settings {
         let connections = memory::connections(&read, &memory, cpus.len(), &mut notes)?;
         memory::note_batches(&topics, &memory, cpus.len(), &mut notes);
         let listen = listeners::listen(config, LISTEN)?;
+        let (groups, offsets_topic) = groups::groups(&read)?;
         Ok(Self {
             data_dir: data_dir(config)?,
             node_id: node_id(config)?,
@@ -115,6 +123,8 @@ impl Settings {
                 86_400_000,
                 1..=u64::from(i32::MAX.unsigned_abs()),
             )?,
+            groups,
+            offsets_topic,
             retention_check: Duration::from_millis(read.number(
                 "log.retention.check.interval.ms",
                 300_000,

@@ -29,6 +29,15 @@ apis! {
     1 Fetch 4-18, flexible 12;
     2 ListOffsets 1-11, flexible 6;
     3 Metadata 0-13, flexible 9;
+    8 OffsetCommit 2-10, flexible 8;
+    9 OffsetFetch 1-10, flexible 6;
+    10 FindCoordinator 0-6, flexible 3;
+    11 JoinGroup 0-9, flexible 6;
+    12 Heartbeat 0-4, flexible 4;
+    13 LeaveGroup 0-5, flexible 4;
+    14 SyncGroup 0-5, flexible 4;
+    15 DescribeGroups 0-6, flexible 5;
+    16 ListGroups 0-5, flexible 3;
     18 ApiVersions 0-4, flexible 3;
     19 CreateTopics 2-7, flexible 5;
     20 DeleteTopics 1-6, flexible 4;
@@ -37,7 +46,9 @@ apis! {
     23 OffsetForLeaderEpoch 2-4, flexible 4;
     32 DescribeConfigs 1-4, flexible 4;
     37 CreatePartitions 0-3, flexible 2;
+    42 DeleteGroups 0-2, flexible 2;
     44 IncrementalAlterConfigs 0-1, flexible 1;
+    47 OffsetDelete 0-0, flexible 1;
     60 DescribeCluster 0-2, flexible 0;
     75 DescribeTopicPartitions 0-0, flexible 0;
 }

@@ -20,22 +20,33 @@ use crate::{DecodeError, EncodeError, RequestHeader, Text};
 pub mod messages {
     pub use kafka_wire::{
         ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
-        CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
-        DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
-        DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest,
-        DescribeTopicPartitionsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-        InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-        MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+        CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
+        DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+        DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+        DescribeGroupsRequest, DescribeGroupsResponse, DescribeTopicPartitionsRequest,
+        DescribeTopicPartitionsResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+        HeartbeatResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+        LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
+        ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
+        OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
+        OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, SyncGroupRequest, SyncGroupResponse,
     };
     pub use kafka_wire::{
         api_versions_request, api_versions_response, create_partitions_request, create_partitions_response,
-        create_topics_request, create_topics_response, delete_records_request, delete_records_response,
-        delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response,
-        describe_configs_request, describe_configs_response, describe_topic_partitions_request,
-        describe_topic_partitions_response, incremental_alter_configs_request,
+        create_topics_request, create_topics_response, delete_groups_request, delete_groups_response,
+        delete_records_request, delete_records_response, delete_topics_request, delete_topics_response,
+        describe_cluster_request, describe_cluster_response, describe_configs_request,
+        describe_configs_response, describe_groups_request, describe_groups_response,
+        describe_topic_partitions_request, describe_topic_partitions_response, find_coordinator_request,
+        find_coordinator_response, heartbeat_request, heartbeat_response, incremental_alter_configs_request,
         incremental_alter_configs_response, init_producer_id_request, init_producer_id_response,
-        list_offsets_request, list_offsets_response, metadata_request, metadata_response,
-        offset_for_leader_epoch_request, offset_for_leader_epoch_response,
+        join_group_request, join_group_response, leave_group_request, leave_group_response,
+        list_groups_request, list_groups_response, list_offsets_request, list_offsets_response,
+        metadata_request, metadata_response, offset_commit_request, offset_commit_response,
+        offset_delete_request, offset_delete_response, offset_fetch_request, offset_fetch_response,
+        offset_for_leader_epoch_request, offset_for_leader_epoch_response, sync_group_request,
+        sync_group_response,
     };
 }
 
@@ -62,7 +73,14 @@ pub fn body_bytes_max(api_key: i16) -> usize {
             | ApiKey::DeleteRecords
             | ApiKey::Metadata
             | ApiKey::DeleteTopics
-            | ApiKey::DescribeTopicPartitions,
+            | ApiKey::DescribeTopicPartitions
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetDelete
+            | ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::LeaveGroup
+            | ApiKey::DescribeGroups
+            | ApiKey::DeleteGroups,
         ) => BODY_OF_PARTITIONS_BYTES_MAX,
         _ => BODY_OF_SETTINGS_BYTES_MAX,
     }

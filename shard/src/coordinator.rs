@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use coordination::machine::Machine;
 use coordination::metadata::Image;
 use futures_lite::future::{BoxedLocal, or};
 use model::batch::{BatchBuilder, Batches, Compression, RecordBatch};
-use model::{ErrorCode, Offset, Tick, TimestampMs, TopicPartition};
+use model::{ErrorCode, Offset, TimestampMs, TopicId, TopicPartition};
 use storage::coordinator_snapshot::CoordinatorSnapshot;
 use storage::disk::Disk;
 use storage::signal::Signal;
@@ -120,7 +119,9 @@ impl<D: Disk> Shard<D> {
     fn seat(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Seat>, ErrorCode> {
         let known = {
             let image = self.image();
-            image.topic_by_id(id.topic).is_some_and(|topic| topic.name == OFFSETS_TOPIC && id.partition < topic.partitions)
+            image
+                .topic_by_id(id.topic)
+                .is_some_and(|topic| &*topic.name == OFFSETS_TOPIC && id.partition < topic.partitions)
         };
         if !known || self.is_stopping() {
             return Err(ErrorCode::NotCoordinator);
@@ -178,8 +179,10 @@ impl<D: Disk> Shard<D> {
     /// Topics may have been deleted while nobody asked for this coordinator.
     fn drop_offsets_of_missing_topics(self: &Rc<Self>, seat: &Rc<Seat>) {
         let image = self.image();
-        let topics: BTreeSet<String> = seat.machine.borrow().snapshot().into_iter().filter_map(offset_topic).collect();
-        let gone: Vec<String> = topics.into_iter().filter(|topic| image.topic(topic).is_none()).collect();
+        let topics: BTreeSet<String> =
+            seat.machine.borrow().snapshot().into_iter().filter_map(offset_topic).collect();
+        let gone = topics.into_iter().filter(|topic| image.topic(topic).is_none());
+        let gone: Vec<(String, TopicId)> = gone.map(|topic| (topic, TopicId::ZERO)).collect();
         if !gone.is_empty() {
             self.step(seat, Input::TopicsDeleted { wall: self.wall(), topics: gone });
         }
@@ -191,12 +194,8 @@ impl<D: Disk> Shard<D> {
         if seats.is_empty() {
             return;
         }
-        let gone: Vec<String> = old
-            .topics_sorted()
-            .into_iter()
-            .filter(|topic| new.topic_by_id(topic.id).is_none())
-            .map(|topic| topic.name.clone())
-            .collect();
+        let gone = old.topics_sorted().into_iter().filter(|topic| new.topic_by_id(topic.id).is_none());
+        let gone: Vec<(String, TopicId)> = gone.map(|topic| (topic.name.to_string(), topic.id)).collect();
         if gone.is_empty() {
             return;
         }
@@ -213,7 +212,8 @@ impl<D: Disk> Shard<D> {
 
     /// Everybody who waits at a coordinator of this core is sent away: the broker stops.
     pub(crate) fn unload_coordinators(self: &Rc<Self>) {
-        let seats: Vec<Rc<Seat>> = self.coordinators.seats.borrow_mut().drain().map(|(_, seat)| seat).collect();
+        let seats: Vec<Rc<Seat>> =
+            self.coordinators.seats.borrow_mut().drain().map(|(_, seat)| seat).collect();
         for seat in seats {
             let served = seat.phase.replace(Phase::Gone) == Phase::Serving;
             if served {
@@ -272,7 +272,9 @@ impl<D: Disk> Shard<D> {
                     seat.replayed.set(Offset(appended.base_offset.0 + append.records));
                     self.step(seat, Input::Durable(append.id));
                 }
-                Some(appended) => self.append_failed(seat, append.id, appended.error, appended.message.as_deref()),
+                Some(appended) => {
+                    self.append_failed(seat, append.id, appended.error, appended.message.as_deref())
+                }
                 None => self.append_failed(seat, append.id, ErrorCode::UnknownServerError, None),
             }
             self.snapshot_if_due(seat);
@@ -320,7 +322,10 @@ impl<D: Disk> Shard<D> {
             let from = next;
             for piece in &pieces {
                 for batch in Batches::over(piece.bytes()) {
-                    let batch = batch.map_err(|error| Fault { code: ErrorCode::KafkaStorageError, message: error.to_string() })?;
+                    let batch = batch.map_err(|error| Fault {
+                        code: ErrorCode::KafkaStorageError,
+                        message: error.to_string(),
+                    })?;
                     count += replay_batch(seat, &batch, next);
                     next = Offset(batch.header().last_offset().0 + 1);
                 }
@@ -328,7 +333,8 @@ impl<D: Disk> Shard<D> {
             if next == from {
                 break;
             }
-            seat.grown.set(seat.grown.get() + pieces.iter().map(|piece| piece.bytes().len() as u64).sum::<u64>());
+            seat.grown
+                .set(seat.grown.get() + pieces.iter().map(|piece| piece.bytes().len() as u64).sum::<u64>());
             self.disk.yield_now().await;
         }
         seat.replayed.set(next);
@@ -375,7 +381,10 @@ impl<D: Disk> Shard<D> {
 }
 
 fn offset_topic(record: Record) -> Option<String> {
-    record.topic().map(str::to_owned)
+    match record {
+        Record::Offset { topic, .. } => Some(topic.to_string()),
+        Record::Group { .. } => None,
+    }
 }
 
 fn batch_of(records: &[Record], wall: TimestampMs) -> Vec<u8> {
@@ -397,7 +406,7 @@ fn replay_batch(seat: &Seat, batch: &RecordBatch<'_>, from: Offset) -> u64 {
     let mut count = 0;
     for one in batch.records() {
         match one {
-            Ok(one) if one.offset(header) >= from => {
+            Ok(one) if one.offset(&header) >= from => {
                 if let Some(key) = one.key {
                     replay(seat, key, one.value);
                     count += 1;
@@ -419,6 +428,8 @@ fn replay(seat: &Seat, key: &[u8], value: Option<&[u8]>) {
         Ok(Decoded::Unknown(version)) => {
             tracing::warn!(partition = %seat.id, version, "a record of a kind that is not known is passed over");
         }
-        Err(error) => tracing::error!(partition = %seat.id, %error, "a group's record is malformed and passed over"),
+        Err(error) => {
+            tracing::error!(partition = %seat.id, %error, "a group's record is malformed and passed over")
+        }
     }
 }

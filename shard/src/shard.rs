@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use coordination::group::GroupSettings;
 use coordination::metadata::configs::Durability;
 use coordination::metadata::image::{Image, Topic};
 use coordination::replica::leader::Leader;
@@ -19,6 +20,7 @@ use storage::disk::Disk;
 use storage::journal::commit::CommitFacts;
 use storage::{Listener, LogRef, LogSettings, Store, StoreError};
 
+use crate::coordinator::{Coordinators, OFFSETS_TOPIC};
 use crate::counters::{Counted, Counters, Timed};
 use crate::ops::{Answer, Question};
 use crate::produce::Deferred;
@@ -49,7 +51,19 @@ pub struct Shard<D: Disk> {
     pub(crate) fetch_wakers: RefCell<HashMap<FetchTicket, Waker>>,
     pub(crate) awaits: RefCell<HashMap<u64, FetchTicket>>,
     pub(crate) seen_bytes: RefCell<HashMap<TopicPartition, u64>>,
+    pub(crate) coordinators: Coordinators,
     pub(crate) stopping: Cell<bool>,
+}
+
+/// What a shard is told of the broker's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ShardSettings {
+    /// What happens without being asked.
+    pub upkeep: UpkeepSettings,
+    /// What group coordinators obey.
+    pub groups: GroupSettings,
+    /// Random, new at every start.
+    pub seed: u64,
 }
 
 /// Periods and limits of what happens without being asked; in ms.
@@ -84,9 +98,9 @@ impl<D: Disk> Shard<D> {
         disk: D,
         store: Rc<Store<D, PartitionState>>,
         image: Arc<Image>,
-        upkeep: UpkeepSettings,
+        settings: ShardSettings,
     ) -> Rc<Self> {
-        let shard = Self::start_serving(core, cores, disk, store, image, upkeep);
+        let shard = Self::start_serving(core, cores, disk, store, image, settings);
         shard.clone().start_upkeep();
         shard
     }
@@ -98,14 +112,14 @@ impl<D: Disk> Shard<D> {
         disk: D,
         store: Rc<Store<D, PartitionState>>,
         image: Arc<Image>,
-        upkeep: UpkeepSettings,
+        settings: ShardSettings,
     ) -> Rc<Self> {
         let shard = Rc::new(Self {
             core,
             cores,
             store,
             counters: Rc::new(Counters::default()),
-            upkeep,
+            upkeep: settings.upkeep,
             disk,
             image: RefCell::new(image),
             settings: RefCell::default(),
@@ -115,7 +129,7 @@ impl<D: Disk> Shard<D> {
             fetch_wakers: RefCell::default(),
             awaits: RefCell::default(),
             seen_bytes: RefCell::default(),
-            coordinators,
+            coordinators: Coordinators::new(settings.groups, settings.seed),
             stopping: Cell::new(false),
         });
         shard.store.start(Some(Rc::new(Ears(Rc::downgrade(&shard)))));
@@ -169,7 +183,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Puts newer metadata in force: settings take effect, waiters of deleted topics hear of it.
-    pub fn publish(&self, image: Arc<Image>) {
+    pub fn publish(self: &Rc<Self>, image: Arc<Image>) {
         let old = self.image.replace(Arc::clone(&image));
         self.settings.borrow_mut().clear();
         for log in self.store.all_logs() {
@@ -179,7 +193,7 @@ impl<D: Disk> Shard<D> {
                 None => self.disturb(log.id),
             }
         }
-        drop(old);
+        self.tell_coordinators(&old, &image);
     }
 
     /// The settings of a topic's logs, shared between them.
@@ -194,7 +208,9 @@ impl<D: Disk> Shard<D> {
                 retention_ms: limit(settings.retention_ms),
                 retention_bytes: limit(settings.retention_bytes),
                 delete_retained: settings.cleanup_delete,
-                acknowledge_written: settings.durability != Durability::Durable,
+                // Offset commits never pass what is on stable storage.
+                acknowledge_written: settings.durability != Durability::Durable
+                    && &*topic.name != OFFSETS_TOPIC,
             })
         });
         Rc::clone(settings)
@@ -235,9 +251,11 @@ impl<D: Disk> Shard<D> {
         self.stopping.get()
     }
 
-    /// Nobody waits any more: fetches are answered with what is there. Comes before [`Self::stop`], when connections end.
-    pub fn drain(&self) {
+    /// Nobody waits any more: fetches are answered with what is there, members of groups are sent away. Comes before
+    /// [`Self::stop`], when connections end.
+    pub fn drain(self: &Rc<Self>) {
         self.stopping.set(true);
+        self.unload_coordinators();
     }
 
     /// Stops: what was appended becomes durable and goes to its segments.

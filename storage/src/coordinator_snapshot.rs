@@ -66,7 +66,10 @@ impl CoordinatorSnapshot {
 
 impl<D: Disk, S: Derived> Store<D, S> {
     /// The snapshot of the coordinator on a partition, if there is one. The error says what is wrong with it.
-    pub async fn coordinator_snapshot(&self, id: TopicPartition) -> Result<Option<CoordinatorSnapshot>, String> {
+    pub async fn coordinator_snapshot(
+        &self,
+        id: TopicPartition,
+    ) -> Result<Option<CoordinatorSnapshot>, String> {
         let path = self.paths.coordinator(id);
         let file = match self.disk.read_file(&path, BYTES_MAX).await {
             Ok(file) => file,

@@ -5,14 +5,12 @@ use coordination::metadata::{Command, Image, NewTopic, Overrides};
 use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, TopicPartition};
 use protocol::Text;
+use shard::coordinator::OFFSETS_TOPIC;
 use shard::ops::{Answer, Question};
 use shard::route::owner_of;
 
 use crate::cluster::{Cluster, propose_topics};
 use crate::service::Broker;
-
-/// The topic that keeps groups and committed offsets.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The broker settings that this topic is made with; it is made when the first group is looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

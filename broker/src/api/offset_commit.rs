@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 
-use coordination::group::{CommitPartition, CommitTopic, OffsetCommit, Reply as GroupReply, Request as GroupRequest};
+use coordination::group::{
+    CommitPartition, CommitTopic, OffsetCommit, Reply as GroupReply, Request as GroupRequest,
+};
 use coordination::metadata::{Image, Topic};
 use model::{ErrorCode, Offset, TopicId};
 use net::service::Called;
 use protocol::control::messages::OffsetCommitRequest;
-use protocol::control::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use protocol::control::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use protocol::control::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -70,7 +74,8 @@ pub async fn handle(
         let GroupReply::OffsetCommit(verdicts) = committed.await else {
             return reply(&header, &answer(asked, &mut VecDeque::new()));
         };
-        let mut told = verdicts.into_iter().flat_map(|topic| topic.partitions).map(|(_, error)| error).collect();
+        let mut told =
+            verdicts.into_iter().flat_map(|topic| topic.partitions).map(|(_, error)| error).collect();
         reply(&header, &answer(asked, &mut told))
     })))
 }

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use coordination::group::{OffsetDelete, OffsetDeleteReply, PartitionsOf, Reply as GroupReply, Request as GroupRequest};
+use coordination::group::{
+    OffsetDelete, OffsetDeleteReply, PartitionsOf, Reply as GroupReply, Request as GroupRequest,
+};
 use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::OffsetDeleteRequest;

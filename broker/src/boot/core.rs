@@ -13,7 +13,7 @@ use shard::janitor::Janitor;
 use shard::mesh::Mesh;
 use shard::metadata::{OpenMetadata, Proposer, Publish};
 use shard::ops::{Answer, Question};
-use shard::shard::{Shard, UpkeepSettings};
+use shard::shard::{Shard, ShardSettings, UpkeepSettings};
 use shard::state::PartitionState;
 use storage::disk::Disk;
 use storage::disk::uring::UringDisk;
@@ -66,7 +66,9 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
         producer_expiration_ms: plan.settings.producer_expiration_ms,
         ..UpkeepSettings::default()
     };
-    let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, upkeep);
+    let (groups, seed) = (plan.settings.groups.clone(), u64::from_le_bytes(random()?));
+    let settings = ShardSettings { upkeep, groups, seed };
+    let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
     answer_cores(&mesh, &shard, metadata);
     done(Phase::Start).await?;
 

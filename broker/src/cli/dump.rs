@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use coordination::group::record::decode as group_record;
 use coordination::metadata::delta::{Record, decode_state};
 use storage::dump::{Describe, DumpError, dump_file};
 
@@ -23,6 +24,13 @@ impl Describe for Records {
         match decode_state(contents) {
             Ok(records) => records.iter().map(|record| format!("{record:?}")).collect(),
             Err(error) => vec![format!("{error} ({} bytes)", contents.len())],
+        }
+    }
+
+    fn coordinator_record(&self, key: &[u8], value: &[u8]) -> String {
+        match group_record(key, Some(value)) {
+            Ok(record) => format!("{record:?}"),
+            Err(error) => format!("{error} (key of {} bytes, value of {})", key.len(), value.len()),
         }
     }
 }

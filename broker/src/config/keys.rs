@@ -42,6 +42,15 @@ pub const OBEYED: &[&str] = &[
     "num.partitions",
     "producer.id.expiration.ms",
     "socket.request.max.bytes",
+    "group.initial.rebalance.delay.ms",
+    "group.max.session.timeout.ms",
+    "group.max.size",
+    "group.min.session.timeout.ms",
+    "offset.metadata.max.bytes",
+    "offsets.retention.check.interval.ms",
+    "offsets.retention.minutes",
+    "offsets.topic.num.partitions",
+    "offsets.topic.segment.bytes",
 ];
 
 /// Apache Kafka 4.3.1's public broker keys, sorted.
@@ -102,7 +111,11 @@ const FAMILIES: &[&str] = &["config.providers.", "listener.name.", "rlmm.config.
 
 const ONE_BROKER: &str =
     "one broker is the whole cluster: there is no controller quorum to reach and nobody to replicate to";
-const GROUPS: &str = "consumer groups are not there yet";
+const COORDINATORS: &str =
+    "a group coordinator runs on the core that owns its partition and needs no threads or buffers of its own";
+const OFFSETS: &str =
+    "a commit is on stable storage before it is answered, as sent, on the one broker there is";
+const CONSUMER_GROUPS: &str = "groups by the consumer protocol (KIP-848) are not there yet";
 const SHARE_GROUPS: &str = "share groups are not there yet";
 const STREAMS_GROUPS: &str = "streams groups are not there yet";
 const TRANSACTIONS: &str = "transactions are not there yet";
@@ -142,9 +155,10 @@ static REASONS: &[(&str, &str)] = &[
     ("early.start.listeners", ONE_BROKER),
     ("fetch.purgatory.", PURGATORY),
     ("follower.fetch.", TIERED),
+    ("group.consumer.", CONSUMER_GROUPS),
+    ("group.coordinator.", COORDINATORS),
     ("group.share.", SHARE_GROUPS),
     ("group.streams.", STREAMS_GROUPS),
-    ("group.", GROUPS),
     ("initial.broker.", ONE_BROKER),
     ("inter.broker.", ONE_BROKER),
     ("kafka.metrics.", METRICS),
@@ -160,7 +174,7 @@ static REASONS: &[(&str, &str)] = &[
     ("num.recovery.threads.", THREADS),
     ("num.replica", ONE_BROKER),
     ("num.", THREADS),
-    ("offset", GROUPS),
+    ("offsets.", OFFSETS),
     ("principal.builder.", JAVA),
     ("process.roles", ONE_BROKER),
     ("producer.purgatory.", PURGATORY),

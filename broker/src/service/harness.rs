@@ -22,7 +22,7 @@ use protocol::control::{KafkaRequest, KafkaResponse, decode_response, encode_req
 use shard::counters::Counters;
 use shard::metadata::{OpenMetadata, Proposer, Publish};
 use shard::ops::{Answer, Fetch, Fetched, Question};
-use shard::shard::{Shard, UpkeepSettings};
+use shard::shard::{Shard, ShardSettings};
 use shard::state::PartitionState;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::simulation::Simulation;
@@ -31,6 +31,7 @@ use storage::paths::Paths;
 use storage::{Piece, Store, StoreOptions};
 
 use super::{Broker, Home, ServiceSettings, Session};
+use crate::api::coordinator::OffsetsTopic;
 use crate::cluster::{Asked, Cluster, Local};
 
 pub const CORES: usize = 2;
@@ -123,7 +124,7 @@ async fn shard(disk: &MemoryDisk, core: usize, image: Arc<Image>) -> Rc<Shard<Me
         free_bytes_min: 0,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
-    Shard::start_serving(core, CORES, disk.clone(), store, image, UpkeepSettings::default())
+    Shard::start_serving(core, CORES, disk.clone(), store, image, ShardSettings::default())
 }
 
 impl Client {
@@ -163,6 +164,7 @@ impl Client {
             delete_topics: true,
             fetch_bytes_max: 50 << 20,
             fetch_sessions_max: 10,
+            offsets_topic: OffsetsTopic { partitions: 4, segment_bytes: 1 << 20 },
             described_partitions_max: 2000,
             written: vec![("node.id".into(), "1".into()), ("ssl.key.password".into(), "secret".into())],
         };

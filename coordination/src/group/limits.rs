@@ -1,6 +1,6 @@
 //! Every maximum of a coordinator, tied to what one step may emit.
 
-use crate::effects::EFFECTS_MAX;
+use model::limits::EFFECTS_MAX;
 
 /// Members of one group, whatever `group.max.size` says.
 pub const GROUP_MEMBERS_MAX: usize = 2000;
