@@ -16,14 +16,18 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
+use std::sync::Arc;
 
-use coordination::metadata::{Image, Refusal, TopicRef};
+use coordination::metadata::{Command, Image, Refusal, Topic, TopicRef};
 use model::{ErrorCode, TopicId, TopicPartition};
+use net::service::Reply;
 use protocol::control::KafkaResponse;
 use protocol::{RequestHeader, Text, Uuid};
 
-use net::service::Reply;
+use crate::cluster::propose_topics;
+use crate::service::Broker;
 
 /// "Not asked for", where a response could list permitted operations.
 pub const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
@@ -32,8 +36,21 @@ pub const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1
 /// Every operation on the cluster.
 pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
-/// Topics of a request by name and, per partition, its index and whether its owner was asked or why not.
-pub type Verdicts = Vec<(Text, Vec<(i32, Result<(), ErrorCode>)>)>;
+/// Topics of a request by name and, per partition, its index and what came of it.
+pub type PerPartition<T> = Vec<(Text, Vec<(i32, Result<T, ErrorCode>)>)>;
+/// Whether the owners were asked, or why not.
+pub type Verdicts = PerPartition<()>;
+
+/// What the owners answered, each in the place of the verdict that let it be asked for.
+pub fn join<A>(verdicts: Verdicts, answers: Vec<Option<A>>) -> PerPartition<A> {
+    let mut answers = answers.into_iter();
+    let mut answer = |(index, verdict): (i32, Result<(), ErrorCode>)| {
+        (index, verdict.and_then(|()| answers.next().flatten().ok_or(ErrorCode::UnknownServerError)))
+    };
+    let mut topic =
+        |(topic, partitions): (Text, Vec<_>)| (topic, partitions.into_iter().map(&mut answer).collect());
+    verdicts.into_iter().map(&mut topic).collect()
+}
 
 /// A response as the reply to the request of `header`.
 pub fn reply<M: KafkaResponse>(header: &RequestHeader, response: &M) -> Reply {
@@ -76,6 +93,42 @@ pub fn occurrences<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, u3
     counts
 }
 
+/// Items by key, in the order of first appearance; without the item where several have that key.
+pub fn distinct<T, K: Hash + Eq + Clone>(
+    items: impl IntoIterator<Item = T>,
+    key: impl Fn(&T) -> K,
+) -> Vec<(K, Option<T>)> {
+    let mut places = HashMap::new();
+    let mut distinct: Vec<(K, Option<T>)> = Vec::new();
+    for item in items {
+        let key = key(&item);
+        match places.entry(key.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(distinct.len());
+                distinct.push((key, Some(item)));
+            }
+            Entry::Occupied(entry) => distinct[*entry.get()].1 = None,
+        }
+    }
+    distinct
+}
+
+/// Proposes a command about those topics that were judged to be fit for it, and gives the verdict on each, in order.
+/// `judged` has the items of `command` in its order.
+pub async fn propose_judged<K>(
+    broker: &Broker,
+    judged: Vec<(K, Result<(), Refusal>)>,
+    command: Command,
+) -> impl Iterator<Item = (K, Result<Arc<Topic>, Refusal>)> {
+    let count = judged.iter().filter(|(_, verdict)| verdict.is_ok()).count();
+    let done = if count == 0 { Vec::new() } else { propose_topics(&*broker.cluster, command, count).await };
+    let mut done = done.into_iter();
+    judged.into_iter().map(move |(key, verdict)| {
+        let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
+        (key, verdict.and_then(|()| done.next().unwrap_or_else(unanswered)))
+    })
+}
+
 /// A topic as the metadata machine is told of it.
 pub fn topic_ref(name: Option<&Text>, id: Uuid) -> TopicRef {
     match name {
@@ -92,4 +145,16 @@ pub fn told(refusal: &Refusal) -> (i16, Option<Text>) {
 /// An id as a field of a response.
 pub const fn uuid(id: TopicId) -> Uuid {
     Uuid::from_bytes(id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distinct;
+
+    #[test]
+    fn what_has_a_key_of_its_own_is_kept_and_every_key_is_told_once() {
+        let items = ["b1", "a1", "c1", "a2", "a3", "c2"];
+        let told = distinct(items, |item| item.as_bytes()[0]);
+        assert_eq!(told, [(b'b', Some("b1")), (b'a', None), (b'c', None)]);
+    }
 }

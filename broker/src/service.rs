@@ -5,7 +5,7 @@ pub(crate) mod harness;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use coordination::fetch_session::FetchSessions;
@@ -15,12 +15,11 @@ use net::service::{Called, Peer, Reply, Request, Service};
 use protocol::control::KafkaRequest;
 use protocol::control::messages::ApiVersionsRequest;
 use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
+use shard::counters::Counted;
 
 use crate::api;
 use crate::api::init_producer_id::IdBlock;
 use crate::cluster::Cluster;
-
-use shard::counters::Counted;
 
 /// What clients are told of this broker, and what they may do.
 #[derive(Clone, Debug)]
@@ -63,7 +62,7 @@ pub struct Broker {
     /// Producer ids this core may give out.
     pub producer_ids: RefCell<IdBlock>,
     /// Names the waits of this core at others.
-    pub waits: std::cell::Cell<u64>,
+    pub waits: Cell<u64>,
     /// Memory for control-plane requests and their answers.
     pub answers: Answers,
 }
@@ -87,7 +86,7 @@ impl Broker {
             settings,
             sessions: RefCell::new(sessions),
             producer_ids: RefCell::new(IdBlock::default()),
-            waits: std::cell::Cell::new(0),
+            waits: Cell::new(0),
             answers,
         }
     }

@@ -11,7 +11,8 @@
 //! * A request larger than the capacity, or one that finds none left because peers are slow to take their answers, goes by
 //!   the reserve: one at a time, and as large as the largest there can be.
 //!
-//! Beyond capacity and reserve there is at most one answer of a handler that did not wait between being admitted and
+//! An answer whose turn has not come, because an earlier request of its connection waits for something, is charged
+//! meanwhile: as long as that request may wait. Beyond capacity and reserve there is at most one answer of a handler that did not wait between being admitted and
 //! answering. The answers of those that do wait are in proportion to their requests, which were admitted for more.
 
 use futures_lite::future::poll_fn;

@@ -20,4 +20,4 @@ pub use api::{Api, ApiKey};
 pub use error::{DecodeError, EncodeError};
 pub use header::RequestHeader;
 pub use kafka_wire_core::{StrBytes as Text, Uuid};
-pub use topic::{LeaderHint, NodeEndpoint, TopicRef};
+pub use topic::{LeaderHint, NodeEndpoint, TOPIC_ID_SINCE, TopicRef};

@@ -8,7 +8,7 @@ use crate::writer::Writer;
 use crate::{DecodeError, Text, reader::Reader};
 
 /// First version of Produce and of Fetch that says topics by id.
-pub(crate) const TOPIC_ID_SINCE: i16 = 13;
+pub const TOPIC_ID_SINCE: i16 = 13;
 
 /// A topic as a request names it: by name up to version 12 (the id is zero then), by id since (the name is empty).
 /// A response repeats it.

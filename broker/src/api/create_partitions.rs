@@ -7,54 +7,36 @@ use protocol::control::messages::CreatePartitionsRequest;
 use protocol::control::messages::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
-use protocol::{RequestHeader, Text, message};
+use protocol::{RequestHeader, message};
 
-use super::{occurrences, reply, told};
-use crate::cluster::propose_topics;
+use super::{distinct, propose_judged, reply, told};
 use crate::service::Broker;
 
 /// Answers a CreatePartitions request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreatePartitionsRequest) -> Reply {
-    let counts = occurrences(request.topics.iter().map(|topic| topic.name.clone()));
-    let mut judged: Vec<(Text, bool)> = Vec::new();
     let mut wanted = Vec::new();
-    for topic in request.topics {
-        let repeated = counts[&topic.name] > 1;
-        if repeated && judged.iter().any(|(name, _)| *name == topic.name) {
-            continue;
-        }
-        if !repeated {
-            let brokers = |ids: &Vec<i32>| ids.iter().copied().map(BrokerId).collect();
-            let assignment =
-                topic.assignments.map(|given| given.iter().map(|one| brokers(&one.broker_ids)).collect());
-            wanted.push(MorePartitions { topic: topic.name.to_string(), count: topic.count, assignment });
-        }
-        judged.push((topic.name, repeated));
-    }
-    let count = wanted.len();
-    let command = Command::CreatePartitions { topics: wanted, validate_only: request.validate_only };
-    let mut grown = if count == 0 {
-        Vec::new().into_iter()
-    } else {
-        propose_topics(&*broker.cluster, command, count).await.into_iter()
-    };
-    let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
-    let results = judged.into_iter().map(|(name, repeated)| {
-        let verdict = if repeated {
-            Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-        } else {
-            grown.next().unwrap_or_else(unanswered)
+    let judged = distinct(request.topics, |topic| topic.name.clone()).into_iter().map(|(name, topic)| {
+        let Some(topic) = topic else {
+            return (name, Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name.")));
         };
-        match verdict {
-            Ok(_) => message!(CreatePartitionsTopicResult { name: name }),
-            Err(refusal) => {
-                let (error_code, error_message) = told(&refusal);
-                message!(CreatePartitionsTopicResult {
-                    name: name,
-                    error_code: error_code,
-                    error_message: error_message,
-                })
-            }
+        let brokers = |ids: &Vec<i32>| ids.iter().copied().map(BrokerId).collect();
+        let assignment =
+            topic.assignments.map(|given| given.iter().map(|one| brokers(&one.broker_ids)).collect());
+        wanted.push(MorePartitions { topic: name.to_string(), count: topic.count, assignment });
+        (name, Ok(()))
+    });
+    let judged = judged.collect();
+    let command = Command::CreatePartitions { topics: wanted, validate_only: request.validate_only };
+    let grown = propose_judged(broker, judged, command).await;
+    let results = grown.map(|(name, verdict)| match verdict {
+        Ok(_) => message!(CreatePartitionsTopicResult { name: name }),
+        Err(refusal) => {
+            let (error_code, error_message) = told(&refusal);
+            message!(CreatePartitionsTopicResult {
+                name: name,
+                error_code: error_code,
+                error_message: error_message,
+            })
         }
     });
     reply(header, &message!(CreatePartitionsResponse { results: results.collect() }))

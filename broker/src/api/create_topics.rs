@@ -12,8 +12,7 @@ use protocol::control::messages::create_topics_response::{
 use protocol::{RequestHeader, Text, Uuid, message};
 
 use super::describe_configs::topic_values;
-use super::{occurrences, reply, told, uuid};
-use crate::cluster::propose_topics;
+use super::{distinct, propose_judged, reply, told, uuid};
 use crate::service::Broker;
 
 /// First version that explains errors in words.
@@ -21,35 +20,21 @@ const MESSAGE_SINCE: i16 = 1;
 
 /// Answers a CreateTopics request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopicsRequest) -> Reply {
-    let counts = occurrences(request.topics.iter().map(|topic| topic.name.clone()));
-    let mut results: Vec<(Text, Result<(), Refusal>)> = Vec::new();
     let mut wanted = Vec::new();
-    for topic in request.topics {
-        if results.iter().any(|(name, _)| counts[&topic.name] > 1 && *name == topic.name) {
-            continue;
-        }
-        let judged = if counts[&topic.name] > 1 {
-            Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-        } else {
-            new_topic(&topic).map(|new| wanted.push(new))
+    let judged = distinct(request.topics, |topic| topic.name.clone()).into_iter().map(|(name, topic)| {
+        let judged = match topic {
+            Some(topic) => new_topic(&topic).map(|new| wanted.push(new)),
+            None => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
-        results.push((topic.name, judged));
-    }
-    let count = wanted.len();
+        (name, judged)
+    });
+    let judged = judged.collect();
     let validate_only = request.validate_only;
     let command = Command::CreateTopics { topics: wanted, validate_only };
-    let mut created = if count == 0 {
-        Vec::new().into_iter()
-    } else {
-        propose_topics(&*broker.cluster, command, count).await.into_iter()
-    };
-    let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
-    let topics = results.into_iter().map(|(name, judged)| {
-        let topic = judged.and_then(|()| created.next().unwrap_or_else(unanswered));
-        match topic {
-            Ok(topic) => created_topic(broker, name, &topic, validate_only),
-            Err(refusal) => refused(name, &refusal, header.api_version),
-        }
+    let created = propose_judged(broker, judged, command).await;
+    let topics = created.map(|(name, topic)| match topic {
+        Ok(topic) => created_topic(broker, name, &topic, validate_only),
+        Err(refusal) => refused(name, &refusal, header.api_version),
     });
     reply(header, &message!(CreateTopicsResponse { topics: topics.collect() }))
 }

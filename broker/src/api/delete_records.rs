@@ -1,6 +1,6 @@
 //! DeleteRecords: moves log starts at the owners; answered when that is durable.
 
-use model::{ErrorCode, Offset, TopicPartition};
+use model::{Offset, TopicPartition};
 use net::service::Reply;
 use protocol::control::messages::DeleteRecordsRequest;
 use protocol::control::messages::delete_records_response::{
@@ -9,7 +9,7 @@ use protocol::control::messages::delete_records_response::{
 use protocol::{RequestHeader, message};
 use shard::ops::{Answer, DeleteRecords, Question};
 
-use super::{Verdicts, partition_named, reply};
+use super::{Verdicts, join, partition_named, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -30,10 +30,8 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteReco
     }
     let answer = |answer| if let Answer::Deleted(each) = answer { Some(each) } else { None };
     let deleted = scatter(&*broker.cluster, wishes, Question::DeleteRecords, answer).await.await;
-    let mut deleted = deleted.into_iter();
-    let topics = topics.into_iter().map(|(name, verdicts)| {
-        let partitions = verdicts.into_iter().map(|(index, verdict)| {
-            let done = verdict.and_then(|()| deleted.next().flatten().ok_or(ErrorCode::UnknownServerError));
+    let topics = join(topics, deleted).into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(index, done)| {
             let (code, low_watermark) = match done {
                 Ok(done) => (done.error, done.low_watermark),
                 Err(code) => (code, Offset::NONE),

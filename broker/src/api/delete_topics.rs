@@ -7,8 +7,7 @@ use protocol::control::messages::DeleteTopicsRequest;
 use protocol::control::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use protocol::{RequestHeader, Text, Uuid, message};
 
-use super::{occurrences, reply, told, topic_ref, uuid};
-use crate::cluster::propose_topics;
+use super::{distinct, propose_judged, reply, told, topic_ref, uuid};
 use crate::service::Broker;
 
 /// A topic as the request names it.
@@ -29,42 +28,28 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteTopi
     } else {
         request.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
     };
-    let counts = occurrences(wanted.iter().cloned());
     let mut topics: Vec<TopicRef> = Vec::new();
-    let mut judged: Vec<(Named, Result<(), Refusal>)> = Vec::new();
-    for named in wanted {
-        let repeated = counts[&named] > 1;
-        if repeated && judged.iter().any(|(known, _)| *known == named) {
-            continue;
-        }
-        let verdict = judge(broker, version, &named, repeated);
+    let judged = distinct(wanted, Named::clone).into_iter().map(|(named, once)| {
+        let verdict = judge(broker, version, &named, once.is_none());
         if verdict.is_ok() {
             topics.push(topic_ref(named.0.as_ref(), named.1));
         }
-        judged.push((named, verdict));
-    }
-    let count = topics.len();
-    let mut deleted = if count == 0 {
-        Vec::new().into_iter()
-    } else {
-        propose_topics(&*broker.cluster, Command::DeleteTopics(topics), count).await.into_iter()
-    };
-    let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
-    let responses = judged.into_iter().map(|((name, id), verdict)| {
-        match verdict.and_then(|()| deleted.next().unwrap_or_else(unanswered)) {
-            Ok(topic) => message!(DeletableTopicResult {
-                name: Some(Text::from(&*topic.name)),
-                topic_id: uuid(topic.id),
-            }),
-            Err(refusal) => {
-                let (error_code, error_message) = told(&refusal);
-                message!(DeletableTopicResult {
-                    name: name,
-                    topic_id: id,
-                    error_code: error_code,
-                    error_message: error_message.filter(|_| version >= MESSAGE_SINCE),
-                })
-            }
+        (named, verdict)
+    });
+    let judged = judged.collect();
+    let deleted = propose_judged(broker, judged, Command::DeleteTopics(topics)).await;
+    let responses = deleted.map(|((name, id), verdict)| match verdict {
+        Ok(topic) => {
+            message!(DeletableTopicResult { name: Some(Text::from(&*topic.name)), topic_id: uuid(topic.id) })
+        }
+        Err(refusal) => {
+            let (error_code, error_message) = told(&refusal);
+            message!(DeletableTopicResult {
+                name: name,
+                topic_id: id,
+                error_code: error_code,
+                error_message: error_message.filter(|_| version >= MESSAGE_SINCE),
+            })
         }
     });
     reply(header, &message!(DeleteTopicsResponse { responses: responses.collect() }))

@@ -10,19 +10,16 @@ use std::rc::Rc;
 
 use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
 use model::limits::RESPONSE_PINNED_BYTES;
-use model::{ErrorCode, Offset, TopicPartition};
+use model::{ErrorCode, TopicPartition};
 use net::service::{Called, Chunk, Reply, Request, Response};
 use protocol::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
-use protocol::{DecodeError, TopicRef};
+use protocol::{DecodeError, TOPIC_ID_SINCE, TopicRef};
 use shard::counters::Timed;
 use shard::ops::{FetchPartition, Fetched};
 
 use super::read_committed;
 use crate::service::Broker;
 use collect::Collector;
-
-/// First version that says topics by id.
-const TOPIC_IDS_SINCE: i16 = 13;
 
 /// What one owner had of one partition, or why nothing was asked of it.
 type Outcome = Result<Fetched<Chunk>, ErrorCode>;
@@ -51,7 +48,7 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
     let started = broker.cluster.elapsed();
     let isolation = read_committed(asked.isolation_level);
     let limits = limits(broker, &asked, isolation.unwrap_or(false));
-    let by_id = header.api_version >= TOPIC_IDS_SINCE;
+    let by_id = header.api_version >= TOPIC_ID_SINCE;
     let begun = broker.sessions.borrow_mut().begin(broker.cluster.tick(), session_request(&asked, by_id));
     let failed = isolation.err().map(|code| failed(&asked, by_id, code));
     drop((asked, frame, permit));
@@ -161,9 +158,4 @@ fn fetch_partition(partition: TopicPartition, wish: &Wish) -> FetchPartition {
         current_leader_epoch: wish.current_leader_epoch,
         last_fetched_epoch: wish.last_fetched_epoch,
     }
-}
-
-/// The offset behind what was collected of a partition, as far as waiting goes: its high watermark.
-const fn seen_end(fetched: &Fetched<Chunk>) -> Offset {
-    fetched.high_watermark
 }

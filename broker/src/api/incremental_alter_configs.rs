@@ -13,8 +13,7 @@ use protocol::control::messages::incremental_alter_configs_response::{
 use protocol::{RequestHeader, message};
 
 use super::describe_configs::{BROKER, TOPIC, check_broker};
-use super::{occurrences, reply, told};
-use crate::cluster::propose_topics;
+use super::{occurrences, propose_judged, reply, told};
 use crate::service::Broker;
 
 /// Answers an IncrementalAlterConfigs request.
@@ -27,31 +26,25 @@ pub async fn handle(
     let counts = occurrences(request.resources.iter().map(named));
     let mut topics = Vec::new();
     let mut judged = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let verdict = if counts[&named(resource)] > 1 {
+    for resource in request.resources {
+        let verdict = if counts[&named(&resource)] > 1 {
             Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
         } else {
-            changes(broker, resource).map(|changes| {
+            changes(broker, &resource).map(|changes| {
                 topics.push((TopicRef::Name(resource.resource_name.to_string()), changes));
             })
         };
-        judged.push(verdict);
+        judged.push((resource, verdict));
     }
-    let count = topics.len();
     let command = Command::AlterConfigs { topics, validate_only: request.validate_only };
-    let mut altered = if count == 0 {
-        Vec::new().into_iter()
-    } else {
-        propose_topics(&*broker.cluster, command, count).await.into_iter()
-    };
-    let unanswered = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer"));
-    let responses = request.resources.into_iter().zip(judged).map(|(resource, verdict)| {
+    let altered = propose_judged(broker, judged, command).await;
+    let responses = altered.map(|(resource, verdict)| {
         let mut response = message!(AlterConfigsResourceResponse {
             error_message: None,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
         });
-        if let Err(refusal) = verdict.and_then(|()| altered.next().unwrap_or_else(unanswered)) {
+        if let Err(refusal) = verdict {
             (response.error_code, response.error_message) = told(&refusal);
         }
         response

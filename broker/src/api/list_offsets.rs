@@ -10,7 +10,7 @@ use protocol::control::messages::list_offsets_response::{
 use protocol::{RequestHeader, message};
 use shard::ops::{Answer, ListOffset, ListedOffset, OffsetQuery, Question};
 
-use super::{Verdicts, occurrences, partition_named, read_committed, reply};
+use super::{Verdicts, join, occurrences, partition_named, read_committed, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -60,13 +60,9 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: ListOffset
     let listed = scatter(&*broker.cluster, queries, Question::ListOffsets, answer).await;
     let header = header.clone();
     Called::Later(Box::pin(async move {
-        let mut listed = listed.await.into_iter();
-        let topics = topics.into_iter().map(|(name, verdicts)| {
-            let partitions = verdicts.into_iter().map(|(index, verdict)| {
-                let found =
-                    verdict.and_then(|()| listed.next().flatten().ok_or(ErrorCode::UnknownServerError));
-                partition(index, found, header.api_version)
-            });
+        let topics = join(topics, listed.await).into_iter().map(|(name, found)| {
+            let partitions =
+                found.into_iter().map(|(index, found)| partition(index, found, header.api_version));
             message!(ListOffsetsTopicResponse { name: name, partitions: partitions.collect() })
         });
         reply(&header, &message!(ListOffsetsResponse { topics: topics.collect() }))

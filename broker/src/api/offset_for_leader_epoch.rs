@@ -1,6 +1,6 @@
 //! OffsetForLeaderEpoch: where an epoch ends in the log, from the owners.
 
-use model::{ErrorCode, LeaderEpoch, TopicPartition};
+use model::{LeaderEpoch, TopicPartition};
 use net::service::Called;
 use protocol::control::messages::OffsetForLeaderEpochRequest;
 use protocol::control::messages::offset_for_leader_epoch_response::{
@@ -9,7 +9,7 @@ use protocol::control::messages::offset_for_leader_epoch_response::{
 use protocol::{RequestHeader, message};
 use shard::ops::{Answer, EpochQuery, Question};
 
-use super::{Verdicts, partition_named, reply};
+use super::{Verdicts, join, partition_named, reply};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -34,18 +34,15 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: OffsetForL
     let ends = scatter(&*broker.cluster, queries, Question::EpochEnds, answer).await;
     let header = header.clone();
     Called::Later(Box::pin(async move {
-        let mut ends = ends.await.into_iter();
-        let topics = topics.into_iter().map(|(name, verdicts)| {
-            let partitions = verdicts.into_iter().map(|(index, verdict)| {
-                match verdict.and_then(|()| ends.next().flatten().ok_or(ErrorCode::UnknownServerError)) {
-                    Err(code) => message!(EpochEndOffset { partition: index, error_code: code.code() }),
-                    Ok(end) => message!(EpochEndOffset {
-                        partition: index,
-                        error_code: end.error.code(),
-                        leader_epoch: end.epoch.0,
-                        end_offset: end.end.0,
-                    }),
-                }
+        let topics = join(topics, ends.await).into_iter().map(|(name, ends)| {
+            let partitions = ends.into_iter().map(|(index, end)| match end {
+                Err(code) => message!(EpochEndOffset { partition: index, error_code: code.code() }),
+                Ok(end) => message!(EpochEndOffset {
+                    partition: index,
+                    error_code: end.error.code(),
+                    leader_epoch: end.epoch.0,
+                    end_offset: end.end.0,
+                }),
             });
             message!(OffsetForLeaderTopicResult { topic: name, partitions: partitions.collect() })
         });

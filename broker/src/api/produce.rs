@@ -13,15 +13,13 @@ use net::service::{Called, Reply, Request};
 use protocol::produce::{
     ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse, ZSTD_SINCE,
 };
-use protocol::{DecodeError, RequestHeader, TopicRef};
+use protocol::{DecodeError, RequestHeader, TOPIC_ID_SINCE, TopicRef};
 use shard::counters::Timed;
 use shard::ops::{Answer, AppendPartition, Appended, Question};
 
 use crate::cluster::scatter;
 use crate::service::Broker;
 
-/// First version that says topics by id.
-const TOPIC_IDS_SINCE: i16 = 13;
 const ACKS_ALL: i16 = -1;
 const ACKS_NONE: i16 = 0;
 const ACKS_LEADER: i16 = 1;
@@ -81,7 +79,7 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan 
     let refusal = refuse_all(&asked);
     let mut plan = Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new() };
     for wanted in asked.topics {
-        let by_id = header.api_version >= TOPIC_IDS_SINCE;
+        let by_id = header.api_version >= TOPIC_ID_SINCE;
         let topic = if by_id { image.topic_by_id(wanted.topic.id) } else { image.topic(&wanted.topic.name) };
         let mut verdicts = Vec::with_capacity(wanted.partitions.len());
         for partition in wanted.partitions {

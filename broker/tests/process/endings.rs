@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::client::Client;
-use super::{Broker, Scratch};
+use super::{Broker, Scratch, files_below};
 
 /// The broker of this directory, asked for the end of its log once it is up again.
 fn end_offset_after(data_dir: &str) -> i64 {
@@ -71,6 +71,20 @@ fn asked_twice_it_ends_at_once_and_keeps_what_it_acknowledged() {
     }
 }
 
+/// Waits until the file that the journal goes on in is made, so that what fails next is a commit.
+fn wait_for_spare_journal_file(scratch: &Scratch) {
+    loop {
+        let mut files = Vec::new();
+        files_below(&scratch.0.join("data/journals"), &mut files);
+        files.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("ring-"));
+        let sizes: Vec<_> = files.iter().map(|path| path.metadata().unwrap().len()).collect();
+        if sizes.len() == 2 && sizes[0] == sizes[1] {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn storage_that_fails_exits_5_and_loses_nothing_acknowledged() {
     let scratch = Scratch::new();
@@ -78,6 +92,7 @@ fn storage_that_fails_exits_5_and_loses_nothing_acknowledged() {
     let mut client = Client::connect(&broker.ready);
     client.create_topic();
     assert_eq!(client.produce(b"durable").unwrap(), 0);
+    wait_for_spare_journal_file(&scratch);
     // From here on every write to a file fails with EFBIG, and comes with a signal that would kill it.
     broker.forbid_writes();
     client.produce(b"never acknowledged").expect_err("nothing can be durable any more");

@@ -13,7 +13,7 @@ use shard::ops::{Answer, Await, Fetch, FetchPartition, Fetched, Question};
 use shard::route::owner_of;
 use storage::Piece;
 
-use super::{Limits, fetch_partition, seen_end};
+use super::{Limits, fetch_partition};
 use crate::cluster::Asked;
 use crate::service::Broker;
 
@@ -135,7 +135,8 @@ impl Collector {
         let mut waits: Vec<(usize, u64, Asked)> = Vec::with_capacity(self.owners.len());
         for (&owner, (places, _)) in &self.owners {
             let seen = places.iter().filter_map(|place| collected[*place].as_ref());
-            let partitions = seen.map(|fetched| (fetched.partition, seen_end(fetched))).collect();
+            // As far as waiting goes, what was seen ends at the high watermark.
+            let partitions = seen.map(|fetched| (fetched.partition, fetched.high_watermark)).collect();
             let token = self.token();
             let question = Question::Await(token, Await { partitions, bytes_missing: missing, wait_ms });
             waits.push((owner, token, cluster.ask(owner, question).await));
