@@ -146,20 +146,26 @@ impl Broker {
             ApiKey::OffsetForLeaderEpoch => {
                 return Ok(api::offset_for_leader_epoch::handle(self, header, decode(request)?).await);
             }
-            ApiKey::OffsetCommit => return api::offset_commit::handle(self, header, decode(request)?).await,
-            ApiKey::OffsetFetch => return api::offset_fetch::handle(self, header, decode(request)?).await,
-            ApiKey::OffsetDelete => return api::offset_delete::handle(self, header, decode(request)?).await,
+            ApiKey::OffsetCommit => {
+                return Ok(api::offset_commit::handle(self, header, decode(request)?).await);
+            }
+            ApiKey::OffsetFetch => return Ok(api::offset_fetch::handle(self, header, decode(request)?).await),
+            ApiKey::OffsetDelete => {
+                return Ok(api::offset_delete::handle(self, header, decode(request)?).await);
+            }
             ApiKey::JoinGroup => {
-                return api::join_group::handle(self, session, header, decode(request)?).await;
+                return Ok(api::join_group::handle(self, session, header, decode(request)?).await);
             }
-            ApiKey::SyncGroup => return api::sync_group::handle(self, header, decode(request)?).await,
-            ApiKey::Heartbeat => return api::heartbeat::handle(self, header, decode(request)?).await,
-            ApiKey::LeaveGroup => return api::leave_group::handle(self, header, decode(request)?).await,
-            ApiKey::ListGroups => return api::list_groups::handle(self, header, decode(request)?).await,
+            ApiKey::SyncGroup => return Ok(api::sync_group::handle(self, header, decode(request)?).await),
+            ApiKey::Heartbeat => return Ok(api::heartbeat::handle(self, header, decode(request)?).await),
+            ApiKey::LeaveGroup => return Ok(api::leave_group::handle(self, header, decode(request)?).await),
+            ApiKey::ListGroups => return Ok(api::list_groups::handle(self, header, decode(request)?).await),
             ApiKey::DescribeGroups => {
-                return api::describe_groups::handle(self, header, decode(request)?).await;
+                return Ok(api::describe_groups::handle(self, header, decode(request)?).await);
             }
-            ApiKey::DeleteGroups => return api::delete_groups::handle(self, header, decode(request)?).await,
+            ApiKey::DeleteGroups => {
+                return Ok(api::delete_groups::handle(self, header, decode(request)?).await);
+            }
             ApiKey::FindCoordinator => api::find_coordinator::handle(self, header, decode(request)?).await,
             ApiKey::ApiVersions => api_versions(session, request)?,
             ApiKey::Metadata => api::metadata::handle(self, header, decode(request)?).await,

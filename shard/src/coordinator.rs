@@ -16,7 +16,7 @@ use coordination::group::{Coordinator, Effect, GroupSettings, Input, Reply, Requ
 use coordination::machine::Machine;
 use coordination::metadata::Image;
 use futures_lite::future::{BoxedLocal, or};
-use model::batch::{BatchBuilder, Batches, Compression, RecordBatch};
+use model::batch::{BatchBuilder, Compression, Header, RecordBatch};
 use model::{ErrorCode, Offset, TimestampMs, TopicId, TopicPartition};
 use storage::coordinator_snapshot::CoordinatorSnapshot;
 use storage::disk::Disk;
@@ -321,13 +321,13 @@ impl<D: Disk> Shard<D> {
             let pieces = read.map_err(|error| crate::shard::fault(seat.id, &error))?;
             let from = next;
             for piece in &pieces {
-                for batch in Batches::over(piece.bytes()) {
+                for batch in RecordBatch::all_in(piece.bytes()) {
                     let batch = batch.map_err(|error| Fault {
                         code: ErrorCode::KafkaStorageError,
                         message: error.to_string(),
                     })?;
                     count += replay_batch(seat, &batch, next);
-                    next = Offset(batch.header().last_offset().0 + 1);
+                    next = Offset(batch.last_offset().0 + 1);
                 }
             }
             if next == from {
@@ -398,7 +398,7 @@ fn batch_of(records: &[Record], wall: TimestampMs) -> Vec<u8> {
 
 /// Gives the machine the records of a batch, from `from` on. Returns how many that were.
 fn replay_batch(seat: &Seat, batch: &RecordBatch<'_>, from: Offset) -> u64 {
-    let header = batch.header();
+    let header: &Header<'_> = batch;
     if header.is_control() || header.compression() != Ok(Compression::None) {
         tracing::warn!(partition = %seat.id, offset = header.base_offset().0, "a batch that no coordinator wrote is passed over");
         return 0;
@@ -406,7 +406,7 @@ fn replay_batch(seat: &Seat, batch: &RecordBatch<'_>, from: Offset) -> u64 {
     let mut count = 0;
     for one in batch.records() {
         match one {
-            Ok(one) if one.offset(&header) >= from => {
+            Ok(one) if one.offset(header) >= from => {
                 if let Some(key) = one.key {
                     replay(seat, key, one.value);
                     count += 1;

@@ -79,7 +79,8 @@ pub async fn ensure_topic(broker: &Broker) -> bool {
     }
     let settings = broker.settings.offsets_topic;
     let pairs = [
-        ("cleanup.policy", "compact".to_owned()),
+        // Kafka compacts it; until this broker compacts anything, it is kept whole.
+        ("cleanup.policy", String::new()),
         ("compression.type", "producer".to_owned()),
         ("segment.bytes", settings.segment_bytes.to_string()),
     ];

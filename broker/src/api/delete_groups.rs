@@ -5,21 +5,14 @@ use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::DeleteGroupsRequest;
 use protocol::control::messages::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
-use protocol::{DecodeError, RequestHeader, message};
+use protocol::{RequestHeader, message};
 
 use super::coordinator::{ask, owned};
 use super::reply;
 use crate::service::Broker;
 
 /// Takes a DeleteGroups request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: DeleteGroupsRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteGroupsRequest) -> Called {
     let mut asked = Vec::with_capacity(request.groups_names.len());
     for name in request.groups_names {
         let one = GroupRequest::Delete(vec![owned(&name)]);
@@ -27,7 +20,7 @@ pub async fn handle(
         asked.push((name, deleted));
     }
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let mut results = Vec::with_capacity(asked.len());
         for (name, deleted) in asked {
             let error = match deleted.await {
@@ -38,5 +31,5 @@ pub async fn handle(
             results.push(message!(DeletableGroupResult { group_id: name, error_code: error.code() }));
         }
         reply(&header, &message!(DeleteGroupsResponse { results: results }))
-    })))
+    }))
 }

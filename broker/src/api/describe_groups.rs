@@ -7,7 +7,7 @@ use protocol::control::messages::DescribeGroupsRequest;
 use protocol::control::messages::describe_groups_response::{
     DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{RequestHeader, Text, message};
 
 use super::coordinator::{ask, owned};
 use super::{GROUP_OPERATIONS, OPERATIONS_NOT_ASKED, reply};
@@ -17,14 +17,7 @@ use crate::service::Broker;
 const NOT_FOUND_SINCE: i16 = 6;
 
 /// Takes a DescribeGroups request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: DescribeGroupsRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: DescribeGroupsRequest) -> Called {
     let operations =
         if request.include_authorized_operations { GROUP_OPERATIONS } else { OPERATIONS_NOT_ASKED };
     let mut asked = Vec::with_capacity(request.groups.len());
@@ -33,7 +26,7 @@ pub async fn handle(
         asked.push(ask(&*broker.cluster, name, one).await);
     }
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let mut groups = Vec::with_capacity(asked.len());
         for described in asked {
             if let GroupReply::Describe(list) = described.await {
@@ -41,7 +34,7 @@ pub async fn handle(
             }
         }
         reply(&header, &message!(DescribeGroupsResponse { groups: groups }))
-    })))
+    }))
 }
 
 fn told(group: Group, version: i16, operations: i32) -> DescribedGroup {

@@ -5,21 +5,14 @@ use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::HeartbeatRequest;
 use protocol::control::messages::heartbeat_response::HeartbeatResponse;
-use protocol::{DecodeError, RequestHeader, message};
+use protocol::{RequestHeader, message};
 
 use super::coordinator::{ask, owned, owned_if_any};
 use super::reply;
 use crate::service::Broker;
 
 /// Takes a Heartbeat request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: HeartbeatRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: HeartbeatRequest) -> Called {
     let heartbeat = Heartbeat {
         group: owned(&request.group_id),
         member_id: owned(&request.member_id),
@@ -29,11 +22,11 @@ pub async fn handle(
     let group = heartbeat.group.clone();
     let heard = ask(&*broker.cluster, &group, GroupRequest::Heartbeat(heartbeat)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let error = match heard.await {
             GroupReply::Heartbeat(error) => error,
             _ => ErrorCode::UnknownServerError,
         };
         reply(&header, &message!(HeartbeatResponse { error_code: error.code() }))
-    })))
+    }))
 }

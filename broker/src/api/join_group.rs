@@ -6,7 +6,7 @@ use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::JoinGroupRequest;
 use protocol::control::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{RequestHeader, Text, message};
 
 use super::coordinator::{ask, owned, owned_if_any};
 use super::reply;
@@ -22,15 +22,12 @@ const NO_PROTOCOL_SINCE: i16 = 7;
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 
 /// Takes a JoinGroup request.
-///
-/// # Errors
-/// Never.
 pub async fn handle(
     broker: &Broker,
     session: &Session,
     header: &RequestHeader,
     request: JoinGroupRequest,
-) -> Result<Called, DecodeError> {
+) -> Called {
     let version = header.api_version;
     let join = Join {
         group: owned(&request.group_id),
@@ -55,7 +52,7 @@ pub async fn handle(
     let group = join.group.clone();
     let joined = ask(&*broker.cluster, &group, GroupRequest::Join(join)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move { reply(&header, &answer(joined.await, version)) })))
+    Called::Later(Box::pin(async move { reply(&header, &answer(joined.await, version)) }))
 }
 
 fn answer(reply: GroupReply, version: i16) -> JoinGroupResponse {

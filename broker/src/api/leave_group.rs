@@ -5,7 +5,7 @@ use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::LeaveGroupRequest;
 use protocol::control::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{RequestHeader, Text, message};
 
 use super::coordinator::{ask, owned, owned_if_any};
 use super::reply;
@@ -15,14 +15,7 @@ use crate::service::Broker;
 const SEVERAL_SINCE: i16 = 3;
 
 /// Takes a LeaveGroup request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: LeaveGroupRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: LeaveGroupRequest) -> Called {
     let version = header.api_version;
     let members = if version >= SEVERAL_SINCE {
         let leaver = |member: &protocol::control::messages::leave_group_request::MemberIdentity| Leaver {
@@ -37,13 +30,13 @@ pub async fn handle(
     let group = leave.group.clone();
     let left = ask(&*broker.cluster, &group, GroupRequest::Leave(leave)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let response = match left.await {
             GroupReply::Leave(left) => answer(left, version),
             _ => message!(LeaveGroupResponse { error_code: ErrorCode::UnknownServerError.code() }),
         };
         reply(&header, &response)
-    })))
+    }))
 }
 
 fn answer(left: LeaveReply, version: i16) -> LeaveGroupResponse {

@@ -5,21 +5,14 @@ use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::ListGroupsRequest;
 use protocol::control::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{RequestHeader, Text, message};
 
 use super::coordinator::{ask_partition, coordinators, owned};
 use super::reply;
 use crate::service::Broker;
 
 /// Takes a ListGroups request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: ListGroupsRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: ListGroupsRequest) -> Called {
     let filter = ListFilter {
         states: request.states_filter.iter().map(owned).collect(),
         types: request.types_filter.iter().map(owned).collect(),
@@ -30,7 +23,7 @@ pub async fn handle(
         asked.push(ask_partition(&*broker.cluster, partition, request).await);
     }
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let mut groups = Vec::new();
         let mut error = ErrorCode::None;
         for listed in asked {
@@ -50,5 +43,5 @@ pub async fn handle(
             })
         });
         reply(&header, &message!(ListGroupsResponse { error_code: error.code(), groups: groups.collect() }))
-    })))
+    }))
 }

@@ -15,7 +15,7 @@ use protocol::control::messages::offset_commit_request::{
 use protocol::control::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use protocol::{DecodeError, RequestHeader, Text, Uuid, message};
+use protocol::{RequestHeader, Text, Uuid, message};
 
 use super::coordinator::{ask, owned, owned_if_any};
 use super::reply;
@@ -30,22 +30,18 @@ const BY_ID_SINCE: i16 = 10;
 /// "The broker's own", where a version has a retention time.
 const RETENTION_DEFAULT: i64 = -1;
 
+/// Partitions of a topic, and of each whether it is there.
+type Found = Vec<(i32, Result<(), ErrorCode>)>;
+
 /// A topic of the request: as it was named, and per partition whether its offset went to the coordinator.
 struct Asked {
     name: Text,
     id: Uuid,
-    partitions: Vec<(i32, Result<(), ErrorCode>)>,
+    partitions: Found,
 }
 
 /// Takes an OffsetCommit request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: OffsetCommitRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: OffsetCommitRequest) -> Called {
     let version = header.api_version;
     let image = broker.cluster.image();
     let mut asked = Vec::with_capacity(request.topics.len());
@@ -70,22 +66,18 @@ pub async fn handle(
     // Even with nothing left to commit the coordinator has to say whether the member may.
     let committed = ask(&*broker.cluster, &group, GroupRequest::OffsetCommit(commit)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let GroupReply::OffsetCommit(verdicts) = committed.await else {
             return reply(&header, &answer(asked, &mut VecDeque::new()));
         };
         let mut told =
             verdicts.into_iter().flat_map(|topic| topic.partitions).map(|(_, error)| error).collect();
         reply(&header, &answer(asked, &mut told))
-    })))
+    }))
 }
 
 /// What of a topic exists, and the part that goes to the coordinator.
-fn judged(
-    image: &Image,
-    topic: &OffsetCommitRequestTopic,
-    version: i16,
-) -> (Vec<(i32, Result<(), ErrorCode>)>, Option<CommitTopic>) {
+fn judged(image: &Image, topic: &OffsetCommitRequestTopic, version: i16) -> (Found, Option<CommitTopic>) {
     let found = if version >= BY_ID_SINCE {
         image.topic_by_id(TopicId(topic.topic_id.to_bytes())).ok_or(ErrorCode::UnknownTopicId)
     } else {
@@ -96,11 +88,11 @@ fn judged(
         let index = partition.partition_index;
         (index, found.as_ref().map_err(|error| *error).and_then(|topic| has(topic, index)).map(|_| ()))
     };
-    let verdicts: Vec<(i32, Result<(), ErrorCode>)> = topic.partitions.iter().map(judge).collect();
+    let verdicts: Found = topic.partitions.iter().map(judge).collect();
     let good = topic.partitions.iter().zip(&verdicts).filter(|(_, (_, verdict))| verdict.is_ok());
     let partitions: Vec<CommitPartition> = good.map(|(partition, _)| to_commit(partition)).collect();
     let commit = found.ok().filter(|_| !partitions.is_empty()).map(|topic| CommitTopic {
-        name: topic.name.clone(),
+        name: topic.name.to_string(),
         topic_id: topic.id,
         partitions,
     });

@@ -11,21 +11,14 @@ use protocol::control::messages::OffsetDeleteRequest;
 use protocol::control::messages::offset_delete_response::{
     OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
-use protocol::{DecodeError, RequestHeader, message};
+use protocol::{RequestHeader, message};
 
 use super::coordinator::{ask, owned};
 use super::{Verdicts, partition_named, reply};
 use crate::service::Broker;
 
 /// Takes an OffsetDelete request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: OffsetDeleteRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: OffsetDeleteRequest) -> Called {
     let image = broker.cluster.image();
     let mut asked = Verdicts::new();
     let mut topics = Vec::new();
@@ -44,13 +37,13 @@ pub async fn handle(
     let delete = OffsetDelete { group: group.clone(), topics };
     let deleted = ask(&*broker.cluster, &group, GroupRequest::OffsetDelete(delete)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let response = match deleted.await {
             GroupReply::OffsetDelete(deleted) => answer(asked, deleted),
             _ => message!(OffsetDeleteResponse { error_code: ErrorCode::UnknownServerError.code() }),
         };
         reply(&header, &response)
-    })))
+    }))
 }
 
 fn answer(asked: Verdicts, deleted: OffsetDeleteReply) -> OffsetDeleteResponse {

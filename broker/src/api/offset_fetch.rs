@@ -14,7 +14,7 @@ use protocol::control::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
     OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
-use protocol::{DecodeError, RequestHeader, Text, Uuid, message};
+use protocol::{RequestHeader, Text, Uuid, message};
 
 use super::coordinator::{ask, owned};
 use super::{reply, uuid};
@@ -28,14 +28,7 @@ const SEVERAL_SINCE: i16 = 8;
 const BY_ID_SINCE: i16 = 10;
 
 /// Takes an OffsetFetch request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: OffsetFetchRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: OffsetFetchRequest) -> Called {
     if header.api_version < SEVERAL_SINCE {
         one_group(broker, header, request).await
     } else {
@@ -43,11 +36,7 @@ pub async fn handle(
     }
 }
 
-async fn one_group(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: OffsetFetchRequest,
-) -> Result<Called, DecodeError> {
+async fn one_group(broker: &Broker, header: &RequestHeader, request: OffsetFetchRequest) -> Called {
     let topics: Option<Vec<PartitionsOf>> = request.topics.map(|topics| {
         let named = |topic: protocol::control::messages::offset_fetch_request::OffsetFetchRequestTopic| {
             PartitionsOf { topic: owned(&topic.name), partitions: topic.partition_indexes }
@@ -59,7 +48,7 @@ async fn one_group(
     let fetch = OffsetFetch { group: group.clone(), topics, require_stable: request.require_stable };
     let fetched = ask(&*broker.cluster, &group, GroupRequest::OffsetFetch(fetch)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let fetched = offsets_of(fetched).await;
         // Before there was a place for it, the group's error stood at every partition.
         let at_partitions = !fetched.error.is_ok() && header.api_version < GROUP_ERROR_SINCE;
@@ -82,7 +71,7 @@ async fn one_group(
         });
         let code = fetched.error.code();
         reply(&header, &message!(OffsetFetchResponse { topics: topics.collect(), error_code: code }))
-    })))
+    }))
 }
 
 /// No offset for any of these.
@@ -108,11 +97,7 @@ struct Asked {
     fetched: BoxedLocal<GroupReply>,
 }
 
-async fn several_groups(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: OffsetFetchRequest,
-) -> Result<Called, DecodeError> {
+async fn several_groups(broker: &Broker, header: &RequestHeader, request: OffsetFetchRequest) -> Called {
     let by_id = header.api_version >= BY_ID_SINCE;
     let image = broker.cluster.image();
     let mut asked = Vec::with_capacity(request.groups.len());
@@ -120,14 +105,14 @@ async fn several_groups(
         asked.push(ask_for(broker, &image, by_id, request.require_stable, group).await);
     }
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move {
+    Called::Later(Box::pin(async move {
         let mut groups = Vec::with_capacity(asked.len());
         for one in asked {
             let fetched = offsets_of(one.fetched).await;
             groups.push(group_answer(&image, by_id, one.group, one.unknown, fetched));
         }
         reply(&header, &message!(OffsetFetchResponse { groups: groups }))
-    })))
+    }))
 }
 
 async fn ask_for(
@@ -142,7 +127,7 @@ async fn ask_for(
         let mut known = Vec::with_capacity(topics.len());
         for topic in topics {
             let name = if by_id {
-                image.topic_by_id(TopicId(topic.topic_id.to_bytes())).map(|topic| topic.name.clone())
+                image.topic_by_id(TopicId(topic.topic_id.to_bytes())).map(|topic| topic.name.to_string())
             } else {
                 Some(owned(&topic.name))
             };

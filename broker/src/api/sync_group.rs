@@ -6,7 +6,7 @@ use model::ErrorCode;
 use net::service::Called;
 use protocol::control::messages::SyncGroupRequest;
 use protocol::control::messages::sync_group_response::SyncGroupResponse;
-use protocol::{DecodeError, RequestHeader, Text, message};
+use protocol::{RequestHeader, Text, message};
 
 use super::coordinator::{ask, owned, owned_if_any};
 use super::reply;
@@ -16,18 +16,11 @@ use crate::service::Broker;
 const PROTOCOL_SINCE: i16 = 5;
 
 /// Takes a SyncGroup request.
-///
-/// # Errors
-/// Never.
-pub async fn handle(
-    broker: &Broker,
-    header: &RequestHeader,
-    request: SyncGroupRequest,
-) -> Result<Called, DecodeError> {
+pub async fn handle(broker: &Broker, header: &RequestHeader, request: SyncGroupRequest) -> Called {
     let nameless = request.protocol_type.is_none() || request.protocol_name.is_none();
     if header.api_version >= PROTOCOL_SINCE && nameless {
         let refused = SyncReply::error(ErrorCode::InconsistentGroupProtocol);
-        return Ok(Called::Now(reply(header, &answer(GroupReply::Sync(refused)))));
+        return Called::Now(reply(header, &answer(GroupReply::Sync(refused))));
     }
     let sync = Sync {
         group: owned(&request.group_id),
@@ -45,7 +38,7 @@ pub async fn handle(
     let group = sync.group.clone();
     let synced = ask(&*broker.cluster, &group, GroupRequest::Sync(sync)).await;
     let header = header.clone();
-    Ok(Called::Later(Box::pin(async move { reply(&header, &answer(synced.await)) })))
+    Called::Later(Box::pin(async move { reply(&header, &answer(synced.await)) }))
 }
 
 fn answer(reply: GroupReply) -> SyncGroupResponse {

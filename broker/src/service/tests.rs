@@ -83,6 +83,17 @@ fn every_version_of_every_api_is_answered() {
                     let response: OffsetForLeaderEpochResponse = client.ask(version, &request);
                     assert_eq!(response.topics[0].partitions[0].end_offset, 0);
                 }
+                ApiKey::OffsetCommit => default_of!(OffsetCommitRequest, OffsetCommitResponse),
+                ApiKey::OffsetFetch => default_of!(OffsetFetchRequest, OffsetFetchResponse),
+                ApiKey::OffsetDelete => default_of!(OffsetDeleteRequest, OffsetDeleteResponse),
+                ApiKey::FindCoordinator => default_of!(FindCoordinatorRequest, FindCoordinatorResponse),
+                ApiKey::JoinGroup => default_of!(JoinGroupRequest, JoinGroupResponse),
+                ApiKey::SyncGroup => default_of!(SyncGroupRequest, SyncGroupResponse),
+                ApiKey::Heartbeat => default_of!(HeartbeatRequest, HeartbeatResponse),
+                ApiKey::LeaveGroup => default_of!(LeaveGroupRequest, LeaveGroupResponse),
+                ApiKey::ListGroups => default_of!(ListGroupsRequest, ListGroupsResponse),
+                ApiKey::DescribeGroups => default_of!(DescribeGroupsRequest, DescribeGroupsResponse),
+                ApiKey::DeleteGroups => default_of!(DeleteGroupsRequest, DeleteGroupsResponse),
                 ApiKey::DescribeConfigs => default_of!(DescribeConfigsRequest, DescribeConfigsResponse),
                 ApiKey::CreatePartitions => default_of!(CreatePartitionsRequest, CreatePartitionsResponse),
                 ApiKey::IncrementalAlterConfigs => {
