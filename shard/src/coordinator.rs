@@ -15,6 +15,7 @@ use coordination::group::record::{self, Decoded, Record};
 use coordination::group::{Coordinator, Effect, GroupSettings, Input, Reply, Request};
 use coordination::machine::Machine;
 use coordination::metadata::Image;
+use coordination::metadata::topics::OFFSETS_TOPIC;
 use futures_lite::future::{BoxedLocal, or};
 use model::batch::{BatchBuilder, Compression, Header, RecordBatch};
 use model::{ErrorCode, Offset, TimestampMs, TopicId, TopicPartition};
@@ -26,8 +27,6 @@ use crate::answers::{self, Deliver};
 use crate::ops::{AppendPartition, Appended};
 use crate::shard::{Fault, Shard};
 
-/// The topic whose partitions have coordinators.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Bytes of one read while a coordinator loads.
 const LOAD_BYTES: usize = 1 << 20;
 /// A snapshot is written when the log has grown by this much: what a start replays at most, or nearly.

@@ -2,7 +2,7 @@
 
 mod answers;
 pub mod clock;
-pub mod coordinator;
+mod coordinator;
 pub mod counters;
 pub mod executor;
 mod fetch;

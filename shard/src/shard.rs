@@ -13,6 +13,7 @@ use std::time::Duration;
 use coordination::group::GroupSettings;
 use coordination::metadata::configs::Durability;
 use coordination::metadata::image::{Image, Topic};
+use coordination::metadata::topics::OFFSETS_TOPIC;
 use coordination::replica::leader::Leader;
 use coordination::replica::waiters::{FetchTicket, FetchWaiters};
 use model::{ErrorCode, Tick, TopicId, TopicPartition};
@@ -20,7 +21,7 @@ use storage::disk::Disk;
 use storage::journal::commit::CommitFacts;
 use storage::{Listener, LogRef, LogSettings, Store, StoreError};
 
-use crate::coordinator::{Coordinators, OFFSETS_TOPIC};
+use crate::coordinator::Coordinators;
 use crate::counters::{Counted, Counters, Timed};
 use crate::ops::{Answer, Question};
 use crate::produce::Deferred;

@@ -1,11 +1,11 @@
 //! The way to the coordinator of a group: which partition of `__consumer_offsets` it is, and the core that owns that.
 
 use coordination::group::{Reply as GroupReply, Request as GroupRequest};
+use coordination::metadata::topics::OFFSETS_TOPIC;
 use coordination::metadata::{Command, Image, NewTopic, Overrides};
 use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, TopicPartition};
 use protocol::Text;
-use shard::coordinator::OFFSETS_TOPIC;
 use shard::ops::{Answer, Question};
 use shard::route::owner_of;
 

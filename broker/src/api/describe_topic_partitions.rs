@@ -2,6 +2,7 @@
 
 use coordination::metadata::Image;
 use coordination::metadata::topics::check_name;
+use coordination::metadata::topics::is_internal;
 use model::ErrorCode;
 use net::service::Reply;
 use protocol::control::messages::describe_topic_partitions_response::{
@@ -77,6 +78,7 @@ fn page(
         response.topics.push(message!(DescribeTopicPartitionsResponseTopic {
             name: Some(name.clone()),
             topic_id: uuid(topic.id),
+            is_internal: is_internal(&name),
             partitions: partitions.collect(),
             topic_authorized_operations: TOPIC_OPERATIONS,
         }));

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use coordination::metadata::{Command, Image, NewTopic, Overrides, Topic, topics::check_name};
+use coordination::metadata::{
+    Command, Image, NewTopic, Overrides, Topic,
+    topics::{OFFSETS_TOPIC, check_name, is_internal},
+};
 use model::{ErrorCode, TopicId};
 use net::service::Reply;
 use protocol::control::messages::MetadataRequest;
@@ -13,6 +16,7 @@ use protocol::control::messages::metadata_response::{
 };
 use protocol::{RequestHeader, Text, Uuid, message};
 
+use super::coordinator::ensure_topic;
 use super::{CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS, reply, uuid};
 use crate::cluster::propose_topics;
 use crate::service::Broker;
@@ -83,6 +87,11 @@ async fn create_missing(broker: &Broker, wanted: &[MetadataRequestTopic]) {
         names.filter(|name| image.topic(name).is_none() && check_name(name).is_ok()).collect();
     missing.sort_unstable();
     missing.dedup();
+    // This one is not made with the defaults of others.
+    if missing.contains(&OFFSETS_TOPIC) {
+        ensure_topic(broker).await;
+        missing.retain(|name| *name != OFFSETS_TOPIC);
+    }
     if missing.is_empty() {
         return;
     }
@@ -147,6 +156,7 @@ fn described(broker: &Broker, topic: &Arc<Topic>) -> MetadataResponseTopic {
     message!(MetadataResponseTopic {
         name: Some(Text::from(&*topic.name)),
         topic_id: uuid(topic.id),
+        is_internal: is_internal(&topic.name),
         partitions: (0..topic.partitions).map(partition).collect(),
     })
 }

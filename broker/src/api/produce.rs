@@ -6,6 +6,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use coordination::metadata::Topic;
 use coordination::metadata::configs::TimestampType;
+use coordination::metadata::topics::is_internal;
 use model::batch::header::set_log_append_time;
 use model::batch::{ProduceRules, validate_produce};
 use model::{ErrorCode, TimestampMs, TopicPartition};
@@ -20,6 +21,8 @@ use shard::ops::{Answer, AppendPartition, Appended, Question};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
+/// The client id with which Kafka's tools write to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
 const ACKS_ALL: i16 = -1;
 const ACKS_NONE: i16 = 0;
 const ACKS_LEADER: i16 = 1;
@@ -125,6 +128,9 @@ fn judge(
     now: TimestampMs,
 ) -> Judged {
     let settings = &topic.settings;
+    if is_internal(&topic.name) && header.client_id.as_deref() != Some(ADMIN_CLIENT) {
+        return Err((ErrorCode::InvalidTopicException, "only the broker writes to its own topics".into()));
+    }
     let partition = topic.partition(index).ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
     if acks == ACKS_ALL && settings.min_insync_replicas > 1 {
         let text = format!("1 replica is in sync; min.insync.replicas is {}", settings.min_insync_replicas);

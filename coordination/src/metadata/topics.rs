@@ -113,6 +113,15 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {rule}")))
 }
 
+/// The topic that keeps groups and committed offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Whether a topic is the broker's own: clients read it, and only administrators' clients write to it.
+#[must_use]
+pub fn is_internal(name: &str) -> bool {
+    matches!(name, OFFSETS_TOPIC | "__transaction_state" | "__share_group_state")
+}
+
 /// Judges one creation in a request that has created `created` partitions so far; the id is the topic's if granted.
 ///
 /// # Errors
