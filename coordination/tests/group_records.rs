@@ -168,7 +168,11 @@ fn other_kinds_are_skipped_and_damage_is_an_error() {
     assert_eq!(decode(&bytes(OFFSET_KEY), Some(&bytes("0005"))), Err(RecordError::ValueVersion(5)));
     assert_eq!(decode(&bytes(GROUP_KEY), Some(&bytes("ffff"))), Err(RecordError::ValueVersion(-1)));
     assert_eq!(decode(&[], None), Err(RecordError::Truncated));
-    assert_eq!(decode(&bytes("0002000161ff"), None).map(|_| ()), Ok(()), "what follows a key is not looked at");
+    assert_eq!(
+        decode(&bytes("0002000161ff"), None).map(|_| ()),
+        Ok(()),
+        "what follows a key is not looked at"
+    );
     assert_eq!(decode(&bytes("00020001ff"), None), Err(RecordError::NotText));
     assert_eq!(decode(&bytes("0002ffff"), None), Err(RecordError::BadLength));
     // Two thousand million members in a handful of bytes.
