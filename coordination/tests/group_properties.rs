@@ -34,10 +34,11 @@ fn a_group_in_trouble_keeps_its_promises_and_settles() {
     for seed in first..first + count {
         // The harness shows the seed of a run that fails.
         println!("seed {seed}");
-        let world = live(seed);
+        let mut world = live(seed);
         settled += world.settled;
         commits += world.clients.iter().map(|client| client.acknowledged).sum::<i64>();
         in_the_end += world.clients.iter().filter(|client| client.phase == Phase::Settled).count();
+        world.check_end();
     }
     if only.is_none() {
         // Not a world where nothing happens.

@@ -117,6 +117,13 @@ impl Coordinator {
         self.desk.parked()
     }
 
+    /// Bytes its groups, members, offsets and commits in flight are counted with, against
+    /// [`GroupSettings::memory_bytes_max`].
+    #[must_use]
+    pub const fn memory_bytes(&self) -> u64 {
+        self.desk.bytes
+    }
+
     /// Groups it knows.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -163,8 +163,10 @@ impl Client {
         })
     }
 
-    pub fn asked(&mut self, ticket: u64, request: &Request, now: u64) {
-        let patience = if matches!(request, Request::Join(_)) { REBALANCE_MS + 5_000 } else { PATIENCE_MS };
+    /// A `hasty` one soon asks again.
+    pub fn asked(&mut self, ticket: u64, request: &Request, now: u64, hasty: bool) {
+        let join = matches!(request, Request::Join(_)) && !hasty;
+        let patience = if join { REBALANCE_MS + 5_000 } else { PATIENCE_MS };
         self.waits = Some((ticket, now + patience));
     }
 

@@ -5,7 +5,7 @@ pub mod client;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use client::{Client, GROUP, Phase, identity};
+use client::{Client, GROUP, Phase};
 use coordination::effects::Effects;
 use coordination::group::record::{decode, encode};
 use coordination::group::{
@@ -35,7 +35,13 @@ impl Random {
     }
 }
 
-type Bytes2 = (Vec<u8>, Option<Vec<u8>>);
+type Stored = (Vec<u8>, Option<Vec<u8>>);
+
+/// Who is behind a member id: the instance of a static one, or the id.
+fn who(id: &str) -> String {
+    let name = &id[..id.len() - 37];
+    if name.starts_with("static") { name.into() } else { id.into() }
+}
 
 /// Who leads a generation, what was computed for it: must never be two.
 #[derive(Default)]
@@ -44,8 +50,6 @@ struct Seen {
     leaders: BTreeMap<i32, String>,
     /// Generation to the leader's computation, for ever: what was handed out was durable.
     computations: BTreeMap<i32, String>,
-    /// Member id to identity.
-    identities: BTreeMap<String, String>,
 }
 
 pub struct World {
@@ -63,7 +67,7 @@ pub struct World {
     replies: Vec<(u64, usize, u64, Reply)>,
     /// Asked and not answered: the client, and what it is called.
     open: BTreeMap<u64, (usize, Request)>,
-    log: Vec<Bytes2>,
+    log: Vec<Stored>,
     /// When it lands, id, records.
     flights: VecDeque<(u64, u64, Vec<Record>)>,
     seen: Seen,
@@ -114,9 +118,7 @@ impl World {
         let effects: Vec<Effect> = effects.drain().collect();
         format!("{} {effects:?}", self.now).hash(&mut self.trace);
         let joins = effects.iter().filter_map(|effect| match effect {
-            Effect::Reply { ticket, reply: Reply::Join(join) } if join.error.is_ok() => {
-                Some((*ticket, join.clone()))
-            }
+            Effect::Reply { reply: Reply::Join(join), .. } if join.error.is_ok() => Some(join.clone()),
             _ => None,
         });
         self.check_joins(&joins.collect::<Vec<_>>());
@@ -125,7 +127,11 @@ impl World {
                 Effect::Append { id, records } => {
                     assert!(!records.is_empty());
                     let before = self.flights.back().map_or(self.now, |(at, ..)| *at);
-                    let delay = if self.calm { 1 } else { self.random.below(800) };
+                    let delay = match (self.calm, self.random.one_in(20)) {
+                        (true, _) => 1,
+                        (false, true) => self.random.below(12_000),
+                        (false, false) => self.random.below(800),
+                    };
                     self.flights.push_back((before.max(self.now + delay), id, records));
                 }
                 Effect::Reply { ticket, reply } => {
@@ -158,20 +164,15 @@ impl World {
     }
 
     /// One leader per generation, and only the leader gets the members.
-    fn check_joins(&mut self, joins: &[(u64, JoinReply)]) {
-        for (ticket, join) in joins {
-            let (client, _) = &self.open[ticket];
-            let whose = identity(self.clients[*client].instance.as_deref(), &join.member_id);
-            self.seen.identities.insert(join.member_id.clone(), whose);
-        }
-        for (_, join) in joins {
-            let leader = &self.seen.identities[&join.leader];
+    fn check_joins(&mut self, joins: &[JoinReply]) {
+        for join in joins {
+            let leader = &who(&join.leader);
             let known = self.seen.leaders.entry(join.generation).or_insert_with(|| leader.clone());
             assert_eq!(known, leader, "two leaders of generation {}", join.generation);
             let (newest, _) = self.seen.leaders.last_key_value().unwrap();
             assert_eq!(*newest, join.generation, "two generations at a time");
             if !join.members.is_empty() {
-                assert_eq!(self.seen.identities[&join.member_id], *leader, "a follower was told the members");
+                assert_eq!(who(&join.member_id), *leader, "a follower was told the members");
             }
         }
     }
@@ -200,7 +201,8 @@ impl World {
         // A connection keeps the order.
         let at = self.requests[client].back().map_or(0, |(at, ..)| *at).max(self.now + delay);
         if waits {
-            self.clients[client].asked(self.tickets, &request, self.now);
+            let hasty = !self.calm && self.random.one_in(4);
+            self.clients[client].asked(self.tickets, &request, self.now, hasty);
         }
         self.requests[client].push_back((at, self.tickets, request));
     }
@@ -359,6 +361,25 @@ impl World {
         assert_eq!(members, ids);
         let stable = [GroupState::Stable, GroupState::Empty, GroupState::Dead][usize::from(ids.is_empty())];
         assert!(groups[0].state == stable || !groups[0].found && ids.is_empty(), "{:?}", groups[0].state);
+    }
+
+    /// Everybody goes and the group is deleted: nothing is left, and nothing is counted.
+    pub fn check_end(&mut self) {
+        self.clients.iter_mut().for_each(|client| drop(client.stop(false)));
+        self.run(self.now + 2 * client::SESSION_MS + 20_000);
+        let mut effects = Effects::new();
+        let request = Request::Delete(vec![GROUP.into()]);
+        let input = Input::Request { ticket: 0, wall: self.wall(), request };
+        self.machine.step(Tick(self.now), input, &mut effects);
+        let appends = effects.drain().filter_map(|effect| match effect {
+            Effect::Append { id, .. } => Some(id),
+            Effect::Reply { .. } => None,
+        });
+        for id in appends.collect::<Vec<_>>() {
+            self.machine.step(Tick(self.now), Input::Durable(id), &mut effects);
+        }
+        assert!(self.machine.is_empty() && self.machine.snapshot().is_empty());
+        assert_eq!((self.machine.memory_bytes(), self.machine.parked()), (0, 0));
     }
 
     pub fn digest(&self) -> u64 {
