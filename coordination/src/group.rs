@@ -5,6 +5,7 @@
 //! the process, as in Kafka. The behaviour is that of the classic protocol of Apache Kafka 4.3.1.
 
 mod admin;
+pub mod broker_settings;
 mod classic;
 mod commit;
 mod coordinator;
@@ -16,6 +17,7 @@ mod leave;
 pub mod limits;
 mod member;
 mod offsets;
+mod placement;
 mod rebalance;
 pub mod record;
 mod reply;
@@ -28,6 +30,7 @@ mod wire;
 
 pub use coordinator::{Coordinator, Input};
 pub use desk::Effect;
+pub use placement::partition_of;
 pub use record::{Decoded, GroupValue, MemberValue, OffsetValue, Record, RecordError};
 pub use reply::{
     CommittedOffset, DescribedGroup, DescribedMember, FetchedTopic, GroupState, JoinMember, JoinReply,

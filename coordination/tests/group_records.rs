@@ -6,9 +6,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coordination::effects::Effects;
 use coordination::group::record::{decode, encode};
-use coordination::group::{Decoded, GroupValue, MemberValue, OffsetValue, Record, RecordError};
-use model::{Offset, TimestampMs, TopicId};
+use coordination::group::{
+    Coordinator, Decoded, GroupSettings, GroupValue, Input, Join, MemberValue, OffsetValue, Record,
+    RecordError, Request,
+};
+use coordination::machine::Machine;
+use model::{Offset, Tick, TimestampMs, TopicId};
 use proptest::prelude::*;
 
 const OFFSET_KEY: &str = "0001000473686f7000066f726465727300000007";
@@ -187,6 +192,37 @@ fn other_kinds_are_skipped_and_damage_is_an_error() {
     }
 }
 
+/// Loads the records, lets time pass and somebody join: nothing panics and the snapshot is read back.
+fn serve(records: &[Record]) {
+    let mut machine = Coordinator::new(GroupSettings::default(), 1);
+    records.iter().for_each(|record| machine.replay(record));
+    let (mut effects, wall) = (Effects::new(), TimestampMs(1_700_000_000_000));
+    machine.loaded(Tick(0), wall, &mut effects);
+    let join = Join {
+        group: "shop".into(),
+        member_id: String::new(),
+        instance_id: Some("1".into()),
+        client_id: "x".into(),
+        client_host: String::new(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![("0".into(), Bytes::new()), ("range".into(), Bytes::new())],
+        require_known_member_id: false,
+        can_skip_assignment: true,
+    };
+    let request = Request::Join(join);
+    machine.step(Tick(1), Input::Request { ticket: 1, wall, request }, &mut effects);
+    for now in [2, 5_000, 100_000, 4_000_000_000] {
+        machine.step(Tick(now), Input::Tick { wall }, &mut effects);
+        machine.step(Tick(now), Input::Durable(u64::MAX), &mut effects);
+    }
+    for record in machine.snapshot() {
+        let (key, value) = encode(&record);
+        assert!(matches!(decode(&key, value.as_deref()), Ok(Decoded::Record(_))));
+    }
+}
+
 proptest! {
     #[test]
     fn anything_is_read_or_refused(key in proptest::collection::vec(any::<u8>(), 0..60),
@@ -213,6 +249,30 @@ proptest! {
         let at = at % value.len();
         value[at] ^= flip;
         let key = if which < 6 { OFFSET_KEY } else { GROUP_KEY };
-        let _ = decode(&bytes(key), Some(&value));
+        if let Ok(Decoded::Record(record)) = decode(&bytes(key), Some(&value)) {
+            serve(&[record]);
+        }
+    }
+
+    #[test]
+    fn any_group_can_be_loaded(members in proptest::collection::vec((0..4_u8, 0..4_u8, any::<i32>()), 0..6),
+                               generation in any::<i32>(), leader in proptest::option::of(0..5_u8),
+                               protocol in proptest::option::of(0..2_u8), consumer in any::<bool>()) {
+        let member = |&(id, instance, timeout): &(u8, u8, i32)| MemberValue {
+            member_id: "m".repeat(id.into()),
+            instance_id: (instance > 0).then(|| instance.to_string()),
+            rebalance_timeout_ms: timeout,
+            session_timeout_ms: timeout.wrapping_mul(7),
+            ..group_value().members[0].clone()
+        };
+        let value = GroupValue {
+            protocol_type: if consumer { "consumer".into() } else { String::new() },
+            generation,
+            protocol: protocol.map(|which| which.to_string()),
+            leader: leader.map(|id| "m".repeat(id.into())),
+            members: members.iter().map(member).collect(),
+            ..group_value()
+        };
+        serve(&[group(Some(value))]);
     }
 }

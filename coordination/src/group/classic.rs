@@ -313,12 +313,28 @@ impl Group {
     /// Brings the coordinator's count of bytes up to date.
     pub fn recount(&mut self, members_changed: bool, desk: &mut Desk) {
         if members_changed {
+            self.assert_sound();
             let pending: u64 = self.pending_joins.keys().map(|id| 64 + id.len() as u64).sum();
             self.members_bytes = pending + self.members.values().map(Member::bytes).sum::<u64>();
         }
         let bytes = GROUP_BYTES + self.id.len() as u64 + self.members_bytes + self.offsets.bytes();
         desk.bytes = desk.bytes - self.counted + bytes;
         self.counted = bytes;
+    }
+
+    /// What holds between any two steps.
+    fn assert_sound(&self) {
+        let leads = self.leader.as_ref().map(|id| self.members.contains_key(id));
+        assert!(leads == (!self.members.is_empty()).then_some(true), "the leader is a member");
+        let fixed = self.members.values().filter(|member| member.instance.is_some()).count();
+        assert!(self.statics.len() == fixed, "every static member and no other is known by its instance");
+        assert!(self.statics.values().all(|id| self.members.contains_key(id)), "an instance names a member");
+        assert!(
+            self.pending_syncs.iter().all(|id| self.members.contains_key(id)),
+            "who is to sync is a member"
+        );
+        let joined = matches!(self.state, GroupState::Stable | GroupState::CompletingRebalance);
+        assert!(!joined || !self.members.is_empty(), "a generation has members");
     }
 
     /// Takes it out of the count and of the timers: it is about to be forgotten.

@@ -60,18 +60,30 @@ impl Coordinator {
     }
 
     pub(super) fn offset_fetch(&mut self, ticket: u64, fetch: OffsetFetch) {
-        let unstable =
-            self.groups.get(fetch.group.as_str()).is_some_and(|group| !group.committing.is_empty());
+        match self.wait_until_stable(ticket, fetch) {
+            Some(fetch) => {
+                let reply = self.fetched(&fetch);
+                self.desk.reply(ticket, reply);
+            }
+            None => {
+                self.desk.park(ticket);
+            }
+        }
+    }
+
+    /// Puts a fetch that asks for it behind the commits of its group that are on their way; gives it back when there
+    /// is nothing to wait for.
+    pub(super) fn wait_until_stable(&mut self, ticket: u64, fetch: OffsetFetch) -> Option<OffsetFetch> {
+        let group = self.groups.get(fetch.group.as_str());
+        let unstable = group.is_some_and(|group| !group.committing.is_empty());
         if fetch.require_stable
             && unstable
             && let Some(mut newest) = self.desk.flights.last_entry()
         {
             newest.get_mut().fetches.push((ticket, fetch));
-            self.desk.park(ticket);
-            return;
+            return None;
         }
-        let reply = self.fetched(&fetch);
-        self.desk.reply(ticket, reply);
+        Some(fetch)
     }
 
     /// What is durable now.

@@ -117,6 +117,13 @@ impl Coordinator {
         self.desk.parked()
     }
 
+    /// Bytes its groups, members, offsets and commits in flight are counted with, against
+    /// [`GroupSettings::memory_bytes_max`].
+    #[must_use]
+    pub const fn memory_bytes(&self) -> u64 {
+        self.desk.bytes
+    }
+
     /// Groups it knows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -287,8 +294,11 @@ impl Coordinator {
         }
         self.forget_if_vacant(&id);
         for (ticket, fetch) in flight.fetches {
-            let reply = self.fetched(&fetch);
-            self.desk.release(ticket, reply);
+            // A younger append may have failed before an older one landed: then it waits on.
+            if let Some(fetch) = self.wait_until_stable(ticket, fetch) {
+                let reply = self.fetched(&fetch);
+                self.desk.release(ticket, reply);
+            }
         }
     }
 
@@ -352,7 +362,9 @@ impl Group {
             self.remove(&id, desk);
         }
         desk.timers.cancel(&mut self.join_timer);
-        self.state = GroupState::Empty;
+        if self.state != GroupState::Dead {
+            self.state = GroupState::Empty;
+        }
         self.protocol_type = None;
         self.recount(true, desk);
     }

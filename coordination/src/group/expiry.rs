@@ -21,16 +21,17 @@ impl Coordinator {
         let mut seen: Option<Arc<str>> = after.cloned();
         for (id, group) in self.groups.range_mut((from, Bound::Unbounded)) {
             let (mut records, whole) = group.expired(&self.desk);
-            let fits = records.len() <= appends_left * TOMBSTONES_PER_APPEND;
-            records.truncate(appends_left * TOMBSTONES_PER_APPEND);
-            appends_left -= records.len().div_ceil(TOMBSTONES_PER_APPEND);
-            group.bury(records, whole && fits, &mut self.desk);
-            if !fits || appends_left == 0 {
-                // This group again, or the next one.
-                let after = if fits { Some(Arc::clone(id)) } else { seen };
-                self.desk.timers.schedule(self.desk.now, Timer::Expiry { after });
+            let appends = records.len().div_ceil(TOMBSTONES_PER_APPEND);
+            if appends > appends_left && appends_left < APPENDS_PER_EXPIRY {
+                // With a whole pass of its own, at the next tick.
+                self.desk.timers.schedule(self.desk.now, Timer::Expiry { after: seen });
                 return;
             }
+            let fits = appends <= appends_left;
+            // What does not fit even so is found again by the next check.
+            records.truncate(appends_left * TOMBSTONES_PER_APPEND);
+            appends_left = appends_left.saturating_sub(appends);
+            group.bury(records, whole && fits, &mut self.desk);
             seen = Some(Arc::clone(id));
         }
         self.schedule_expiry();

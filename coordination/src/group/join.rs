@@ -7,7 +7,7 @@ use model::ErrorCode;
 use super::classic::Group;
 use super::coordinator::Coordinator;
 use super::desk::{Desk, Then};
-use super::limits::{MEMBER_BYTES_MAX, MEMBER_PROTOCOLS_MAX, NAME_BYTES_MAX};
+use super::limits::{GROUP_MEMBERS_MAX, MEMBER_BYTES_MAX, MEMBER_PROTOCOLS_MAX, NAME_BYTES_MAX};
 use super::member::{Member, protocol_bytes};
 use super::reply::{GroupState, JoinReply, Reply};
 use super::request::Join;
@@ -138,6 +138,11 @@ impl Group {
                 Some(old) => self.replace_static(ticket, join, &old, id, desk),
                 None => self.join_member(ticket, join, id, desk),
             },
+            None if join.require_known_member_id && self.pending_joins.len() >= GROUP_MEMBERS_MAX => {
+                // They vanish with their sessions.
+                let later = JoinReply::error(ErrorCode::CoordinatorNotAvailable, "");
+                desk.reply(ticket, Reply::Join(later));
+            }
             None if join.require_known_member_id => {
                 let timer = Timer::Session { group: Arc::clone(&self.id), member: Arc::clone(&id) };
                 let key = desk.timers.schedule(desk.after(join.session_timeout_ms), timer);

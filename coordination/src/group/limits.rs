@@ -2,7 +2,7 @@
 
 use model::limits::EFFECTS_MAX;
 
-/// Members of one group, whatever `group.max.size` says.
+/// Members of one group, whatever `group.max.size` says; and ids given out in it that did not join yet.
 pub const GROUP_MEMBERS_MAX: usize = 2000;
 /// Requests of one coordinator that wait for a rebalance or an append; above it COORDINATOR_NOT_AVAILABLE.
 pub const REQUESTS_PARKED_MAX: usize = 2048;

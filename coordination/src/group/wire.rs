@@ -5,6 +5,9 @@ use bytes::Bytes;
 
 use super::record::RecordError;
 
+/// Bytes of a string, compact ones included, as Kafka has it.
+const STRING_BYTES_MAX: usize = 32_767;
+
 /// Reads from bytes that may be anything. Nothing is allocated by a number they hold: lengths are taken from what is
 /// there.
 pub(super) struct Reader<'a> {
@@ -78,6 +81,9 @@ impl<'a> Reader<'a> {
             }
         };
         let Some(length) = length else { return Ok(None) };
+        if length > STRING_BYTES_MAX {
+            return Err(RecordError::BadLength);
+        }
         let text = std::str::from_utf8(self.take(length)?).map_err(|_| RecordError::NotText)?;
         Ok(Some(text.to_owned()))
     }
@@ -140,7 +146,7 @@ impl Writer {
     }
 
     pub fn string(&mut self, text: &str) -> &mut Self {
-        let mut end = text.len().min(32_767);
+        let mut end = text.len().min(STRING_BYTES_MAX);
         debug_assert_eq!(end, text.len(), "bounded where it came in");
         while !text.is_char_boundary(end) {
             end -= 1;
