@@ -25,6 +25,7 @@ pub mod recovery;
 mod retention;
 mod sealed_file;
 pub mod segment;
+mod segment_write;
 pub mod signal;
 pub mod snapshot;
 mod store;

@@ -21,6 +21,7 @@ use crate::index::{self, Index};
 use crate::log::{Carried, Loaded, LogSettings, Phase, Runs, Segment};
 use crate::paths::Paths;
 use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::segment_write::is_full;
 use crate::snapshot::{self, SegmentFacts, Snapshot};
 use crate::store::{LogRef, Store, StoreError};
 
@@ -139,7 +140,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             return Ok(false);
         }
         log.phase.set(Phase::Busy);
-        let done = self.rest(log).await;
+        let done = match self.rest(log).await {
+            Err(error) if is_full(&error) => Ok(false),
+            done => done,
+        };
         let at_rest = done.as_ref().is_ok_and(|done| *done);
         log.phase.set(if at_rest { Phase::AtRest } else { Phase::Loaded });
         self.moved.notify();
@@ -147,7 +151,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn rest(self: &Rc<Self>, log: &LogRef<D, S>) -> io::Result<bool> {
-        self.write_all_of(log, Tail::WhenQuiet).await;
+        self.write_all_of(log, Tail::WhenQuiet).await?;
         if let Some(loaded) = log.loaded.borrow_mut().as_mut()
             && loaded.since_mark > 0
         {
