@@ -29,6 +29,7 @@ mod segment_write;
 pub mod signal;
 pub mod snapshot;
 mod store;
+mod tidy;
 mod truncate;
 
 pub use append::Placed;

@@ -81,6 +81,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<Loaded<D, S>, StoreError> {
         let rest = log.at_rest.get();
         let Base { segments, derived, scanned } = self.reader().base::<S>(log.id, &rest).await?;
+        self.tidy(log.id, &rest, &segments).await?;
         let end = Cursor { segment: rest.segment, position: rest.position };
         let carried = self.reader().tail_block(log.id, end).await?;
         if rest.position > FIRST_POSITION {

@@ -163,6 +163,8 @@ pub struct Store<D: Disk, S> {
     /// Snapshots that the next checkpoint no longer needs.
     pub(crate) garbage: RefCell<Vec<(LogRef<D, S>, Offset)>>,
     pub(crate) partition_dirs: RefCell<BTreeSet<TopicPartition>>,
+    /// Partitions whose directory was compared with their log.
+    pub(crate) tidied: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) disk_full: Cell<bool>,
     pub(crate) checkpointing: Gate,
     pub(crate) settling: Gate,
@@ -212,6 +214,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             needed_from: RefCell::default(),
             garbage: RefCell::default(),
             partition_dirs: RefCell::default(),
+            tidied: RefCell::default(),
             disk_full: Cell::new(false),
             checkpointing: Gate::default(),
             settling: Gate::default(),
@@ -336,6 +339,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.files.close_partition(log.id).await;
             *log.loaded.borrow_mut() = None;
             self.partition_dirs.borrow_mut().remove(&log.id);
+            self.tidied.borrow_mut().remove(&log.id);
         }
         self.settling.leave();
         // First, since the journal may be waiting for space: as long as there is a tombstone, nobody misses them.

@@ -78,6 +78,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for path in files.snapshots {
             self.disk.remove_file(&path).await.map_err(failed)?;
         }
+        // Before the log grows past where they were.
+        let dir = self.paths.partition(log.id);
+        if let Err(error) = self.disk.sync_dir(&dir).await
+            && !log.is_deleted()
+        {
+            self.disk.fatal(&format!("syncing directory {}", dir.display()), &error);
+        }
         Ok(end)
     }
 
