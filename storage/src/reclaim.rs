@@ -200,6 +200,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 if let Some(old) = log.snapshot_stored(snapshot.at()) {
                     self.garbage.borrow_mut().push((Rc::clone(&log), old));
                 }
+                if let Some(sealed) = snapshot.sealed_by_it() {
+                    self.store_index(&log, sealed).await;
+                }
             }
         }
         Ok(())

@@ -38,6 +38,8 @@ pub struct Rig {
     pub forgotten: BTreeSet<TopicId>,
     pub random: Random,
     pub number: u8,
+    /// Of the logs of this boot.
+    pub segment_bytes: u64,
 }
 
 impl Rig {
@@ -50,7 +52,16 @@ impl Rig {
         let disk = MemoryDisk::from_image(&simulation, image);
         let store = simulation.run_until(open(&disk, boot, &forgotten));
         let acknowledged = BTreeMap::new();
-        Self { simulation, disk, store, acknowledged, forgotten, random: Random::new(seed), number: boot }
+        Self {
+            simulation,
+            disk,
+            store,
+            acknowledged,
+            forgotten,
+            random: Random::new(seed),
+            number: boot,
+            segment_bytes: 700_000,
+        }
     }
 
     /// Deletes a topic and forgets its tombstone.
@@ -66,7 +77,7 @@ impl Rig {
 
     pub fn log(&self, id: TopicPartition) -> LogRef<MemoryDisk, EpochsOnly> {
         let log = self.store.log(id);
-        let settings = Rc::new(LogSettings { segment_bytes: 700_000, ..LogSettings::default() });
+        let settings = Rc::new(LogSettings { segment_bytes: self.segment_bytes, ..LogSettings::default() });
         self.simulation.run_until(self.store.load(&log, &settings)).unwrap();
         log
     }
