@@ -186,19 +186,31 @@ impl Checkpoint {
         })
     }
 
-    /// Writes it into its slot, durably.
+    /// Writes it into its slot, durably: over the one before, whose space it takes, so that a full disk does not stop what frees
+    /// some. Bytes of a longer one may stay behind it.
     pub async fn store<D: Disk>(&self, disk: &D, path: &Path) -> io::Result<()> {
         let bytes = self.to_bytes();
-        let file = disk.create(path).await?;
+        let file = match disk.open(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path).await?,
+            opened => opened?,
+        };
+        let written = Self::write(disk, &file, &bytes).await;
+        if let Ok(()) = written {
+            file.sync().await.map_err(io::Error::other)?;
+        }
+        file.close().await?;
+        written?;
+        if self.number < 2 {
+            disk.sync_dir(path.parent().unwrap_or(path)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write<D: Disk>(disk: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
         for (index, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
             let mut buffer = disk.buffer(chunk.len());
             buffer.as_mut().copy_from_slice(chunk);
             file.write(Rc::new(buffer), len_u64(index * WRITE_BYTES)).await?;
-        }
-        file.sync().await?;
-        file.close().await?;
-        if self.number < 2 {
-            disk.sync_dir(path.parent().unwrap_or(path)).await?;
         }
         Ok(())
     }

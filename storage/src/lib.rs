@@ -25,9 +25,11 @@ pub mod recovery;
 mod retention;
 mod sealed_file;
 pub mod segment;
+mod segment_write;
 pub mod signal;
 pub mod snapshot;
 mod store;
+mod tidy;
 mod truncate;
 
 pub use append::Placed;

@@ -21,6 +21,7 @@ use crate::index::{self, Index};
 use crate::log::{Carried, Loaded, LogSettings, Phase, Runs, Segment};
 use crate::paths::Paths;
 use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::segment_write::is_full;
 use crate::snapshot::{self, SegmentFacts, Snapshot};
 use crate::store::{LogRef, Store, StoreError};
 
@@ -80,6 +81,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<Loaded<D, S>, StoreError> {
         let rest = log.at_rest.get();
         let Base { segments, derived, scanned } = self.reader().base::<S>(log.id, &rest).await?;
+        self.tidy(log.id, &rest, &segments).await?;
         let end = Cursor { segment: rest.segment, position: rest.position };
         let carried = self.reader().tail_block(log.id, end).await?;
         if rest.position > FIRST_POSITION {
@@ -113,21 +115,47 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// The index of a segment, covering all of it that is at rest; read or rebuilt when it is not in memory.
     pub(crate) async fn ensure_index(&self, log: &LogRef<D, S>, base: Offset) -> Result<(), StoreError> {
-        let size = {
+        let (size, incarnation) = {
             let mut loaded = log.loaded.borrow_mut();
             let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
+            let incarnation = loaded.incarnation;
             match loaded.segment_at(base) {
-                Some(segment) if segment.index.is_none() => segment.size,
+                Some(segment) if segment.index.is_none() => (segment.size, incarnation),
                 _ => return Ok(()),
             }
         };
-        let index = self.reader().index(log.id, base, size).await?;
-        if let Some(loaded) = log.loaded.borrow_mut().as_mut()
-            && let Some(segment) = loaded.segment_at(base)
-        {
-            segment.index = Some(index);
+        if let Some(index) = self.reader().stored_index(log.id, base, size, incarnation).await {
+            set_index(log, base, index);
+            return Ok(());
         }
+        let index = self.reader().index(log.id, base, size).await?;
+        set_index(log, base, index);
+        self.settling.enter().await;
+        self.store_index(log, base).await;
+        self.settling.leave();
         Ok(())
+    }
+
+    /// Stores the index of a sealed segment, so that the first reader after a start need not scan the segment. The caller is in
+    /// [`Self::settling`].
+    pub(crate) async fn store_index(&self, log: &LogRef<D, S>, base: Offset) {
+        let file = {
+            let mut loaded = log.loaded.borrow_mut();
+            let Some(loaded) = loaded.as_mut().filter(|_| !log.is_deleted()) else { return };
+            let incarnation = loaded.incarnation;
+            if loaded.end_cursor().segment == base {
+                return;
+            }
+            let Some(segment) = loaded.segment_at(base) else { return };
+            let whole = |index: &&Index| index.covered() == segment.size && index.is_worth_a_file();
+            let Some(index) = segment.index.as_ref().filter(whole) else { return };
+            index.to_file(incarnation)
+        };
+        let path = self.paths.index(log.id, base);
+        if let Err(error) = self.disk.replace_file(&path, file).await {
+            // It is made again from the segment when it is missed.
+            tracing::debug!(file = %path.display(), %error, "storing an index failed");
+        }
     }
 
     /// Lets go of a log's memory: everything durable goes to its segment first. False when it was in use meanwhile.
@@ -144,7 +172,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             return Ok(false);
         }
         log.phase.set(Phase::Busy);
-        let done = self.rest(log).await;
+        let done = match self.rest(log).await {
+            Err(error) if is_full(&error) => Ok(false),
+            done => done,
+        };
         let at_rest = done.as_ref().is_ok_and(|done| *done);
         log.phase.set(if at_rest { Phase::AtRest } else { Phase::Loaded });
         self.moved.notify();
@@ -152,7 +183,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn rest(self: &Rc<Self>, log: &LogRef<D, S>) -> io::Result<bool> {
-        self.write_all_of(log, Tail::WhenQuiet).await;
+        self.write_all_of(log, Tail::WhenQuiet).await?;
         if let Some(loaded) = log.loaded.borrow_mut().as_mut()
             && loaded.since_mark > 0
         {
@@ -312,14 +343,28 @@ impl<D: Disk> Reader<'_, D> {
         Ok(Some(Carried { start: Cursor { segment: end.segment, position: start }, bytes }))
     }
 
-    /// The index of a segment up to `size`: from its file as far as that goes, the rest from the segment.
+    /// The index of a sealed segment from its file, if that is there, whole, and of this very segment.
+    pub async fn stored_index(
+        &self,
+        id: TopicPartition,
+        base: Offset,
+        size: u64,
+        incarnation: u32,
+    ) -> Option<Index> {
+        let path = self.paths.index(id, base);
+        let file = self.disk.read_file(&path, index::BYTES_MAX).await.ok()?;
+        match Index::from_file(&file, base) {
+            Ok((index, stored)) => (stored == incarnation && index.covered() == size).then_some(index),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error, "an index is damaged: it is made again from its segment");
+                None
+            }
+        }
+    }
+
+    /// The index of a segment up to `size`, from the segment.
     pub async fn index(&self, id: TopicPartition, base: Offset, size: u64) -> Result<Index, StoreError> {
-        let file = self.disk.read_file(&self.paths.index(id, base), index::BYTES_MAX).await;
-        let stored = file.ok().and_then(|file| Index::from_file(&file, base).ok());
-        let index = stored.filter(|index| index.covered() <= size).unwrap_or_else(|| Index::new(base));
         let mut segment = Segment::new(base, 0);
-        segment.size = index.covered();
-        segment.index = Some(index);
         self.scan(id, &mut segment, size, |_, _| ()).await?;
         Ok(segment.index.unwrap_or_else(|| Index::new(base)))
     }
@@ -369,6 +414,14 @@ pub(crate) async fn files_behind<D: Disk>(
         }
     }
     Ok(behind)
+}
+
+fn set_index<D: Disk, S: Derived>(log: &LogRef<D, S>, base: Offset, index: Index) {
+    if let Some(loaded) = log.loaded.borrow_mut().as_mut()
+        && let Some(segment) = loaded.segment_at(base)
+    {
+        segment.index = Some(index);
+    }
 }
 
 struct Window<D: Disk> {

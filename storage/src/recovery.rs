@@ -511,6 +511,9 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
             for base in behind.map_err(io_error(&dir))?.segments {
                 self.files.remove((id, base)).await.map_err(io_error(&dir))?;
             }
+            // Before the log grows past where they were. Snapshots there go when it is first touched: until there is a new
+            // checkpoint, the old one may cite one of them.
+            self.disk.sync_dir(&dir).await.map_err(io_error(&dir))?;
         }
         Ok(())
     }

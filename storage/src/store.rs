@@ -23,6 +23,7 @@ use crate::journal::{Committed, Entry, EntryKind, Journal, JournalId};
 use crate::log::{Log, Phase};
 use crate::paths::Paths;
 use crate::pool::{Pool, Pooled};
+use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::{Gate, Signal};
 
 /// A log by reference.
@@ -97,6 +98,8 @@ pub struct StoreCounters {
     pub segment_bytes: u64,
     /// Writes to segments.
     pub segment_writes: u64,
+    /// Writes to segments that failed, each attempt counted.
+    pub segment_write_errors: u64,
     /// Bytes copied forward.
     pub forwarded_bytes: u64,
     /// Ring files recycled.
@@ -144,6 +147,12 @@ pub struct Store<D: Disk, S> {
     /// Logs with enough for a write.
     pub(crate) dirty: RefCell<VecDeque<LogRef<D, S>>>,
     pub(crate) writes_in_flight: Cell<usize>,
+    /// Those of them that wait for space.
+    pub(crate) stalled: Cell<usize>,
+    /// The journal's oldest file waits for space elsewhere.
+    pub(crate) reclaim_stalled: Cell<bool>,
+    /// Bytes of the journal's reserve that were taken since a file became free.
+    pub(crate) reserve_taken: Cell<u64>,
     /// Something changed for the flusher, a reclaim or a waiter for a phase.
     pub(crate) moved: Signal,
     frames: RefCell<VecDeque<CachedFrame<D, S>>>,
@@ -154,6 +163,8 @@ pub struct Store<D: Disk, S> {
     /// Snapshots that the next checkpoint no longer needs.
     pub(crate) garbage: RefCell<Vec<(LogRef<D, S>, Offset)>>,
     pub(crate) partition_dirs: RefCell<BTreeSet<TopicPartition>>,
+    /// Partitions whose directory was compared with their log.
+    pub(crate) tidied: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) disk_full: Cell<bool>,
     pub(crate) checkpointing: Gate,
     pub(crate) settling: Gate,
@@ -192,6 +203,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
             touched: RefCell::default(),
             dirty: RefCell::default(),
             writes_in_flight: Cell::new(0),
+            stalled: Cell::new(0),
+            reclaim_stalled: Cell::new(false),
+            reserve_taken: Cell::new(0),
             moved: Signal::default(),
             frames: RefCell::default(),
             frame_bytes: Cell::new(0),
@@ -200,6 +214,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             needed_from: RefCell::default(),
             garbage: RefCell::default(),
             partition_dirs: RefCell::default(),
+            tidied: RefCell::default(),
             disk_full: Cell::new(false),
             checkpointing: Gate::default(),
             settling: Gate::default(),
@@ -331,20 +346,22 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.files.close_partition(log.id).await;
             *log.loaded.borrow_mut() = None;
             self.partition_dirs.borrow_mut().remove(&log.id);
+            self.tidied.borrow_mut().remove(&log.id);
         }
         self.settling.leave();
-        if self.started.get() {
-            self.disown(&doomed).await;
-        }
-        // The last checkpoint still lists them: one without them comes before their files go, or recovery would miss those.
-        self.checkpoint(None).await?;
+        // First, since the journal may be waiting for space: as long as there is a tombstone, nobody misses them.
         for log in &doomed {
             self.disk.remove_dir(&self.paths.partition(log.id)).await?;
         }
         match self.disk.sync_dir(&self.paths.topic(topic)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        if self.started.get() {
+            self.disown(&doomed).await;
+        }
+        // The last checkpoint still lists them: one without them comes before the tombstone goes.
+        self.checkpoint(None).await
     }
 
     /// Says in the journal that the entries of these logs before are nobody's: replay meets them when the tombstone is gone.
@@ -356,21 +373,55 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.durable(self.journal.last_ticket()).await;
     }
 
-    /// Stops: everything queued becomes durable, everything durable goes to its segments, and nothing is left to replay.
+    /// Stops: everything queued becomes durable, everything durable goes to its segments, and nothing is left to replay. On a
+    /// full disk, what has no place stays in the journal.
     pub async fn close(self: &Rc<Self>) -> io::Result<()> {
         self.closing.set(true);
         self.moved.notify();
         self.reclaiming.enter().await;
-        self.journal.durable(self.journal.last_ticket()).await;
+        let committed = self.commit_last().await;
         let logs = self.all_logs();
-        self.write_all(&logs, Tail::WhenQuiet).await;
-        self.sync_and_settle(&logs).await?;
-        if self.started.get() {
+        let emptied = async {
+            self.write_all(&logs, Tail::WhenQuiet).await?;
+            self.sync_and_settle(&logs).await
+        };
+        match emptied.await {
+            Err(error) if is_full(&error) => tracing::error!(
+                journal = %self.paths.journal(self.options.journal).display(),
+                "the disk is full: records stay in the journal, and the next start moves them to segments; free space before it"
+            ),
+            emptied => emptied?,
+        }
+        if self.started.get() && committed {
             self.journal.close().await;
         }
-        self.write_checkpoint(logs.iter().all(|log| log.settled())).await?;
+        // Writes that were given up end by themselves, and have let go of their files then.
+        self.moved.until(|| (self.writes_in_flight.get() == 0).then_some(())).await;
+        let settled = committed && logs.iter().all(|log| log.settled());
+        match self.write_checkpoint(settled).await {
+            Err(error) if is_full(&error) => {} // The one before it holds: nothing was taken off since.
+            written => written?,
+        }
         self.files.close_all().await;
         Ok(())
+    }
+
+    /// Waits until everything queued is durable. False when the journal has no room for it and gets none: nobody was told that
+    /// it is safe.
+    async fn commit_last(&self) -> bool {
+        let durable = async {
+            self.journal.durable(self.journal.last_ticket()).await;
+            true
+        };
+        let late = async {
+            let mut pauses = 0;
+            while pauses < 5 {
+                self.disk.sleep(FULL_PAUSE).await;
+                pauses = if self.is_stalled() { pauses + 1 } else { 0 };
+            }
+            false
+        };
+        futures_lite::future::or(durable, late).await
     }
 
     /// Polls for free space: refuses appends before the disk is full, and accepts them again with some distance.
@@ -380,7 +431,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 let unmade = self.journal.ring.spare_files() as u64 * (self.options.plan.ring / RING_FILES);
                 let needed =
                     self.options.free_bytes_min + self.frame_bytes.get().min(self.options.plan.ring) + unmade;
-                let full = free < if self.disk_full.get() { needed + needed / 4 } else { needed };
+                let full = self.is_stalled()
+                    || free < if self.disk_full.get() { needed + needed / 4 } else { needed };
                 if full != self.disk_full.get() {
                     if full {
                         tracing::error!(
@@ -422,8 +474,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
         };
         let path = self.paths.checkpoint(self.options.journal, number % 2);
         let stored = checkpoint.store(&self.disk, &path).await;
+        if stored.is_err() {
+            // The other slot has the only whole one: the next attempt must not go there.
+            self.checkpoint_number.set(number);
+        }
         self.checkpointing.leave();
-        stored?;
+        if let Err(error) = stored {
+            self.garbage.borrow_mut().extend(garbage);
+            return Err(error);
+        }
         // Not while somebody stores snapshots: a truncated log may come to need one of that name again.
         self.settling.enter().await;
         let removed = self.remove_snapshots(garbage).await;
