@@ -3,9 +3,12 @@
 //! [`recovery::recover`] brings every log to rest after a start; [`Store`] then takes appends and serves reads.
 
 mod append;
+mod arrival;
 mod bytes_at;
+mod cache;
 pub mod checkpoint;
 pub mod decompress;
+mod delete;
 pub mod derived;
 pub mod disk;
 pub mod dump;
@@ -28,6 +31,7 @@ pub mod segment;
 mod segment_write;
 pub mod signal;
 pub mod snapshot;
+mod space;
 mod store;
 mod tidy;
 mod truncate;
