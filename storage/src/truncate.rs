@@ -69,7 +69,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         self.moved.notify();
         self.checkpoint(None).await.map_err(failed)?;
-        let files = crate::load::files_behind(&self.disk, &self.paths, log.id, at.segment, end)
+        let files = crate::files_behind::files_behind(&self.disk, &self.paths, log.id, at.segment, end)
             .await
             .map_err(failed)?;
         for base in files.segments {
