@@ -72,6 +72,8 @@ pub enum Counted {
     JournalBytes,
     /// Bytes written to segments.
     FlushBytes,
+    /// Writes to segments that failed, each attempt counted: a bad disk, or a full one.
+    SegmentWriteErrors,
     /// Connections accepted.
     ConnectionsAccepted,
     /// Connections refused because their address had its share.
@@ -86,7 +88,7 @@ pub enum Counted {
 
 impl Counted {
     /// All, in the order of their values.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ProduceRequests,
         Self::ProduceErrors,
         Self::ProduceBytes,
@@ -99,6 +101,7 @@ impl Counted {
         Self::Commits,
         Self::JournalBytes,
         Self::FlushBytes,
+        Self::SegmentWriteErrors,
         Self::ConnectionsAccepted,
         Self::ConnectionsRefused,
         Self::ConnectionsFaulted,
@@ -122,6 +125,7 @@ impl Counted {
             Self::Commits => "commits",
             Self::JournalBytes => "journal_bytes",
             Self::FlushBytes => "flush_bytes",
+            Self::SegmentWriteErrors => "segment_write_errors",
             Self::ConnectionsAccepted => "connections_accepted",
             Self::ConnectionsRefused => "connections_refused",
             Self::ConnectionsFaulted => "connections_faulted",

@@ -151,7 +151,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Moves the log start forward to `to`, which is at most the durable end. Durable on return; files go later.
     pub async fn set_log_start(&self, log: &LogRef<D, S>, to: Offset) -> Result<(), StoreError> {
-        let ticket = {
+        let (ticket, ahead) = {
             let loaded = log.loaded.borrow();
             let loaded =
                 loaded.as_ref().filter(|_| log.phase.get() == Phase::Loaded).ok_or(StoreError::Deleted)?;
@@ -162,9 +162,19 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 return Ok(());
             }
             let entry = Entry { kind: EntryKind::LogStart, base_offset: to, ..self.entry(log, loaded) };
-            self.queue(log, entry, Bytes::new())
+            // On a full disk the journal may have no room for what waits before it, and this is what frees some. All that it
+            // speaks of is durable, so it may go ahead.
+            let ahead = self.is_stalled() && self.take_reserve();
+            let ticket = match ahead {
+                true => self.queue_ahead(log, entry),
+                false => self.queue(log, entry, Bytes::new()),
+            };
+            (ticket, ahead)
         };
-        self.journal.durable(ticket).await;
+        match ahead {
+            true => self.journal.durable_forward(ticket).await,
+            false => self.journal.durable(ticket).await,
+        }
         if log.log_start() < to {
             log.log_start.set(to);
         }

@@ -54,7 +54,7 @@ pub(crate) fn len_u64(len: usize) -> u64 {
 }
 
 /// A number at rest as a length in memory: every target has 64-bit addresses.
-#[allow(clippy::cast_possible_truncation)]
+#[expect(clippy::cast_possible_truncation, reason = "asserted below: both have 64 bits")]
 pub(crate) const fn to_usize(value: u64) -> usize {
     const { assert!(size_of::<usize>() == 8) };
     value as usize

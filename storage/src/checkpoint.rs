@@ -19,9 +19,11 @@ use model::limits::BLOCK;
 use model::{LeaderEpoch, Offset, OwnershipEpoch, TopicId, TopicPartition};
 
 use crate::bytes_at::{array, i32_at, i64_at, len_u32, len_u64, put, u16_at, u32_at, u64_at};
+use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::journal::{JournalId, Lsn};
 use crate::segment::FIRST_POSITION;
+use crate::store::{LogRef, Store};
 
 const MAGIC: [u8; 4] = *b"MLCP";
 const VERSION: u16 = 1;
@@ -186,21 +188,89 @@ impl Checkpoint {
         })
     }
 
-    /// Writes it into its slot, durably.
+    /// Writes it into its slot, durably: over the one before, whose space it takes, so that a full disk does not stop what frees
+    /// some. Bytes of a longer one may stay behind it.
     pub async fn store<D: Disk>(&self, disk: &D, path: &Path) -> io::Result<()> {
         let bytes = self.to_bytes();
-        let file = disk.create(path).await?;
+        let file = match disk.open(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path).await?,
+            opened => opened?,
+        };
+        let written = Self::write(disk, &file, &bytes).await;
+        if let Ok(()) = written {
+            file.sync().await.map_err(io::Error::other)?;
+        }
+        file.close().await?;
+        written?;
+        if self.number < 2 {
+            disk.sync_dir(path.parent().unwrap_or(path)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write<D: Disk>(disk: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
         for (index, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
             let mut buffer = disk.buffer(chunk.len());
             buffer.as_mut().copy_from_slice(chunk);
             file.write(Rc::new(buffer), len_u64(index * WRITE_BYTES)).await?;
         }
-        file.sync().await?;
-        file.close().await?;
-        if self.number < 2 {
-            disk.sync_dir(path.parent().unwrap_or(path)).await?;
+        Ok(())
+    }
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Writes a checkpoint of all logs as they are at rest. `recycled` is the ring file that nothing needs from then on.
+    pub(crate) async fn checkpoint(&self, recycled: Option<u32>) -> io::Result<()> {
+        if let Some(file) = recycled {
+            // Now, not later: another checkpoint may be written before the caller goes on.
+            self.needed_from.borrow_mut().remove(&file);
+        }
+        self.write_checkpoint(false).await
+    }
+
+    pub(crate) async fn write_checkpoint(&self, closed: bool) -> io::Result<()> {
+        self.checkpointing.enter().await;
+        // Everything it says is looked up from here on, in one step: the gate may have been shut for long.
+        let number = self.checkpoint_number.get();
+        self.checkpoint_number.set(number + 1);
+        let garbage = self.garbage.take();
+        let checkpoint = Checkpoint {
+            journal: self.options.journal,
+            number,
+            needed_from: if closed { CLOSED } else { self.first_needed() },
+            durable: self.journal.durable_sequence(),
+            logs: self.logs.borrow().iter().map(|(id, log)| (*id, log.at_rest.get())).collect(),
+        };
+        let path = self.paths.checkpoint(self.options.journal, number % 2);
+        let stored = checkpoint.store(&self.disk, &path).await;
+        if stored.is_err() {
+            // The other slot has the only whole one: the next attempt must not go there.
+            self.checkpoint_number.set(number);
+        }
+        self.checkpointing.leave();
+        if let Err(error) = stored {
+            self.garbage.borrow_mut().extend(garbage);
+            return Err(error);
+        }
+        // Not while somebody stores snapshots: a truncated log may come to need one of that name again.
+        self.settling.enter().await;
+        let removed = self.remove_snapshots(garbage).await;
+        self.settling.leave();
+        removed
+    }
+
+    pub(crate) async fn remove_snapshots(&self, garbage: Vec<(LogRef<D, S>, Offset)>) -> io::Result<()> {
+        for (log, offset) in garbage {
+            if !log.is_deleted() && log.at_rest.get().snapshot != Some(offset) {
+                self.disk.remove_file(&self.paths.snapshot(log.id, offset)).await?;
+            }
         }
         Ok(())
+    }
+
+    /// The first frame of the oldest ring file that replay needs.
+    pub(crate) fn first_needed(&self) -> u64 {
+        self.needed_from.borrow().values().min().copied().unwrap_or(self.journal.durable_sequence() + 1)
     }
 }
 

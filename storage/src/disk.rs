@@ -30,7 +30,7 @@ pub struct DirEntry {
 pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static {}
 
 /// A file system and the executor that waits for it. Cheap to clone; never leaves its thread.
-#[allow(async_fn_in_trait)]
+#[allow(async_fn_in_trait, reason = "nothing here is Send, on purpose: an executor never leaves its thread")]
 pub trait Disk: Clone + 'static {
     /// Memory for reads and writes.
     type Buffer: Buffer;
@@ -85,7 +85,7 @@ pub trait Disk: Clone + 'static {
 }
 
 /// One open file. Positions and lengths are multiples of `BLOCK`.
-#[allow(async_fn_in_trait)]
+#[allow(async_fn_in_trait, reason = "nothing here is Send, on purpose: an executor never leaves its thread")]
 pub trait File: 'static {
     /// Memory for reads and writes.
     type Buffer: Buffer;

@@ -1,16 +1,16 @@
 //! From frames to segments: whole blocks in large writes as soon as a partition has enough of them, off the path of any
 //! acknowledgement. How many are under way follows the ring's occupancy, so that the journal never waits for long.
 
-use std::path::PathBuf;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use model::Offset;
 use model::limits::BLOCK;
-use model::{Offset, TopicPartition};
 
 use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::derived::Derived;
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 use crate::log::{Carried, Loaded, Log, Write};
 use crate::pool::{Pooled, size_class};
 use crate::segment::{Cursor, FIRST_POSITION, Header};
@@ -40,13 +40,13 @@ pub(crate) enum Tail {
 }
 
 /// One write: [from, to) of a segment, padded to whole blocks.
-struct Chunk<D: Disk> {
-    segment: Offset,
-    to: Cursor,
-    start: u64,
-    create: Option<Header>,
-    reserve: Option<(u64, u64)>,
-    buffer: Rc<Pooled<D>>,
+pub(crate) struct Chunk<D: Disk> {
+    pub segment: Offset,
+    pub to: Cursor,
+    pub start: u64,
+    pub create: Option<Header>,
+    pub reserve: Option<(u64, u64)>,
+    pub buffer: Rc<Pooled<D>>,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -78,7 +78,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                     if self.closing.get() {
                         return Some(None);
                     }
-                    if self.writes_in_flight.get() >= self.depth() {
+                    if self.writes_in_flight.get() >= self.depth() || self.stalled.get() > 0 {
                         return None;
                     }
                     self.dirty.borrow_mut().pop_front().map(Some)
@@ -109,8 +109,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let log = Rc::clone(log);
         self.disk.spawn_behind(async move {
             let to = chunk.to;
-            store.write(&log, chunk).await;
-            log.write_done(to);
+            if store.write(&log, chunk).await {
+                log.write_done(to);
+            }
             store.writes_in_flight.set(store.writes_in_flight.get() - 1);
             store.offer(&log);
             store.moved.notify();
@@ -118,92 +119,34 @@ impl<D: Disk, S: Derived> Store<D, S> {
         true
     }
 
-    async fn write(&self, log: &LogRef<D, S>, chunk: Chunk<D>) {
-        let id = (log.id, chunk.segment);
-        let bytes = (*chunk.buffer).as_ref().len() as u64;
-        let begun = self.disk.now_ns();
-        let written = async {
-            let file = match chunk.create {
-                Some(header) => self.create_segment(log, header).await?,
-                None => {
-                    // A segment being made by an earlier write of this log is not there yet.
-                    self.moved.until(|| log.segment_created(chunk.segment).then_some(())).await;
-                    self.files.get(id).await?
-                }
-            };
-            if let Some((from, len)) = chunk.reserve
-                && let Err(error) = file.allocate(from, len).await
-            {
-                tracing::debug!(partition = %log.id, %error, "reserving space failed");
-            }
-            file.write(chunk.buffer.shared(), chunk.start).await
-        };
-        if let Err(error) = written.await
-            && !log.is_deleted()
-        {
-            self.disk.fatal(&format!("writing segment {} of partition {}", chunk.segment, log.id), &error);
-        }
-        self.count(|counters| {
-            counters.segment_writes += 1;
-            counters.segment_bytes += bytes;
-        });
-        if let Some(listener) = self.listener.borrow().as_ref() {
-            listener.flushed(self.disk.now_ns() - begun);
-        }
-    }
-
-    async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> std::io::Result<Rc<D::File>> {
-        let dir = self.make_partition_dir(log.id).await?;
-        let file = self.files.create((log.id, header.base)).await?;
-        let mut block = self.disk.buffer(BLOCK);
-        header.write(block.as_mut());
-        file.write(Rc::new(block), 0).await?;
-        self.disk.sync_dir(&dir).await?;
-        if let Some(loaded) = log.loaded.borrow_mut().as_mut()
-            && let Some(segment) = loaded.segment_at(header.base)
-        {
-            segment.created = true;
-        }
-        self.moved.notify();
-        Ok(file)
-    }
-
-    /// The directory of a partition, which exists on return.
-    pub(crate) async fn make_partition_dir(&self, id: TopicPartition) -> std::io::Result<PathBuf> {
-        let dir = self.paths.partition(id);
-        if !self.partition_dirs.borrow().contains(&id) {
-            self.disk.create_dir(&dir).await?;
-            self.partition_dirs.borrow_mut().insert(id);
-        }
-        Ok(dir)
-    }
-
-    /// Writes everything that is committed by now of these logs and waits for it.
-    pub(crate) async fn write_all(self: &Rc<Self>, logs: &[LogRef<D, S>], tail: Tail) {
+    /// Writes everything that is committed by now of these logs and waits for it. `StorageFull` at once when the disk is: what
+    /// was begun goes on by itself.
+    pub(crate) async fn write_all(self: &Rc<Self>, logs: &[LogRef<D, S>], tail: Tail) -> io::Result<()> {
         // First all that can be under way together, then what had to wait for a block of its own.
         for log in logs {
             let goal = log.committed();
             while log.dispatched() < goal && self.start_write(log, tail) {
-                self.moved.until(|| (self.writes_in_flight.get() < WRITES_MAX).then_some(())).await;
+                self.unless_full(|| self.writes_in_flight.get() < WRITES_MAX).await?;
             }
         }
         for log in logs {
-            self.write_all_of(log, tail).await;
+            self.write_all_of(log, tail).await?;
         }
+        Ok(())
     }
 
-    /// Writes everything that is committed by now of a log and waits for it.
-    pub(crate) async fn write_all_of(self: &Rc<Self>, log: &LogRef<D, S>, tail: Tail) {
+    /// The same of one log.
+    pub(crate) async fn write_all_of(self: &Rc<Self>, log: &LogRef<D, S>, tail: Tail) -> io::Result<()> {
         let goal = log.committed();
         loop {
             if log.dispatched() < goal && self.start_write(log, tail) {
-                self.moved.until(|| (self.writes_in_flight.get() < WRITES_MAX).then_some(())).await;
+                self.unless_full(|| self.writes_in_flight.get() < WRITES_MAX).await?;
                 continue;
             }
             if log.writes_done() {
-                return;
+                return Ok(());
             }
-            self.moved.until(|| log.writes_done().then_some(())).await;
+            self.unless_full(|| log.writes_done()).await?;
         }
     }
 }
@@ -217,7 +160,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
         self.loaded.borrow().as_ref().map(|loaded| loaded.dispatched)
     }
 
-    fn segment_created(&self, base: Offset) -> bool {
+    pub(crate) fn segment_created(&self, base: Offset) -> bool {
         let mut loaded = self.loaded.borrow_mut();
         loaded
             .as_mut()

@@ -116,24 +116,40 @@ impl Index {
         self.entries.capacity() * size_of::<IndexEntry>()
     }
 
-    /// As a file.
+    /// As a file; `incarnation` is the partition's by now.
     #[must_use]
-    pub fn to_file(&self) -> Vec<u8> {
-        KIND.seal(&rkyv::to_bytes::<rkyv::rancor::Error>(self).expect("plain data serialises"))
+    pub fn to_file(&self, incarnation: u32) -> Vec<u8> {
+        let stored = Stored { incarnation, index: self.clone() };
+        KIND.seal(&rkyv::to_bytes::<rkyv::rancor::Error>(&stored).expect("plain data serialises"))
     }
 
-    /// From the file of the segment that begins at `base`; the message says what is wrong.
-    pub fn from_file(file: &[u8], base: Offset) -> Result<Self, String> {
+    /// From the file of the segment that begins at `base`, with the partition's incarnation at that time; the message says what is
+    /// wrong.
+    pub fn from_file(file: &[u8], base: Offset) -> Result<(Self, u32), String> {
         let body = KIND.open(file)?;
         let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(body.len());
         aligned.extend_from_slice(&body);
-        let index = rkyv::from_bytes::<Self, rkyv::rancor::Error>(&aligned)
+        let Stored { incarnation, index } = rkyv::from_bytes::<Stored, rkyv::rancor::Error>(&aligned)
             .map_err(|error| format!("{}: {error}", KIND.name))?;
         if index.base != base.0 {
             return Err(format!("{} is of segment {}", KIND.name, index.base));
         }
-        Ok(index)
+        Ok((index, incarnation))
     }
+
+    /// Whether a file of it saves more than it costs: a segment with fewer bytes than an interval is read in one go.
+    #[must_use]
+    pub fn is_worth_a_file(&self) -> bool {
+        !self.entries.is_empty()
+    }
+}
+
+/// What a file holds.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Stored {
+    /// Truncations of the partition so far: after another one, the segment may hold other batches.
+    incarnation: u32,
+    index: Index,
 }
 
 #[cfg(test)]
@@ -159,7 +175,34 @@ mod tests {
             assert!(found <= start && start - found <= 2 * index.interval + (20 << 10));
             assert!(index.position_for_time(TimestampMs(batch.into())) <= start);
         }
-        assert_eq!(Index::from_file(&index.to_file(), Offset(1000)), Ok(index));
+        assert_eq!(Index::from_file(&index.to_file(7), Offset(1000)), Ok((index, 7)));
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let mut index = Index::new(Offset(5));
+        for (offset, len, time) in [(5, 0x1_0000, 9), (7, 0x20, 8)] {
+            index.observe(Offset(offset), len, TimestampMs(time));
+        }
+        let hex: String = index.to_file(3).iter().map(|byte| format!("{byte:02x}")).collect();
+        // Drawn in docs/formats/segment.md.
+        let drawn = "4d4c49580100000048000000ae0ea8aa \
+            02000000000000000900000000000000 0010010000000000 \
+            0300000000000000 0500000000000000 2010010000000000 0000010000000000 0900000000000000 \
+            c0ffffff01000000";
+        assert_eq!(hex, drawn.replace(' ', ""));
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let file = index(200).to_file(1);
+        for at in 0..file.len() {
+            let mut bad = file.clone();
+            bad[at] ^= 0x10;
+            assert!(Index::from_file(&bad, Offset(1000)).is_err(), "byte {at}");
+            assert!(Index::from_file(&file[..at], Offset(1000)).is_err(), "cut at {at}");
+        }
+        assert!(Index::from_file(&file, Offset(1001)).is_err());
     }
 
     #[test]

@@ -3,14 +3,18 @@
 //! [`recovery::recover`] brings every log to rest after a start; [`Store`] then takes appends and serves reads.
 
 mod append;
+mod arrival;
 mod bytes_at;
+mod cache;
 pub mod checkpoint;
 pub mod coordinator_snapshot;
 pub mod decompress;
+mod delete;
 pub mod derived;
 pub mod disk;
 pub mod dump;
 mod files;
+mod files_behind;
 mod flusher;
 mod index;
 pub mod journal;
@@ -24,11 +28,15 @@ mod rebuild;
 mod reclaim;
 pub mod recovery;
 mod retention;
+mod scan;
 mod sealed_file;
 pub mod segment;
+mod segment_write;
 pub mod signal;
 pub mod snapshot;
+mod space;
 mod store;
+mod tidy;
 mod truncate;
 
 pub use append::Placed;

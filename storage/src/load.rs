@@ -3,24 +3,23 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use model::batch::Header as BatchHeader;
-use model::limits::{BLOCK, SEGMENT_READ_BYTES};
+use model::limits::BLOCK;
 use model::{Offset, TopicPartition};
 
 use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::checkpoint::AtRest;
 use crate::derived::Derived;
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 use crate::files::Files;
 use crate::flusher::Tail;
 use crate::index::{self, Index};
 use crate::log::{Carried, Loaded, LogSettings, Phase, Runs, Segment};
 use crate::paths::Paths;
 use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::segment_write::is_full;
 use crate::snapshot::{self, SegmentFacts, Snapshot};
 use crate::store::{LogRef, Store, StoreError};
 
@@ -80,6 +79,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<Loaded<D, S>, StoreError> {
         let rest = log.at_rest.get();
         let Base { segments, derived, scanned } = self.reader().base::<S>(log.id, &rest).await?;
+        self.tidy(log.id, &rest, &segments).await?;
         let end = Cursor { segment: rest.segment, position: rest.position };
         let carried = self.reader().tail_block(log.id, end).await?;
         if rest.position > FIRST_POSITION {
@@ -113,21 +113,47 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// The index of a segment, covering all of it that is at rest; read or rebuilt when it is not in memory.
     pub(crate) async fn ensure_index(&self, log: &LogRef<D, S>, base: Offset) -> Result<(), StoreError> {
-        let size = {
+        let (size, incarnation) = {
             let mut loaded = log.loaded.borrow_mut();
             let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
+            let incarnation = loaded.incarnation;
             match loaded.segment_at(base) {
-                Some(segment) if segment.index.is_none() => segment.size,
+                Some(segment) if segment.index.is_none() => (segment.size, incarnation),
                 _ => return Ok(()),
             }
         };
-        let index = self.reader().index(log.id, base, size).await?;
-        if let Some(loaded) = log.loaded.borrow_mut().as_mut()
-            && let Some(segment) = loaded.segment_at(base)
-        {
-            segment.index = Some(index);
+        if let Some(index) = self.reader().stored_index(log.id, base, size, incarnation).await {
+            set_index(log, base, index);
+            return Ok(());
         }
+        let index = self.reader().index(log.id, base, size).await?;
+        set_index(log, base, index);
+        self.settling.enter().await;
+        self.store_index(log, base).await;
+        self.settling.leave();
         Ok(())
+    }
+
+    /// Stores the index of a sealed segment, so that the first reader after a start need not scan the segment. The caller is in
+    /// [`Self::settling`].
+    pub(crate) async fn store_index(&self, log: &LogRef<D, S>, base: Offset) {
+        let file = {
+            let mut loaded = log.loaded.borrow_mut();
+            let Some(loaded) = loaded.as_mut().filter(|_| !log.is_deleted()) else { return };
+            let incarnation = loaded.incarnation;
+            if loaded.end_cursor().segment == base {
+                return;
+            }
+            let Some(segment) = loaded.segment_at(base) else { return };
+            let whole = |index: &&Index| index.covered() == segment.size && index.is_worth_a_file();
+            let Some(index) = segment.index.as_ref().filter(whole) else { return };
+            index.to_file(incarnation)
+        };
+        let path = self.paths.index(log.id, base);
+        if let Err(error) = self.disk.replace_file(&path, file).await {
+            // It is made again from the segment when it is missed.
+            tracing::debug!(file = %path.display(), %error, "storing an index failed");
+        }
     }
 
     /// Lets go of a log's memory: everything durable goes to its segment first. False when it was in use meanwhile.
@@ -144,7 +170,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             return Ok(false);
         }
         log.phase.set(Phase::Busy);
-        let done = self.rest(log).await;
+        let done = match self.rest(log).await {
+            Err(error) if is_full(&error) => Ok(false),
+            done => done,
+        };
         let at_rest = done.as_ref().is_ok_and(|done| *done);
         log.phase.set(if at_rest { Phase::AtRest } else { Phase::Loaded });
         self.moved.notify();
@@ -152,7 +181,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn rest(self: &Rc<Self>, log: &LogRef<D, S>) -> io::Result<bool> {
-        self.write_all_of(log, Tail::WhenQuiet).await;
+        self.write_all_of(log, Tail::WhenQuiet).await?;
         if let Some(loaded) = log.loaded.borrow_mut().as_mut()
             && loaded.since_mark > 0
         {
@@ -228,76 +257,6 @@ impl<D: Disk> Reader<'_, D> {
         Snapshot::from_file(&file).map_err(damaged)
     }
 
-    /// Goes on from where `segment` ends to position `to`, batch header by batch header.
-    pub async fn scan(
-        &self,
-        id: TopicPartition,
-        segment: &mut Segment,
-        to: u64,
-        mut observe: impl FnMut(&BatchHeader<'_>, Offset),
-    ) -> Result<(), StoreError> {
-        let mut at = segment.size;
-        let mut window = Window { start: 0, bytes: None };
-        while at < to {
-            let (len, time, base) = {
-                let head = self.bytes(id, segment.base, at, 61, to, &mut window).await?;
-                let header =
-                    BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, segment.base, at, &e))?;
-                if at + header.size_bytes() as u64 > to || header.base_offset() < segment.base {
-                    return Err(damaged_at(self.paths, id, segment.base, at, &"batch out of place"));
-                }
-                observe(&header, header.base_offset());
-                (header.size_bytes() as u64, header.max_timestamp(), header.base_offset())
-            };
-            if let Some(index) = segment.index.as_mut()
-                && index.covered() == at
-            {
-                index.observe(base, len, time);
-            }
-            segment.max_timestamp_ms = segment.max_timestamp_ms.max(time.0);
-            segment.begun_ms.get_or_insert(time.0);
-            at += len;
-        }
-        segment.size = at;
-        Ok(())
-    }
-
-    /// `len` bytes at `at` of a segment, through a window that moves along.
-    async fn bytes<'w>(
-        &self,
-        id: TopicPartition,
-        base: Offset,
-        at: u64,
-        len: u64,
-        to: u64,
-        window: &'w mut Window<D>,
-    ) -> Result<&'w [u8], StoreError> {
-        let held = window.bytes.as_ref().map_or(0, |bytes| (**bytes).as_ref().len() as u64);
-        if at < window.start || at + len > window.start + held {
-            window.start = block_down(at);
-            let wanted = block_up(to).min(window.start + SEGMENT_READ_BYTES as u64) - window.start;
-            let wanted = to_usize(wanted.max(block_up(at + len) - window.start));
-            window.bytes = Some(self.read(id, base, window.start, wanted).await?);
-        }
-        let from = to_usize(at - window.start);
-        let bytes = window.bytes.as_ref().map_or(&[][..], |bytes| (**bytes).as_ref());
-        bytes
-            .get(from..from + to_usize(len))
-            .ok_or_else(|| damaged_at(self.paths, id, base, at, &"the segment is shorter than its log"))
-    }
-
-    /// Whole blocks of a segment.
-    pub async fn read(
-        &self,
-        id: TopicPartition,
-        base: Offset,
-        position: u64,
-        len: usize,
-    ) -> Result<Rc<D::Buffer>, StoreError> {
-        let file = self.files.get((id, base)).await.map_err(|e| damaged_at(self.paths, id, base, 0, &e))?;
-        file.read(position, len).await.map_err(|e| damaged_at(self.paths, id, base, position, &e))
-    }
-
     /// The block in which a log ends, unless it ends between two.
     pub async fn tail_block(&self, id: TopicPartition, end: Cursor) -> Result<Option<Carried>, StoreError> {
         let start = block_down(end.position);
@@ -312,14 +271,28 @@ impl<D: Disk> Reader<'_, D> {
         Ok(Some(Carried { start: Cursor { segment: end.segment, position: start }, bytes }))
     }
 
-    /// The index of a segment up to `size`: from its file as far as that goes, the rest from the segment.
+    /// The index of a sealed segment from its file, if that is there, whole, and of this very segment.
+    pub async fn stored_index(
+        &self,
+        id: TopicPartition,
+        base: Offset,
+        size: u64,
+        incarnation: u32,
+    ) -> Option<Index> {
+        let path = self.paths.index(id, base);
+        let file = self.disk.read_file(&path, index::BYTES_MAX).await.ok()?;
+        match Index::from_file(&file, base) {
+            Ok((index, stored)) => (stored == incarnation && index.covered() == size).then_some(index),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error, "an index is damaged: it is made again from its segment");
+                None
+            }
+        }
+    }
+
+    /// The index of a segment up to `size`, from the segment.
     pub async fn index(&self, id: TopicPartition, base: Offset, size: u64) -> Result<Index, StoreError> {
-        let file = self.disk.read_file(&self.paths.index(id, base), index::BYTES_MAX).await;
-        let stored = file.ok().and_then(|file| Index::from_file(&file, base).ok());
-        let index = stored.filter(|index| index.covered() <= size).unwrap_or_else(|| Index::new(base));
         let mut segment = Segment::new(base, 0);
-        segment.size = index.covered();
-        segment.index = Some(index);
         self.scan(id, &mut segment, size, |_, _| ()).await?;
         Ok(segment.index.unwrap_or_else(|| Index::new(base)))
     }
@@ -337,43 +310,12 @@ impl<D: Disk> Reader<'_, D> {
     }
 }
 
-/// Files of a partition that lie behind its end.
-pub(crate) struct FilesBehind {
-    /// Base offsets of segments behind the active one.
-    pub segments: Vec<Offset>,
-    /// Snapshots behind the end.
-    pub snapshots: Vec<PathBuf>,
-}
-
-/// Lists what a truncation to `end` in segment `active` leaves without a use.
-pub(crate) async fn files_behind<D: Disk>(
-    disk: &D,
-    paths: &Paths,
-    id: TopicPartition,
-    active: Offset,
-    end: Offset,
-) -> io::Result<FilesBehind> {
-    let mut behind = FilesBehind { segments: Vec::new(), snapshots: Vec::new() };
-    let dir = paths.partition(id);
-    let listed = match disk.list_dir(&dir).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(behind),
-        listed => listed?,
-    };
-    for entry in listed {
-        let Some((offset, kind)) = entry.name.split_once('.') else { continue };
-        let Ok(offset) = offset.parse().map(Offset) else { continue };
-        match kind {
-            "log" if offset > active => behind.segments.push(offset),
-            "snapshot" if offset > end => behind.snapshots.push(dir.join(&entry.name)),
-            _ => {}
-        }
+fn set_index<D: Disk, S: Derived>(log: &LogRef<D, S>, base: Offset, index: Index) {
+    if let Some(loaded) = log.loaded.borrow_mut().as_mut()
+        && let Some(segment) = loaded.segment_at(base)
+    {
+        segment.index = Some(index);
     }
-    Ok(behind)
-}
-
-struct Window<D: Disk> {
-    start: u64,
-    bytes: Option<Rc<D::Buffer>>,
 }
 
 fn at_rest_segment(facts: &SegmentFacts) -> Segment {

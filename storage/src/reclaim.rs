@@ -11,11 +11,13 @@ use model::limits::{ENTRY_HEADER_BYTES, RING_FILES};
 use crate::bytes_at::{block_down, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
+use crate::files::SegmentId;
 use crate::flusher::Tail;
 use crate::journal::entry::LAST;
 use crate::journal::{Entry, Queued};
 use crate::log::{Carried, Loaded, Log, PendingKind, Settle};
 use crate::segment::Cursor;
+use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::store::{LogRef, Store};
 
 /// A partition with less than this in the file...
@@ -38,8 +40,18 @@ impl<D: Disk, S: Derived> Store<D, S> {
             if !futures_lite::future::or(filled, closing).await {
                 return;
             }
-            if let Err(error) = self.reclaim_oldest().await {
-                self.disk.fatal("moving the journal's oldest file to segments", &error);
+            match self.reclaim_oldest().await {
+                Err(error) if is_full(&error) => {
+                    self.reclaim_stalled.set(true);
+                    self.refuse_appends(self.paths.root(), 0, &error);
+                    let closing = self.moved.until(|| self.closing.get().then_some(()));
+                    futures_lite::future::or(closing, self.disk.sleep(FULL_PAUSE)).await;
+                    if self.closing.get() {
+                        return; // Closing tries once more.
+                    }
+                }
+                Err(error) => self.disk.fatal("moving the journal's oldest file to segments", &error),
+                Ok(()) => self.reclaim_stalled.set(false),
             }
         }
     }
@@ -62,12 +74,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for log in &logs {
             self.moved.until(|| (!log.truncates_in(file.number)).then_some(())).await;
         }
-        let forwarded = self.empty_file(file.number, &logs).await;
+        let mut forwarded =
+            Forwarded { room: self.options.plan.ring / RING_FILES / 4, ticket: 0, logs: Vec::new() };
+        let emptied = self.empty_file(file.number, &logs, &mut forwarded).await;
         self.journal.durable_forward(forwarded.ticket).await;
         // Only now: who settles these logs meanwhile must not take for safe what the newer frame may yet lose.
         for log in &forwarded.logs {
             log.forwarded(file.number);
         }
+        emptied?;
         for log in &logs {
             log.release(file.number);
         }
@@ -79,24 +94,27 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.checkpoint(Some(file.number)).await?;
         self.touched.borrow_mut().remove(&file.number);
         self.journal.ring.recycle_oldest();
+        self.reserve_taken.set(0);
         self.shrink_cache();
         self.count(|counters| counters.recycled += 1);
         Ok(())
     }
 
-    /// Writes or copies forward what a ring file holds of these logs.
-    async fn empty_file(self: &Rc<Self>, file: u32, logs: &[LogRef<D, S>]) -> Forwarded<D, S> {
-        let mut forwarded =
-            Forwarded { room: self.options.plan.ring / RING_FILES / 4, ticket: 0, logs: Vec::new() };
+    /// Writes or copies forward what a ring file holds of these logs. What was copied counts whatever came after it.
+    async fn empty_file(
+        self: &Rc<Self>,
+        file: u32,
+        logs: &[LogRef<D, S>],
+        forwarded: &mut Forwarded<D, S>,
+    ) -> io::Result<()> {
         let large: Vec<_> = logs.iter().filter(|log| !log.pending_in(file).small).cloned().collect();
-        self.write_all(&large, Tail::Never).await;
-        let left = self.forward_all(logs, file, &mut forwarded);
-        self.write_all(&left, Tail::WhenQuiet).await;
+        self.write_all(&large, Tail::Never).await?;
+        let left = self.forward_all(logs, file, forwarded);
+        self.write_all(&left, Tail::WhenQuiet).await?;
         // Entries are about to follow into these last blocks: they are copied forward too while the reserve lasts.
         forwarded.room += self.options.plan.ring / RING_FILES / 2;
-        let left = self.forward_all(&left, file, &mut forwarded);
-        self.write_all(&left, Tail::Always).await;
-        forwarded
+        let left = self.forward_all(&left, file, forwarded);
+        self.write_all(&left, Tail::Always).await
     }
 
     /// Copies forward what fits the room, all of it in one go so that it shares frames. Returns the logs that are left.
@@ -170,14 +188,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 reached.push((Rc::clone(log), loaded.written));
             }
         }
-        if unsynced.len() > SYNC_FILES_MAX {
-            self.disk.sync_all().await?;
-        } else {
-            for id in unsynced {
-                let path = self.paths.segment(id.0, id.1);
-                self.files.get(id).await.map_err(named(&path))?.sync().await.map_err(named(&path))?;
-            }
-        }
+        self.sync_segments(unsynced).await?;
         for (log, written) in reached {
             if let Some(loaded) = log.loaded.borrow_mut().as_mut() {
                 loaded.synced = loaded.synced.max(written);
@@ -189,6 +200,27 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 if let Some(old) = log.snapshot_stored(snapshot.at()) {
                     self.garbage.borrow_mut().push((Rc::clone(&log), old));
                 }
+                if let Some(sealed) = snapshot.sealed_by_it() {
+                    self.store_index(&log, sealed).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A failed sync is never tried again: what the disk then holds is unknown.
+    async fn sync_segments(&self, unsynced: Vec<SegmentId>) -> io::Result<()> {
+        if unsynced.len() > SYNC_FILES_MAX {
+            if let Err(error) = self.disk.sync_all().await {
+                self.disk.fatal("syncing all segments", &error);
+            }
+            return Ok(());
+        }
+        for id in unsynced {
+            let path = self.paths.segment(id.0, id.1);
+            let file = self.files.get(id).await.map_err(named(&path))?;
+            if let Err(error) = file.sync().await {
+                self.disk.fatal(&format!("syncing {}", path.display()), &error);
             }
         }
         Ok(())

@@ -3,26 +3,30 @@
 //! It is physical redo: entries say what bytes go where, nothing is decided anew, and doing it twice is the same as once.
 //! What was read back is durable before it is served. The cost follows from the journals, at most the rings, not from the data.
 
+mod log;
+mod retire;
+mod segments;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use model::limits::BLOCK;
 use model::{Offset, TopicId, TopicPartition};
 
-use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
+use crate::bytes_at::len_u64;
 use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
 use crate::derived::Derived;
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 use crate::files::{Files, SegmentId};
-use crate::journal::entry::LAST;
+use crate::files_behind::files_behind;
 use crate::journal::replay::{Frames, RecoveryError, io_error};
-use crate::journal::ring::read_header;
 use crate::journal::{Entry, EntryKind, JournalId, Lsn};
-use crate::load::{Reader, files_behind};
-use crate::paths::{Paths, ring_file_number};
-use crate::segment::{FIRST_POSITION, Header};
+use crate::load::Reader;
+use crate::paths::Paths;
+use crate::segment::FIRST_POSITION;
 use crate::store::StoreError;
+
+pub(crate) use log::Recovering;
+pub use retire::{remove_topic, retire};
 
 /// What the metadata knows of a topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,34 +52,8 @@ pub struct Recovered {
     pub bytes: u64,
 }
 
-/// Bytes gathered for one partition before they are written...
-const GATHER_BYTES: usize = 1 << 20;
-/// ...and for all.
-const GATHER_TOTAL_BYTES: usize = 64 << 20;
 /// A checkpoint file is never larger: 2^20 logs.
 const CHECKPOINT_BYTES_MAX: usize = (1 << 27) + BLOCK;
-
-/// Bytes of a segment that are contiguous and not written yet.
-struct Gathered {
-    segment: Offset,
-    position: u64,
-    bytes: Vec<u8>,
-}
-
-/// One log on its way to rest.
-pub(crate) struct Recovering {
-    /// As the checkpoint had it.
-    pub before: AtRest,
-    pub rest: AtRest,
-    journal: Option<JournalId>,
-    /// Segments begun since: (base, size of the one before, incarnation).
-    pub rolled: Vec<(Offset, u64, u32)>,
-    /// The lowest point at which the log was cut off since: (end, segment).
-    pub cut: Option<(Offset, Offset)>,
-    /// The checkpoint's active segment was not there, and nothing has filled its beginning yet. What was copied forward does.
-    headless: bool,
-    gathered: Option<Gathered>,
-}
 
 struct Recovery<'a, D: Disk, T> {
     disk: &'a D,
@@ -119,61 +97,6 @@ pub async fn recover<D: Disk, S: Derived>(
         disk.sync_all().await.map_err(io_error(paths.root()))?;
     }
     recovery.finish::<S>().await
-}
-
-/// Puts ended journals out of use, in one step each, and returns the ring files that may be taken over.
-pub async fn retire<D: Disk>(
-    disk: &D,
-    paths: &Paths,
-    journals: &[JournalId],
-) -> Result<Vec<PathBuf>, RecoveryError> {
-    let all = paths.journals();
-    for id in journals {
-        let from = paths.journal(*id);
-        disk.rename(&from, &all.join(format!("{id}.retired"))).await.map_err(io_error(&from))?;
-    }
-    disk.sync_dir(&all).await.map_err(io_error(&all))?;
-    let mut adoptable = BTreeMap::new();
-    for dir in disk.list_dir(&all).await.map_err(io_error(&all))? {
-        if !dir.name.ends_with(".retired") {
-            continue;
-        }
-        let path = all.join(&dir.name);
-        let files = disk.list_dir(&path).await.map_err(io_error(&path))?;
-        let mut kept = 0;
-        for file in files.iter().filter(|file| ring_file_number(&file.name).is_some()) {
-            let path = path.join(&file.name);
-            // A power cut may have left one file under two names: the name of the ring it came from, and that of the one it
-            // joined. It is taken over once. One without a header was never used.
-            match ring_header(disk, &path).await? {
-                Some(header) if !adoptable.contains_key(&header) => {
-                    adoptable.insert(header, path);
-                    kept += 1;
-                }
-                _ => disk.remove_file(&path).await.map_err(io_error(&path))?,
-            }
-        }
-        if kept == 0 {
-            disk.remove_dir(&path).await.map_err(io_error(&path))?;
-        }
-    }
-    Ok(adoptable.into_values().collect())
-}
-
-/// Removes what is left of a deleted topic, durably: its tombstone may go after that. Every shard has deleted it before.
-pub async fn remove_topic<D: Disk>(disk: &D, paths: &Paths, topic: TopicId) -> std::io::Result<()> {
-    disk.remove_dir(&paths.topic(topic)).await?;
-    match disk.sync_dir(&paths.topics()).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-async fn ring_header<D: Disk>(disk: &D, path: &Path) -> Result<Option<(JournalId, u32)>, RecoveryError> {
-    let file = disk.open(path).await.map_err(io_error(path))?;
-    let block = file.read(0, BLOCK).await.map_err(io_error(path))?;
-    file.close().await.map_err(io_error(path))?;
-    Ok(read_header((*block).as_ref()).ok())
 }
 
 impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
@@ -351,119 +274,6 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         Ok(())
     }
 
-    /// Gathers bytes that go to a segment.
-    async fn write(
-        &mut self,
-        id: TopicPartition,
-        segment: Offset,
-        position: u64,
-        bytes: &[u8],
-    ) -> Result<(), RecoveryError> {
-        let Some(log) = self.logs.get_mut(&id) else { return Ok(()) };
-        let follows = log.gathered.as_ref().is_some_and(|gathered| {
-            gathered.segment == segment
-                && gathered.position + len_u64(gathered.bytes.len()) == position
-                && gathered.bytes.len() + bytes.len() <= GATHER_BYTES
-        });
-        if !follows {
-            self.flush(id).await?;
-        }
-        if self.gathered_bytes > GATHER_TOTAL_BYTES {
-            self.flush_all().await?;
-        }
-        let Some(log) = self.logs.get_mut(&id) else { return Ok(()) };
-        let gathered = log.gathered.get_or_insert_with(|| Gathered { segment, position, bytes: Vec::new() });
-        gathered.bytes.extend_from_slice(bytes);
-        self.gathered_bytes += bytes.len();
-        Ok(())
-    }
-
-    async fn flush_all(&mut self) -> Result<(), RecoveryError> {
-        let waiting = self.logs.iter().filter(|(_, log)| log.gathered.is_some());
-        let ids: Vec<TopicPartition> = waiting.map(|(id, _)| *id).collect();
-        for id in ids {
-            self.flush(id).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes what was gathered, whole blocks, keeping what the segment has around it.
-    async fn flush(&mut self, id: TopicPartition) -> Result<(), RecoveryError> {
-        let Some(log) = self.logs.get_mut(&id) else { return Ok(()) };
-        let Some(gathered) = log.gathered.take() else { return Ok(()) };
-        self.gathered_bytes -= gathered.bytes.len();
-        let path = self.paths.segment(id, gathered.segment);
-        let incarnation = log.begun(gathered.segment);
-        let file = self.segment(id, gathered.segment, incarnation).await?;
-        let start = block_down(gathered.position);
-        let end = gathered.position + len_u64(gathered.bytes.len());
-        let mut buffer = self.disk.buffer(to_usize(block_up(end) - start));
-        let out = buffer.as_mut();
-        for block in [start, block_down(end)] {
-            let at = to_usize(block - start);
-            if at < out.len() {
-                let have = file.read(block, BLOCK).await.map_err(io_error(&path))?;
-                let have: &[u8] = (*have).as_ref();
-                out[at..at + BLOCK].fill(0);
-                out[at..at + have.len()].copy_from_slice(have);
-            }
-        }
-        let at = to_usize(gathered.position - start);
-        out[at..at + gathered.bytes.len()].copy_from_slice(&gathered.bytes);
-        file.write(Rc::new(buffer), start).await.map_err(io_error(&path))
-    }
-
-    /// The open file of a segment. `incarnation` is what it has to be when the file was begun since the checkpoint: then it is
-    /// made anew unless it is that.
-    async fn segment(
-        &mut self,
-        partition: TopicPartition,
-        base: Offset,
-        incarnation: Option<u32>,
-    ) -> Result<Rc<D::File>, RecoveryError> {
-        let id = (partition, base);
-        let path = self.paths.segment(partition, base);
-        let damaged = |what: &str| Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
-        // Names that a killed process left are there, but not yet for good.
-        let unsure = incarnation.is_some() && self.named.insert(id);
-        let dir = self.paths.partition(partition);
-        let file = match self.files.get(id).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if incarnation.is_none() {
-                    return damaged("a segment of the log is missing");
-                }
-                self.disk.create_dir(&dir).await.map_err(io_error(&dir))?;
-                self.files.create(id).await.map_err(io_error(&path))?
-            }
-            opened => opened.map_err(io_error(&path))?,
-        };
-        let block = file.read(0, BLOCK).await.map_err(io_error(&path))?;
-        match (Header::read((*block).as_ref()), incarnation) {
-            (Ok(found), None) if found.partition == partition && found.base == base => {}
-            (Ok(_), None) => return damaged("the header is of another segment"),
-            (Err(what), None) => return damaged(&what),
-            (Ok(found), Some(incarnation)) if found == (Header { partition, base, incarnation }) => {}
-            // New, torn, or left over from before a truncation.
-            (_, Some(incarnation)) => {
-                self.make_header(&file, Header { partition, base, incarnation }).await?
-            }
-        }
-        if unsure {
-            self.disk.sync_dir(&dir).await.map_err(io_error(&dir))?;
-        }
-        Ok(file)
-    }
-
-    async fn make_header(&mut self, file: &Rc<D::File>, header: Header) -> Result<(), RecoveryError> {
-        if let Some(log) = self.logs.get_mut(&header.partition) {
-            log.headless |= log.before.segment == header.base && log.before.position > FIRST_POSITION;
-        }
-        let mut block = self.disk.buffer(BLOCK);
-        header.write(block.as_mut());
-        let path = self.paths.segment(header.partition, header.base);
-        file.write(Rc::new(block), 0).await.map_err(io_error(&path))
-    }
-
     /// Stores snapshots of the logs whose segments changed, and gives up the rest.
     async fn finish<S: Derived>(mut self) -> Result<Recovered, RecoveryError> {
         for (id, mut log) in std::mem::take(&mut self.logs) {
@@ -511,57 +321,10 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
             for base in behind.map_err(io_error(&dir))?.segments {
                 self.files.remove((id, base)).await.map_err(io_error(&dir))?;
             }
+            // Before the log grows past where they were. Snapshots there go when it is first touched: until there is a new
+            // checkpoint, the old one may cite one of them.
+            self.disk.sync_dir(&dir).await.map_err(io_error(&dir))?;
         }
         Ok(())
-    }
-}
-
-impl Recovering {
-    fn new(rest: AtRest, journal: Option<JournalId>) -> Self {
-        Self { before: rest, rest, journal, rolled: Vec::new(), cut: None, headless: false, gathered: None }
-    }
-
-    /// A log at rest that is cut back to `rest`.
-    pub fn truncated(before: AtRest, rest: AtRest) -> Self {
-        Self { rest, cut: Some((rest.end, rest.segment)), ..Self::new(before, None) }
-    }
-
-    /// The incarnation of a segment that may have been begun since the checkpoint; `None`: it is older.
-    fn begun(&self, base: Offset) -> Option<u32> {
-        let rolled = self.rolled.iter().rfind(|(rolled, ..)| *rolled == base);
-        let active = (self.before.segment == base).then_some(self.before.segment_incarnation);
-        rolled.map(|(.., incarnation)| *incarnation).or(active)
-    }
-
-    /// What an entry does to where the log stands.
-    fn take(&mut self, entry: &Entry, len: u64) {
-        let rest = &mut self.rest;
-        match entry.kind {
-            EntryKind::Fragment if entry.flags & LAST == 0 => {}
-            EntryKind::Append | EntryKind::Fragment => {
-                rest.end = entry.end_offset;
-                rest.segment = entry.segment;
-                rest.position = entry.position + len;
-            }
-            EntryKind::Redo => {}
-            EntryKind::Roll => {
-                self.rolled.push((entry.segment, rest.position, rest.incarnation));
-                rest.segment = entry.segment;
-                rest.position = FIRST_POSITION;
-            }
-            EntryKind::Delete => {}
-            EntryKind::LogStart => rest.log_start = rest.log_start.max(entry.base_offset),
-            EntryKind::EpochStart => rest.leader_epoch = rest.leader_epoch.max(entry.leader_epoch),
-            EntryKind::Truncate => {
-                let cut = (entry.end_offset, entry.segment);
-                self.cut = Some(self.cut.map_or(cut, |before| before.min(cut)));
-                self.rolled.retain(|(base, ..)| *base <= entry.segment);
-                rest.end = entry.end_offset;
-                rest.segment = entry.segment;
-                rest.position = entry.position;
-                rest.log_start = rest.log_start.min(entry.end_offset);
-                rest.incarnation = u32::try_from(entry.base_offset.0).unwrap_or(u32::MAX);
-            }
-        }
     }
 }

@@ -51,6 +51,14 @@ impl Snapshot {
             .map_err(|error| format!("{}: {error}", KIND.name))
     }
 
+    /// The segment that ended where this one begins a new one.
+    pub fn sealed_by_it(&self) -> Option<Offset> {
+        match self.segments.as_slice() {
+            [.., sealed, active] if active.base == self.offset => Some(Offset(sealed.base)),
+            _ => None,
+        }
+    }
+
     /// Its offset.
     pub fn at(&self) -> Offset {
         Offset(self.offset)

@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use model::limits::{MemoryPlan, RING_FILES};
-use model::{Offset, OwnershipEpoch, TopicId, TopicPartition};
+use model::limits::MemoryPlan;
+use model::{Offset, OwnershipEpoch, TopicPartition};
 
 use crate::bytes_at::to_usize;
-use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
+use crate::cache::CachedFrame;
+use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::files::Files;
 use crate::flusher::Tail;
-use crate::journal::commit::{CommitFacts, Sink};
+use crate::journal::commit::CommitFacts;
 use crate::journal::ring::Ring;
-use crate::journal::{Committed, Entry, EntryKind, Journal, JournalId};
-use crate::log::{Log, Phase};
+use crate::journal::{Journal, JournalId};
+use crate::log::Log;
 use crate::paths::Paths;
-use crate::pool::{Pool, Pooled};
+use crate::pool::Pool;
+use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::{Gate, Signal};
 
 /// A log by reference.
@@ -97,6 +97,8 @@ pub struct StoreCounters {
     pub segment_bytes: u64,
     /// Writes to segments.
     pub segment_writes: u64,
+    /// Writes to segments that failed, each attempt counted.
+    pub segment_write_errors: u64,
     /// Bytes copied forward.
     pub forwarded_bytes: u64,
     /// Ring files recycled.
@@ -113,12 +115,6 @@ pub struct StoreCounters {
 
 /// Logs by partition.
 type Touched<D, S> = BTreeMap<TopicPartition, LogRef<D, S>>;
-
-struct CachedFrame<D: Disk, S> {
-    frame: Rc<Pooled<D>>,
-    sequence: u64,
-    logs: Vec<LogRef<D, S>>,
-}
 
 /// Called in the order of events, from within the store's tasks.
 pub trait Listener<D: Disk, S> {
@@ -144,21 +140,29 @@ pub struct Store<D: Disk, S> {
     /// Logs with enough for a write.
     pub(crate) dirty: RefCell<VecDeque<LogRef<D, S>>>,
     pub(crate) writes_in_flight: Cell<usize>,
+    /// Those of them that wait for space.
+    pub(crate) stalled: Cell<usize>,
+    /// The journal's oldest file waits for space elsewhere.
+    pub(crate) reclaim_stalled: Cell<bool>,
+    /// Bytes of the journal's reserve that were taken since a file became free.
+    pub(crate) reserve_taken: Cell<u64>,
     /// Something changed for the flusher, a reclaim or a waiter for a phase.
     pub(crate) moved: Signal,
-    frames: RefCell<VecDeque<CachedFrame<D, S>>>,
-    frame_bytes: Cell<u64>,
+    pub(crate) frames: RefCell<VecDeque<CachedFrame<D, S>>>,
+    pub(crate) frame_bytes: Cell<u64>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
     pub(crate) checkpoint_number: Cell<u64>,
     pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
     /// Snapshots that the next checkpoint no longer needs.
     pub(crate) garbage: RefCell<Vec<(LogRef<D, S>, Offset)>>,
     pub(crate) partition_dirs: RefCell<BTreeSet<TopicPartition>>,
+    /// Partitions whose directory was compared with their log.
+    pub(crate) tidied: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) disk_full: Cell<bool>,
     pub(crate) checkpointing: Gate,
     pub(crate) settling: Gate,
     pub(crate) reclaiming: Gate,
-    started: Cell<bool>,
+    pub(crate) started: Cell<bool>,
     pub(crate) closing: Cell<bool>,
     pub(crate) counters: Cell<StoreCounters>,
 }
@@ -192,6 +196,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
             touched: RefCell::default(),
             dirty: RefCell::default(),
             writes_in_flight: Cell::new(0),
+            stalled: Cell::new(0),
+            reclaim_stalled: Cell::new(false),
+            reserve_taken: Cell::new(0),
             moved: Signal::default(),
             frames: RefCell::default(),
             frame_bytes: Cell::new(0),
@@ -200,6 +207,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             needed_from: RefCell::default(),
             garbage: RefCell::default(),
             partition_dirs: RefCell::default(),
+            tidied: RefCell::default(),
             disk_full: Cell::new(false),
             checkpointing: Gate::default(),
             settling: Gate::default(),
@@ -309,286 +317,54 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.counters.set(counters);
     }
 
-    /// Forgets this shard's logs of a topic and removes their directories; the topic's own one is the caller's, once every shard
-    /// is done. The tombstone must be durable; it may go after that.
-    pub async fn delete_topic(&self, topic: TopicId) -> io::Result<()> {
-        let doomed: Vec<LogRef<D, S>> = {
-            let mut logs = self.logs.borrow_mut();
-            let ids: Vec<TopicPartition> = logs.keys().filter(|id| id.topic == topic).copied().collect();
-            ids.iter().filter_map(|id| logs.remove(id)).collect()
-        };
-        for log in &doomed {
-            self.moved.until(|| matches!(log.phase.get(), Phase::AtRest | Phase::Loaded).then_some(())).await;
-            log.phase.set(Phase::Deleted);
-        }
-        self.moved.notify();
-        for log in &doomed {
-            self.moved.until(|| log.writes_done().then_some(())).await;
-        }
-        // Whoever was settling one of them stored its snapshot before its directory goes, not after.
-        self.settling.enter().await;
-        for log in &doomed {
-            self.files.close_partition(log.id).await;
-            *log.loaded.borrow_mut() = None;
-            self.partition_dirs.borrow_mut().remove(&log.id);
-        }
-        self.settling.leave();
-        if self.started.get() {
-            self.disown(&doomed).await;
-        }
-        // The last checkpoint still lists them: one without them comes before their files go, or recovery would miss those.
-        self.checkpoint(None).await?;
-        for log in &doomed {
-            self.disk.remove_dir(&self.paths.partition(log.id)).await?;
-        }
-        match self.disk.sync_dir(&self.paths.topic(topic)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Says in the journal that the entries of these logs before are nobody's: replay meets them when the tombstone is gone.
-    async fn disown(&self, logs: &[LogRef<D, S>]) {
-        for log in logs {
-            let entry = Entry::of(EntryKind::Delete, log.id, self.ownership());
-            self.queue(log, entry, Bytes::new());
-        }
-        self.durable(self.journal.last_ticket()).await;
-    }
-
-    /// Stops: everything queued becomes durable, everything durable goes to its segments, and nothing is left to replay.
+    /// Stops: everything queued becomes durable, everything durable goes to its segments, and nothing is left to replay. On a
+    /// full disk, what has no place stays in the journal.
     pub async fn close(self: &Rc<Self>) -> io::Result<()> {
         self.closing.set(true);
         self.moved.notify();
         self.reclaiming.enter().await;
-        self.journal.durable(self.journal.last_ticket()).await;
+        let committed = self.commit_last().await;
         let logs = self.all_logs();
-        self.write_all(&logs, Tail::WhenQuiet).await;
-        self.sync_and_settle(&logs).await?;
-        if self.started.get() {
+        let emptied = async {
+            self.write_all(&logs, Tail::WhenQuiet).await?;
+            self.sync_and_settle(&logs).await
+        };
+        match emptied.await {
+            Err(error) if is_full(&error) => tracing::error!(
+                journal = %self.paths.journal(self.options.journal).display(),
+                "the disk is full: records stay in the journal, and the next start moves them to segments; free space before it"
+            ),
+            emptied => emptied?,
+        }
+        if self.started.get() && committed {
             self.journal.close().await;
         }
-        self.write_checkpoint(logs.iter().all(|log| log.settled())).await?;
+        // Writes that were given up end by themselves, and have let go of their files then.
+        self.moved.until(|| (self.writes_in_flight.get() == 0).then_some(())).await;
+        let settled = committed && logs.iter().all(|log| log.settled());
+        match self.write_checkpoint(settled).await {
+            Err(error) if is_full(&error) => {} // The one before it holds: nothing was taken off since.
+            written => written?,
+        }
         self.files.close_all().await;
         Ok(())
     }
 
-    /// Polls for free space: refuses appends before the disk is full, and accepts them again with some distance.
-    async fn watch_space(&self) {
-        while !self.closing.get() {
-            if let Ok(free) = self.disk.free_bytes(self.paths.root()).await {
-                let unmade = self.journal.ring.spare_files() as u64 * (self.options.plan.ring / RING_FILES);
-                let needed =
-                    self.options.free_bytes_min + self.frame_bytes.get().min(self.options.plan.ring) + unmade;
-                let full = free < if self.disk_full.get() { needed + needed / 4 } else { needed };
-                if full != self.disk_full.get() {
-                    if full {
-                        tracing::error!(
-                            free,
-                            needed,
-                            "the disk is too full: produce is refused until space is free"
-                        );
-                    } else {
-                        tracing::warn!(free, needed, "space is free again: produce is accepted");
-                    }
-                    self.disk_full.set(full);
-                }
-            }
-            self.disk.sleep(Duration::from_millis(1000)).await;
-        }
-    }
-
-    /// Writes a checkpoint of all logs as they are at rest. `recycled` is the ring file that nothing needs from then on.
-    pub(crate) async fn checkpoint(&self, recycled: Option<u32>) -> io::Result<()> {
-        if let Some(file) = recycled {
-            // Now, not later: another checkpoint may be written before the caller goes on.
-            self.needed_from.borrow_mut().remove(&file);
-        }
-        self.write_checkpoint(false).await
-    }
-
-    async fn write_checkpoint(&self, closed: bool) -> io::Result<()> {
-        self.checkpointing.enter().await;
-        // Everything it says is looked up from here on, in one step: the gate may have been shut for long.
-        let number = self.checkpoint_number.get();
-        self.checkpoint_number.set(number + 1);
-        let garbage = self.garbage.take();
-        let checkpoint = Checkpoint {
-            journal: self.options.journal,
-            number,
-            needed_from: if closed { CLOSED } else { self.first_needed() },
-            durable: self.journal.durable_sequence(),
-            logs: self.logs.borrow().iter().map(|(id, log)| (*id, log.at_rest.get())).collect(),
-        };
-        let path = self.paths.checkpoint(self.options.journal, number % 2);
-        let stored = checkpoint.store(&self.disk, &path).await;
-        self.checkpointing.leave();
-        stored?;
-        // Not while somebody stores snapshots: a truncated log may come to need one of that name again.
-        self.settling.enter().await;
-        let removed = self.remove_snapshots(garbage).await;
-        self.settling.leave();
-        removed
-    }
-
-    async fn remove_snapshots(&self, garbage: Vec<(LogRef<D, S>, Offset)>) -> io::Result<()> {
-        for (log, offset) in garbage {
-            if !log.is_deleted() && log.at_rest.get().snapshot != Some(offset) {
-                self.disk.remove_file(&self.paths.snapshot(log.id, offset)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The first frame of the oldest ring file that replay needs.
-    fn first_needed(&self) -> u64 {
-        self.needed_from.borrow().values().min().copied().unwrap_or(self.journal.durable_sequence() + 1)
-    }
-
-    /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay.
-    pub(crate) fn shrink_cache(&self) {
-        let budget = self.options.plan.cache + self.options.plan.ring;
-        let mut frames = self.frames.borrow_mut();
-        while self.frame_bytes.get() > budget {
-            let Some(oldest) = frames.front() else { return };
-            if !oldest.logs.iter().all(|log| log.evict(oldest.sequence)) {
-                return;
-            }
-            if let Some(gone) = frames.pop_front() {
-                self.frame_bytes.set(self.frame_bytes.get() - frame_len(&gone.frame));
-            }
-        }
-    }
-
-    fn remember(&self, committed: &Committed<D, LogRef<D, S>>) {
-        let mut frames = self.frames.borrow_mut();
-        let sequence = committed.lsn.sequence;
-        // Entries that are shown early come before others of the same frames.
-        let at = frames.partition_point(|frame| frame.sequence < sequence);
-        if frames.get(at).is_none_or(|frame| frame.sequence != sequence) {
-            let len = frame_len(&committed.frame);
-            self.frame_bytes.set(self.frame_bytes.get() + len);
-            let frame = Rc::clone(&committed.frame);
-            frames.insert(at, CachedFrame { frame, sequence, logs: Vec::new() });
-        }
-        if let Some(frame) = frames.get_mut(at)
-            && frame.logs.last().is_none_or(|last| !Rc::ptr_eq(last, &committed.log))
-        {
-            frame.logs.push(Rc::clone(&committed.log));
-        }
-    }
-}
-
-fn frame_len<D: Disk>(frame: &Pooled<D>) -> u64 {
-    frame.as_ref().len() as u64
-}
-
-impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
-    fn written(&self, entries: &mut [Committed<D, LogRef<D, S>>]) {
-        let mut advanced = Vec::new();
-        for entry in entries.iter_mut().filter(|entry| entry.log.acknowledges_written()) {
-            self.show(entry, &mut advanced);
-        }
-        self.tell_advanced(&advanced);
-    }
-
-    fn committed(&self, entries: Vec<Committed<D, LogRef<D, S>>>, facts: CommitFacts) {
-        let mut advanced = Vec::new();
-        for mut entry in entries {
-            self.needed_from.borrow_mut().entry(entry.file).or_insert(entry.lsn.sequence);
-            if entry.finished {
-                entry.log.under_way.set(entry.log.under_way.get() - 1);
-            }
-            if entry.log.is_deleted() {
-                continue;
-            }
-            self.show(&mut entry, &mut advanced);
-            entry.log.take_committed(&entry);
-            let mut touched = self.touched.borrow_mut();
-            let logs = touched.entry(entry.file).or_default();
-            logs.entry(entry.log.id).or_insert_with(|| Rc::clone(&entry.log));
-            drop(touched);
-            self.offer(&entry.log);
-        }
-        self.count(|counters| {
-            counters.commits += 1;
-            counters.entries += u64::from(facts.entries);
-            counters.journal_bytes += facts.bytes;
-        });
-        self.shrink_cache();
-        if let Some(listener) = self.listener.borrow().as_ref() {
-            listener.commit(facts);
-        }
-        self.tell_advanced(&advanced);
-    }
-}
-
-impl<D: Disk, S: Derived> Store<D, S> {
-    /// Its bytes may be read from now on. Nothing of it goes to a segment before it is durable: a block that is written
-    /// again rests on its prefix in the journal.
-    fn show(&self, entry: &mut Committed<D, LogRef<D, S>>, advanced: &mut Vec<LogRef<D, S>>) {
-        if entry.shown || entry.log.is_deleted() {
-            return;
-        }
-        entry.shown = true;
-        self.remember(entry);
-        if entry.log.show(entry) && advanced.last().is_none_or(|last| !Rc::ptr_eq(last, &entry.log)) {
-            advanced.push(Rc::clone(&entry.log));
-        }
-    }
-
-    fn tell_advanced(&self, advanced: &[LogRef<D, S>]) {
-        if let Some(listener) = self.listener.borrow().as_ref().filter(|_| !advanced.is_empty()) {
-            listener.advanced(advanced);
-        }
-    }
-}
-
-impl<D: Disk, S: Derived> Log<D, S> {
-    fn evict(&self, sequence: u64) -> bool {
-        let mut loaded = self.loaded.borrow_mut();
-        let Some(loaded) = loaded.as_mut() else { return true };
-        // What is on its way to a segment is held by the write, and what was carried counts where it goes on from there.
-        let carried = loaded.carried.as_ref().filter(|carried| carried.start <= loaded.dispatched);
-        let safe = carried.map_or(loaded.dispatched, |carried| carried.end().max(loaded.dispatched));
-        loaded.runs.evict(sequence, safe)
-    }
-
-    /// Whether the journal holds nothing of this log that is not at rest.
-    fn settled(&self) -> bool {
-        self.under_way.get() == 0
-            && self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.pending.is_empty())
-    }
-
-    pub(crate) fn writes_done(&self) -> bool {
-        self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.writes.is_empty())
-    }
-
-    /// Whether its appends are acknowledged, and shown, when they are written ([`LogSettings::acknowledge_written`]).
-    ///
-    /// [`LogSettings::acknowledge_written`]: crate::LogSettings::acknowledge_written
-    pub fn acknowledges_written(&self) -> bool {
-        self.loaded.borrow().as_ref().is_some_and(|loaded| loaded.settings.acknowledge_written)
-    }
-
-    /// An entry may be read. True when that moved the log's end.
-    fn show(&self, entry: &Committed<D, LogRef<D, S>>) -> bool {
-        let mut loaded = self.loaded.borrow_mut();
-        let loaded = loaded.as_mut().expect("a log with entries under way stays loaded");
-        self.durable_bytes.set(self.durable_bytes.get() + entry.len as u64);
-        loaded.show(entry).is_some_and(|end: Offset| {
-            self.durable_end.set(end);
+    /// Waits until everything queued is durable. False when the journal has no room for it and gets none: nobody was told that
+    /// it is safe.
+    async fn commit_last(&self) -> bool {
+        let durable = async {
+            self.journal.durable(self.journal.last_ticket()).await;
             true
-        })
-    }
-
-    /// An entry is durable.
-    fn take_committed(&self, committed: &Committed<D, LogRef<D, S>>) {
-        let mut loaded = self.loaded.borrow_mut();
-        let loaded = loaded.as_mut().expect("a log with entries under way stays loaded");
-        if let Some(pending) = crate::log::Pending::of(committed) {
-            loaded.pending.push_back(pending);
-        }
-        loaded.take_committed(committed);
+        };
+        let late = async {
+            let mut pauses = 0;
+            while pauses < 5 {
+                self.disk.sleep(FULL_PAUSE).await;
+                pauses = if self.is_stalled() { pauses + 1 } else { 0 };
+            }
+            false
+        };
+        futures_lite::future::or(durable, late).await
     }
 }

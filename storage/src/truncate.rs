@@ -16,6 +16,7 @@ use crate::load::Reader;
 use crate::log::{Loaded, PendingKind, Phase};
 use crate::recovery::Recovering;
 use crate::segment::Cursor;
+use crate::segment_write::is_full;
 use crate::store::{LogRef, Store, StoreError};
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -36,8 +37,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn truncate_alone(self: &Rc<Self>, log: &LogRef<D, S>, to: Offset) -> Result<Offset, StoreError> {
-        let failed = |error: io::Error| StoreError::Damaged(format!("truncating {}: {error}", log.id));
-        self.write_all_of(log, Tail::WhenQuiet).await;
+        let failed = |error: io::Error| match is_full(&error) {
+            true => StoreError::DiskFull,
+            false => StoreError::Damaged(format!("truncating {}: {error}", log.id)),
+        };
+        self.write_all_of(log, Tail::WhenQuiet).await.map_err(failed)?;
         self.sync_and_settle(std::slice::from_ref(log)).await.map_err(failed)?;
         let (end, at) = self.cut(log, to).await?;
         let incarnation = log.at_rest.get().incarnation + 1;
@@ -65,7 +69,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         self.moved.notify();
         self.checkpoint(None).await.map_err(failed)?;
-        let files = crate::load::files_behind(&self.disk, &self.paths, log.id, at.segment, end)
+        let files = crate::files_behind::files_behind(&self.disk, &self.paths, log.id, at.segment, end)
             .await
             .map_err(failed)?;
         for base in files.segments {
@@ -73,6 +77,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         for path in files.snapshots {
             self.disk.remove_file(&path).await.map_err(failed)?;
+        }
+        // Before the log grows past where they were.
+        let dir = self.paths.partition(log.id);
+        if let Err(error) = self.disk.sync_dir(&dir).await
+            && !log.is_deleted()
+        {
+            self.disk.fatal(&format!("syncing directory {}", dir.display()), &error);
         }
         Ok(end)
     }

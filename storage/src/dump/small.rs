@@ -86,9 +86,10 @@ pub fn snapshot(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
 /// Prints a segment's index; its name says which segment.
 pub fn index(path: &Path, file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
     let base = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-    let base = base
+    let base: i64 = base
         .ok_or_else(|| "an index is named by the base offset of its segment; this one is not".to_owned())?;
-    let index = Index::from_file(file, Offset(base))?;
+    let (index, incarnation) = Index::from_file(file, Offset(base))?;
+    writeln!(out, "index of segment {base} as of incarnation {incarnation}")?;
     writeln!(out, "{index:#?}")?;
     Ok(())
 }
@@ -144,10 +145,15 @@ mod tests {
     fn indexes_go_by_their_name() {
         let mut whole = Index::new(Offset(1000));
         whole.observe(Offset(1000), 100, TimestampMs(1));
-        let file = whole.to_file();
+        let file = whole.to_file(4);
         let mut out = Vec::new();
         index(Path::new("d/00000000000000001000.index"), &file, &mut out).unwrap();
-        assert!(String::from_utf8(out).unwrap().contains("base: 1000"));
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("index of segment 1000 as of incarnation 4\n"), "{text}");
+        let mut bad = file.clone();
+        bad[20] ^= 1;
+        let damaged = index(Path::new("d/00000000000000001000.index"), &bad, &mut Vec::new());
+        assert!(matches!(damaged, Err(DumpError::Damaged(_))));
         assert!(index(Path::new("d/00000000000000000000.index"), &file, &mut Vec::new()).is_err());
         assert!(index(Path::new("d/copy.index"), &file, &mut Vec::new()).is_err());
     }

@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use model::limits::{BLOCK, RING_FILES};
@@ -19,6 +19,7 @@ use super::frame::JournalId;
 use crate::bytes_at::{len_u64, put, u16_at, u32_at};
 use crate::disk::{Disk, File};
 use crate::paths::{Paths, ring_file_name};
+use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::Signal;
 
 const MAGIC: [u8; 4] = *b"MLJR";
@@ -62,6 +63,8 @@ pub struct Ring<D: Disk> {
     current: RefCell<Option<Current<D>>>,
     adoptable: RefCell<Vec<PathBuf>>,
     made: Cell<u32>,
+    /// There was no space for the next file.
+    short: Cell<bool>,
     changed: Signal,
 }
 
@@ -82,6 +85,7 @@ impl<D: Disk> Ring<D> {
             current: RefCell::new(None),
             adoptable: RefCell::default(),
             made: Cell::new(0),
+            short: Cell::new(false),
             changed: Signal::default(),
         }
     }
@@ -101,9 +105,14 @@ impl<D: Disk> Ring<D> {
         usize::try_from(RING_FILES).unwrap_or(0) - self.made.get() as usize
     }
 
-    /// Files that a commit could still move to, made or not.
+    /// Files that a commit could still move to, made or not. On a full disk, those that are there count.
     pub fn spare_files(&self) -> usize {
-        self.free.borrow().len() + self.unmade()
+        self.free.borrow().len() + if self.short.get() { 0 } else { self.unmade() }
+    }
+
+    /// Whether a file is lacking because the disk is full.
+    pub fn is_short(&self) -> bool {
+        self.short.get()
     }
 
     /// The file in which the oldest frames stand, unless it is the one being written.
@@ -175,37 +184,61 @@ impl<D: Disk> Ring<D> {
     }
 
     /// Makes files ahead of need, so that a commit rarely waits for zeros. Runs beside the journal, else nothing is committed.
+    /// On a full disk it tries again from time to time, and the ring goes on with the files it has.
     pub async fn provision(&self) -> io::Result<()> {
         while self.unmade() > 0 {
-            self.changed.until(|| self.free.borrow().is_empty().then_some(())).await;
-            let file = Rc::new(self.make().await?);
+            self.changed.until(|| (self.short.get() || self.free.borrow().is_empty()).then_some(())).await;
+            let path = self.dir.join(ring_file_name(self.made.get()));
+            let made = self.make(&path).await;
+            let short = made.as_ref().is_err_and(is_full);
+            if short && !self.short.get() {
+                tracing::error!(
+                    file = %path.display(),
+                    bytes = self.file_bytes,
+                    "no space for another journal file: the journal goes on with those it has; free space or add some"
+                );
+            }
+            self.short.set(short);
+            self.changed.notify();
+            if short {
+                self.disk.remove_file(&path).await?;
+                self.disk.sleep(FULL_PAUSE).await;
+                continue;
+            }
             self.made.set(self.made.get() + 1);
-            self.free.borrow_mut().push_back(file);
+            self.free.borrow_mut().push_back(Rc::new(made?));
             self.changed.notify();
         }
         Ok(())
     }
 
-    async fn make(&self) -> io::Result<RingFile<D>> {
+    async fn make(&self, path: &Path) -> io::Result<RingFile<D>> {
         let number = self.made.get();
-        let path = self.dir.join(ring_file_name(number));
         let adopted = self.adoptable.borrow_mut().pop();
         let handle = match adopted {
             Some(old) => {
-                self.disk.rename(&old, &path).await?;
+                self.disk.rename(&old, path).await?;
                 // The file may not come back under its old name too, or the next start would take it over twice.
                 self.disk.sync_dir(old.parent().unwrap_or(&self.dir)).await?;
-                self.disk.open(&path).await?
+                self.disk.open(path).await?
             }
-            None => self.disk.create(&path).await?,
+            None => self.disk.create(path).await?,
         };
+        if let Err(error) = self.lay_out(&handle, number).await {
+            handle.close().await?;
+            return Err(error);
+        }
+        // Errors of a sync are not those of a full disk, whatever their number: they end the process.
+        handle.sync().await.map_err(io::Error::other)?;
+        self.disk.sync_dir(&self.dir).await.map_err(io::Error::other)?;
+        Ok(RingFile { number, handle })
+    }
+
+    async fn lay_out(&self, handle: &D::File, number: u32) -> io::Result<()> {
         let mut header = self.disk.buffer(BLOCK);
         write_header(header.as_mut(), self.journal, number);
         handle.write(Rc::new(header), 0).await?;
-        self.fill(&handle).await?;
-        handle.sync().await?;
-        self.disk.sync_dir(&self.dir).await?;
-        Ok(RingFile { number, handle })
+        self.fill(handle).await
     }
 
     /// Writes zeros from the file's end to its full size: an adopted file is usually full already.
