@@ -96,7 +96,7 @@ impl Settings {
         let connections = memory::connections(&read, &memory, cpus.len(), &mut notes)?;
         memory::note_batches(&topics, &memory, cpus.len(), &mut notes);
         let listen = listeners::listen(config, LISTEN)?;
-        let (groups, offsets_topic) = groups::groups(&read)?;
+        let (groups, offsets_topic) = groups::groups(config)?;
         Ok(Self {
             data_dir: data_dir(config)?,
             node_id: node_id(config)?,

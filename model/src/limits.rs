@@ -166,6 +166,8 @@ pub struct MemoryPlan {
     /// What control-plane requests become and their answers; log bytes pinned by responses being sent, which are
     /// bounded per connection ([`RESPONSE_PINNED_BYTES`]).
     pub responses: u64,
+    /// Groups, their members and committed offsets.
+    pub groups: u64,
 }
 
 impl MemoryPlan {
@@ -180,8 +182,9 @@ impl MemoryPlan {
         let ring = (share / 4).clamp(RING_BYTES_MIN, RING_BYTES_MAX) / (1 << 20) * (1 << 20);
         let requests = share / 4;
         let responses = share / 8;
-        let cache = share - 3 * io_memory - ring - requests - responses;
-        Some(Self { io_memory, ring, cache, requests, responses })
+        let groups = share / 16;
+        let cache = share - 3 * io_memory - ring - requests - responses - groups;
+        Some(Self { io_memory, ring, cache, requests, responses, groups })
     }
 
     /// Largest append the journal takes: a quarter of the ring.
@@ -193,7 +196,7 @@ impl MemoryPlan {
     /// The sum of all parts: never above the share it was made from.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        3 * self.io_memory + self.ring + self.cache + self.requests + self.responses
+        3 * self.io_memory + self.ring + self.cache + self.requests + self.responses + self.groups
     }
 }
 

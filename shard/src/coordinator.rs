@@ -35,6 +35,9 @@ const SNAPSHOT_AFTER_BYTES: u64 = 8 << 20;
 /// The coordinators of one core.
 pub(crate) struct Coordinators {
     settings: GroupSettings,
+    /// Memory of all of them together: the most, and what they take.
+    bytes_max: u64,
+    bytes: Cell<u64>,
     /// Makes the seeds of member ids.
     seed: Cell<u64>,
     seats: RefCell<HashMap<TopicPartition, Rc<Seat>>>,
@@ -62,6 +65,8 @@ struct Seat {
     stepped: Signal,
     /// Offset after the last record that the machine replayed.
     replayed: Cell<Offset>,
+    /// Memory it was last counted with.
+    bytes: Cell<u64>,
     /// Appended since the last snapshot.
     grown: Cell<u64>,
     snapshotting: Cell<bool>,
@@ -75,9 +80,26 @@ struct Append {
 }
 
 impl Coordinators {
-    /// None yet. `seed` is random, new at every start.
+    /// None yet. What all of them may take is `settings.memory_bytes_max`; `seed` is random, new at every start.
     pub fn new(settings: GroupSettings, seed: u64) -> Self {
-        Self { settings, seed: Cell::new(seed), seats: RefCell::default() }
+        let bytes_max = settings.memory_bytes_max;
+        Self { settings, bytes_max, bytes: Cell::new(0), seed: Cell::new(seed), seats: RefCell::default() }
+    }
+
+    /// Bytes that groups, members and committed offsets take.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// A coordinator may take what the others leave.
+    fn limit(&self, seat: &Seat) {
+        let left = self.bytes_max.saturating_sub(self.bytes.get());
+        seat.machine.borrow_mut().set_memory_bytes_max(seat.bytes.get() + left);
+    }
+
+    fn count(&self, seat: &Seat) {
+        let bytes = if seat.phase.get() == Phase::Gone { 0 } else { seat.machine.borrow().memory_bytes() };
+        self.bytes.set(self.bytes.get() + bytes - seat.bytes.replace(bytes));
     }
 
     fn make(&self, id: TopicPartition) -> Rc<Seat> {
@@ -94,6 +116,7 @@ impl Coordinators {
             steps: Cell::new(0),
             stepped: Signal::default(),
             replayed: Cell::new(Offset::ZERO),
+            bytes: Cell::new(0),
             grown: Cell::new(0),
             snapshotting: Cell::new(false),
         })
@@ -222,11 +245,13 @@ impl<D: Disk> Shard<D> {
     }
 
     fn step(self: &Rc<Self>, seat: &Rc<Seat>, input: Input) {
+        self.coordinators.limit(seat);
         seat.machine.borrow_mut().step(self.tick(), input, &mut seat.effects.borrow_mut());
         self.act(seat);
     }
 
     fn act(self: &Rc<Self>, seat: &Rc<Seat>) {
+        self.coordinators.count(seat);
         let effects: Vec<Effect> = seat.effects.borrow_mut().drain().collect();
         for effect in effects {
             match effect {
@@ -266,6 +291,9 @@ impl<D: Disk> Shard<D> {
             });
             let Some(append) = next.await else { return };
             let outcome = append.outcome.await.pop();
+            if seat.phase.get() == Phase::Gone {
+                return; // Whoever waited was sent away.
+            }
             match outcome {
                 Some(appended) if appended.error == ErrorCode::None => {
                     seat.replayed.set(Offset(appended.base_offset.0 + append.records));
@@ -292,7 +320,10 @@ impl<D: Disk> Shard<D> {
             let deadline = seat.machine.borrow().next_deadline();
             match deadline {
                 None => stepped.await,
-                Some(at) if at <= self.tick() => self.step(seat, Input::Tick { wall: self.wall() }),
+                Some(at) if at <= self.tick() => {
+                    self.step(seat, Input::Tick { wall: self.wall() });
+                    self.disk.yield_now().await;
+                }
                 Some(at) => {
                     let wait = Duration::from_millis(at.0.saturating_sub(self.tick().0).max(1));
                     or(stepped, self.disk.sleep(wait)).await;

@@ -154,13 +154,15 @@ pub enum Gauge {
     MemoryCache,
     /// Memory: idempotent producers.
     MemoryProducers,
+    /// Memory: groups, members and committed offsets.
+    MemoryGroups,
     /// Memory: direct I/O.
     MemoryIo,
 }
 
 impl Gauge {
     /// All, in the order of their values.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connections,
         Self::Partitions,
         Self::PartitionsReadOnly,
@@ -169,6 +171,7 @@ impl Gauge {
         Self::MemoryRing,
         Self::MemoryCache,
         Self::MemoryProducers,
+        Self::MemoryGroups,
         Self::MemoryIo,
     ];
 
@@ -192,6 +195,7 @@ impl Gauge {
             Self::MemoryRing => Some("ring"),
             Self::MemoryCache => Some("cache"),
             Self::MemoryProducers => Some("producers"),
+            Self::MemoryGroups => Some("groups"),
             Self::MemoryIo => Some("io"),
             _ => None,
         }

@@ -92,7 +92,7 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, DumpError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Shows records as their sizes.

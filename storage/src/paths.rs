@@ -6,6 +6,9 @@ use model::{Offset, TopicId, TopicPartition};
 
 use crate::journal::JournalId;
 
+/// The snapshot of the coordinator on a partition.
+pub(crate) const COORDINATOR: &str = "coordinator";
+
 /// Names under one data directory.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -65,7 +68,7 @@ impl Paths {
 
     /// What the coordinator on a partition knew.
     pub fn coordinator(&self, id: TopicPartition) -> PathBuf {
-        self.partition(id).join("coordinator")
+        self.partition(id).join(COORDINATOR)
     }
 
     /// Slot 0 or 1 of a journal's checkpoint.

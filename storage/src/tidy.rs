@@ -10,6 +10,7 @@ use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::log::Segment;
+use crate::paths::COORDINATOR;
 use crate::segment::FIRST_POSITION;
 use crate::store::{Store, StoreError};
 
@@ -32,7 +33,7 @@ struct Cited<'a> {
 
 impl Cited<'_> {
     fn fate(&self, name: &str) -> Fate {
-        if name.ends_with(SET_ASIDE) {
+        if name.ends_with(SET_ASIDE) || name == COORDINATOR {
             return Fate::Stays;
         }
         if name.ends_with(".tmp") {

@@ -1,6 +1,6 @@
 //! The way to the coordinator of a group: which partition of `__consumer_offsets` it is, and the core that owns that.
 
-use coordination::group::{Reply as GroupReply, Request as GroupRequest};
+use coordination::group::{Reply as GroupReply, Request as GroupRequest, partition_of};
 use coordination::metadata::topics::OFFSETS_TOPIC;
 use coordination::metadata::{Command, Image, NewTopic, Overrides};
 use futures_lite::future::BoxedLocal;
@@ -19,14 +19,6 @@ pub struct OffsetsTopic {
     pub partitions: i32,
     /// `offsets.topic.segment.bytes`.
     pub segment_bytes: i32,
-}
-
-/// The partition that keeps a group: Kafka's choice, by Java's hash of the name.
-#[must_use]
-pub fn partition_of(group: &str, partitions: u32) -> u32 {
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    // Kafka masks the sign away where others take the absolute value.
-    (hash.cast_unsigned() & 0x7fff_ffff) % partitions.max(1)
 }
 
 /// Partitions of the topic; none when there is no such topic yet.
@@ -114,17 +106,4 @@ pub fn owned(text: &Text) -> String {
 /// The same where it may be missing.
 pub fn owned_if_any(text: Option<&Text>) -> Option<String> {
     text.map(owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_go_where_kafka_puts_them() {
-        // Java: "abc".hashCode() is 96354; "polygenelubricants".hashCode() is the smallest int there is.
-        assert_eq!(partition_of("abc", 50), 96_354 % 50);
-        assert_eq!(partition_of("polygenelubricants", 50), 0);
-        assert_eq!(partition_of("", 50), 0);
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use coordination::group::GroupSettings;
 use coordination::metadata::{Image, Outcome};
 use model::limits::DECODED_BYTES_MAX;
 use net::answers::Answers;
@@ -66,7 +67,9 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
         producer_expiration_ms: plan.settings.producer_expiration_ms,
         ..UpkeepSettings::default()
     };
-    let (groups, seed) = (plan.settings.groups.clone(), u64::from_le_bytes(random()?));
+    let groups =
+        GroupSettings { memory_bytes_max: plan.settings.memory.groups, ..plan.settings.groups.clone() };
+    let seed = u64::from_le_bytes(random()?);
     let settings = ShardSettings { upkeep, groups, seed };
     let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
     answer_cores(&mesh, &shard, metadata);

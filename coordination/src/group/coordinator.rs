@@ -141,6 +141,11 @@ impl Coordinator {
         self.desk.settings = settings;
     }
 
+    /// What groups, members and offsets may take, from the next decision on: see [`GroupSettings::memory_bytes_max`].
+    pub const fn set_memory_bytes_max(&mut self, bytes: u64) {
+        self.desk.settings.memory_bytes_max = bytes;
+    }
+
     fn request(&mut self, ticket: u64, request: Request) {
         let light = matches!(request, Request::Heartbeat(_) | Request::List(_) | Request::Describe(_));
         if self.desk.full() && !light {

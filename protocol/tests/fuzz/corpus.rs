@@ -96,6 +96,83 @@ fn request(key: ApiKey, version: i16) -> Bytes {
             let topic = message!(m::metadata_request::MetadataRequestTopic { name: Some(name()) });
             encode!(message!(m::MetadataRequest { topics: Some(vec![topic]) }))
         }
+        ApiKey::OffsetCommit => {
+            use m::offset_commit_request::{
+                OffsetCommitRequestPartition as P, OffsetCommitRequestTopic as T,
+            };
+            let partition = message!(P { committed_offset: 3, committed_metadata: Some("why".into()) });
+            let mut topic = message!(T { partitions: vec![partition] });
+            if version < 10 {
+                topic.name = name();
+            } else {
+                topic.topic_id = protocol::Uuid::from_bytes([7; 16]);
+            }
+            encode!(message!(m::OffsetCommitRequest { group_id: "group".into(), topics: vec![topic] }))
+        }
+        ApiKey::OffsetFetch if version < 8 => {
+            use m::offset_fetch_request::OffsetFetchRequestTopic as T;
+            let topics = Some(vec![message!(T { name: name(), partition_indexes: vec![0, 1] })]);
+            encode!(message!(m::OffsetFetchRequest { group_id: "group".into(), topics: topics }))
+        }
+        ApiKey::OffsetFetch => {
+            use m::offset_fetch_request::{OffsetFetchRequestGroup as G, OffsetFetchRequestTopics as T};
+            let mut topic = message!(T { partition_indexes: vec![0, 1] });
+            if version < 10 {
+                topic.name = name();
+            } else {
+                topic.topic_id = protocol::Uuid::from_bytes([7; 16]);
+            }
+            let group = message!(G { group_id: "group".into(), topics: Some(vec![topic]) });
+            encode!(message!(m::OffsetFetchRequest { groups: vec![group] }))
+        }
+        ApiKey::OffsetDelete => {
+            use m::offset_delete_request::{
+                OffsetDeleteRequestPartition as P, OffsetDeleteRequestTopic as T,
+            };
+            let topic = message!(T { name: name(), partitions: vec![message!(P { partition_index: 1 })] });
+            encode!(message!(m::OffsetDeleteRequest { group_id: "group".into(), topics: vec![topic] }))
+        }
+        ApiKey::FindCoordinator if version < 4 => {
+            encode!(message!(m::FindCoordinatorRequest { key: "group".into() }))
+        }
+        ApiKey::FindCoordinator => {
+            let keys = vec!["group".into(), "other".into()];
+            encode!(message!(m::FindCoordinatorRequest { coordinator_keys: keys }))
+        }
+        ApiKey::JoinGroup => {
+            use m::join_group_request::JoinGroupRequestProtocol as P;
+            let protocol = message!(P { name: "range".into(), metadata: Bytes::from_static(&[0, 1, 2]) });
+            encode!(message!(m::JoinGroupRequest {
+                group_id: "group".into(),
+                protocol_type: "consumer".into(),
+                protocols: vec![protocol],
+            }))
+        }
+        ApiKey::SyncGroup => {
+            use m::sync_group_request::SyncGroupRequestAssignment as A;
+            let given = message!(A { member_id: "member".into(), assignment: Bytes::from_static(&[0, 1]) });
+            encode!(message!(m::SyncGroupRequest { group_id: "group".into(), assignments: vec![given] }))
+        }
+        ApiKey::Heartbeat => {
+            encode!(message!(m::HeartbeatRequest { group_id: "group".into(), member_id: "member".into() }))
+        }
+        ApiKey::LeaveGroup if version < 3 => {
+            encode!(message!(m::LeaveGroupRequest { group_id: "group".into(), member_id: "member".into() }))
+        }
+        ApiKey::LeaveGroup => {
+            let member = message!(m::leave_group_request::MemberIdentity { member_id: "member".into() });
+            encode!(message!(m::LeaveGroupRequest { group_id: "group".into(), members: vec![member] }))
+        }
+        ApiKey::DescribeGroups => {
+            encode!(message!(m::DescribeGroupsRequest { groups: vec![name(), name()] }))
+        }
+        ApiKey::DeleteGroups => {
+            encode!(message!(m::DeleteGroupsRequest { groups_names: vec![name(), name()] }))
+        }
+        ApiKey::ListGroups if version < 4 => encode!(m::ListGroupsRequest::default()),
+        ApiKey::ListGroups => {
+            encode!(message!(m::ListGroupsRequest { states_filter: vec!["Stable".into(), "Empty".into()] }))
+        }
         ApiKey::ApiVersions if version < 3 => encode!(m::ApiVersionsRequest::default()),
         ApiKey::ApiVersions => {
             let (software, number) = ("client".into(), "1.0".into());
@@ -168,7 +245,7 @@ fn request(key: ApiKey, version: i16) -> Bytes {
 fn write_corpus() {
     std::fs::create_dir_all(directory()).unwrap();
     for api in APIS {
-        let mut versions = vec![api.min, api.flexible_since.max(api.min), api.max];
+        let mut versions = vec![api.min, api.flexible_since.clamp(api.min, api.max), api.max];
         versions.dedup();
         for version in versions {
             let file = directory().join(format!("{}-{version}", api.name));

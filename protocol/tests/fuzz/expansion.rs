@@ -133,6 +133,49 @@ fn questions_about_partitions() {
 }
 
 #[test]
+fn groups() {
+    let tagged = |bytes: &[u8]| [bytes, &TAG[..]].concat();
+    hold::<m::JoinGroupRequest>(&[
+        Shape::new(9, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1], &[1, 1, 0], &[0; 2]),
+        Shape::new(9, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1], &tagged(&[1, 1]), &[0; 2]),
+    ]);
+    hold::<m::SyncGroupRequest>(&[
+        Shape::new(5, &[1, 0, 0, 0, 0, 1, 0, 0, 0], &[1, 1, 0], &[0]),
+        Shape::new(5, &[1, 0, 0, 0, 0, 1, 0, 0, 0], &tagged(&[1, 1]), &[0]),
+    ]);
+    hold::<m::LeaveGroupRequest>(&[
+        Shape::new(5, &[1], &[1, 0, 0, 0], &[0]),
+        Shape::new(5, &[1], &tagged(&[1, 0, 0]), &[0]),
+    ]);
+    hold::<m::DescribeGroupsRequest>(&[Shape::new(6, &[], &[1], &[0; 2])]);
+    hold::<m::DeleteGroupsRequest>(&[Shape::new(2, &[], &[1], &[0])]);
+    hold::<m::ListGroupsRequest>(&[Shape::new(5, &[], &[1], &[1, 0])]);
+    hold::<m::FindCoordinatorRequest>(&[Shape::new(6, &[0], &[1], &[0])]);
+}
+
+#[test]
+fn committed_offsets() {
+    for partitions in [0, 1, 2, 5, 9] {
+        hold::<m::OffsetCommitRequest>(&[Shape::new(
+            9,
+            &[1, 0, 0, 0, 0, 1, 0],
+            &topic(partitions, 17),
+            &[0],
+        )]);
+    }
+    hold::<m::OffsetCommitRequest>(&[Shape::new(9, &[1, 0, 0, 0, 0, 1, 0], &[1, 1, 0], &[0])]);
+    hold::<m::OffsetFetchRequest>(&[
+        // Many groups, with no topic and with one; one group of many topics; one topic of many partitions.
+        Shape::new(9, &[], &[1, 0, 0, 0, 0, 0, 0, 0], &[0; 2]),
+        Shape::new(9, &[], &[1, 0, 0, 0, 0, 0, 2, 1, 1, 0, 0], &[0; 2]),
+        Shape::new(9, &[], &[&[1, 0, 0, 0, 0, 0, 2, 1, 1][..], &TAG, &TAG].concat(), &[0; 2]),
+        Shape::new(9, &[2, 1, 0, 0, 0, 0, 0], &[1, 1, 0], &[0; 3]),
+        Shape::new(9, &[2, 1, 0, 0, 0, 0, 0], &[&[1, 1], &TAG[..]].concat(), &[0; 3]),
+        Shape::new(9, &[2, 1, 0, 0, 0, 0, 0, 2, 1], &[0; 4], &[0; 4]),
+    ]);
+}
+
+#[test]
 fn more_elements_than_any_request_needs_are_refused() {
     let body = |count: u32| {
         let names = [1, 0].repeat(usize::try_from(count).unwrap());

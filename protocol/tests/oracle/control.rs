@@ -35,6 +35,10 @@ fn default_request<M: Default + Encodable + HeaderVersion>(
     (header, frame)
 }
 
+/// What the oracle does not know yet.
+const YOUNGER: &[(ApiKey, i16)] =
+    &[(ApiKey::ListOffsets, 11), (ApiKey::OffsetCommit, 10), (ApiKey::OffsetFetch, 10)];
+
 /// One API of the control plane in one version: our types, then the oracle's.
 fn control_case<Q, S, OQ, OS>(key: ApiKey, version: i16)
 where
@@ -44,9 +48,9 @@ where
     OS: Message + Decodable + Encodable + HeaderVersion,
 {
     let response = S::default();
-    // ListOffsets 11 is younger than the oracle: there our own encoder has to do.
+    // Some versions are younger than the oracle: there our own encoder has to do.
     if version > OQ::VERSIONS.max {
-        assert_eq!((key, version), (ApiKey::ListOffsets, 11));
+        assert!(YOUNGER.contains(&(key, version)), "{key:?} {version}");
         let frame = control::encode_request(version, 1, None, &Q::default()).unwrap();
         let header = RequestHeader::parse(&frame).unwrap();
         assert_eq!(control::decode::<Q>(version, header.body(&frame)), Ok(Q::default()));
@@ -81,6 +85,17 @@ fn case(key: ApiKey, version: i16) {
         }
         ApiKey::ListOffsets => control!(ListOffsetsRequest, ListOffsetsResponse),
         ApiKey::Metadata => control!(MetadataRequest, MetadataResponse),
+        ApiKey::OffsetCommit => control!(OffsetCommitRequest, OffsetCommitResponse),
+        ApiKey::OffsetFetch => control!(OffsetFetchRequest, OffsetFetchResponse),
+        ApiKey::FindCoordinator => control!(FindCoordinatorRequest, FindCoordinatorResponse),
+        ApiKey::JoinGroup => control!(JoinGroupRequest, JoinGroupResponse),
+        ApiKey::Heartbeat => control!(HeartbeatRequest, HeartbeatResponse),
+        ApiKey::LeaveGroup => control!(LeaveGroupRequest, LeaveGroupResponse),
+        ApiKey::SyncGroup => control!(SyncGroupRequest, SyncGroupResponse),
+        ApiKey::DescribeGroups => control!(DescribeGroupsRequest, DescribeGroupsResponse),
+        ApiKey::ListGroups => control!(ListGroupsRequest, ListGroupsResponse),
+        ApiKey::DeleteGroups => control!(DeleteGroupsRequest, DeleteGroupsResponse),
+        ApiKey::OffsetDelete => control!(OffsetDeleteRequest, OffsetDeleteResponse),
         ApiKey::ApiVersions => control!(ApiVersionsRequest, ApiVersionsResponse),
         ApiKey::CreateTopics => control!(CreateTopicsRequest, CreateTopicsResponse),
         ApiKey::DeleteTopics => control!(DeleteTopicsRequest, DeleteTopicsResponse),

@@ -58,20 +58,9 @@ fn hard_state(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::tests::Sizes;
     use crate::metadata_log::encode_link;
     use model::limits::BLOCK;
-
-    struct Sizes;
-
-    impl Describe for Sizes {
-        fn record(&self, kind: u16, version: u16, payload: &[u8]) -> String {
-            format!("type {kind} version {version}, {} bytes", payload.len())
-        }
-
-        fn state(&self, contents: &[u8]) -> Vec<String> {
-            vec![format!("{} bytes", contents.len())]
-        }
-    }
 
     fn dumped(file: &[u8]) -> Result<String, String> {
         let mut out = Vec::new();

@@ -99,7 +99,8 @@ pub fn run(seed: u64, loud: bool) -> Totals {
         _ => 1 << random.between(20, 22),
     };
     let cache = if random.one_in(2) { 0 } else { 1 << 20 };
-    let plan = MemoryPlan { io_memory: 2 << 20, ring, cache, requests: 1 << 20, responses: 1 << 20 };
+    let plan =
+        MemoryPlan { io_memory: 2 << 20, ring, cache, requests: 1 << 20, responses: 1 << 20, groups: 0 };
     let mut world = World {
         simulation,
         random,

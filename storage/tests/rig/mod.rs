@@ -152,7 +152,14 @@ async fn open(disk: &MemoryDisk, boot: u8, forgotten: &BTreeSet<TopicId>) -> Rc<
     let paths = Paths::new("/data");
     let state = |id: TopicId| if forgotten.contains(&id) { TopicState::Unknown } else { TopicState::Live };
     let recovered = recovery::recover::<_, EpochsOnly>(disk, &paths, state).await.unwrap();
-    let plan = MemoryPlan { io_memory: 2 << 20, ring: RING, cache: 0, requests: 1 << 20, responses: 1 << 20 };
+    let plan = MemoryPlan {
+        io_memory: 2 << 20,
+        ring: RING,
+        cache: 0,
+        requests: 1 << 20,
+        responses: 1 << 20,
+        groups: 0,
+    };
     let options = StoreOptions {
         paths: paths.clone(),
         plan,
