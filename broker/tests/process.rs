@@ -6,6 +6,8 @@
 mod client;
 #[path = "process/endings.rs"]
 mod endings;
+#[path = "process/groups.rs"]
+mod groups;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

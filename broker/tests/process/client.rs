@@ -15,7 +15,7 @@ use protocol::control::{KafkaRequest, KafkaResponse, decode_response, encode_req
 use protocol::message;
 
 /// The one topic, of one partition.
-const TOPIC: &str = "t";
+pub const TOPIC: &str = "t";
 
 /// One connection.
 pub struct Client(TcpStream);
@@ -85,7 +85,16 @@ impl Client {
         (0..times).for_each(|_| self.send(&frame).unwrap());
     }
 
-    fn ask<Q: KafkaRequest, A: KafkaResponse>(&mut self, version: i16, request: &Q) -> A {
+    /// Asks many things before it listens to the first answer.
+    pub fn ask_all<Q: KafkaRequest, A: KafkaResponse>(&mut self, version: i16, requests: &[Q]) -> Vec<A> {
+        for request in requests {
+            self.send(&encode_request(version, 7, Some("test"), request).unwrap()).unwrap();
+        }
+        requests.iter().map(|_| decode_response(version, &self.receive().unwrap()).unwrap().1).collect()
+    }
+
+    /// Asks anything.
+    pub fn ask<Q: KafkaRequest, A: KafkaResponse>(&mut self, version: i16, request: &Q) -> A {
         self.send(&encode_request(version, 7, Some("test"), request).unwrap()).unwrap();
         decode_response(version, &self.receive().unwrap()).unwrap().1
     }
