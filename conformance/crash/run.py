@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from confluent_kafka.admin import AdminClient  # noqa: E402
 
-from crash import checker, load  # noqa: E402
+from crash import checker, group, load  # noqa: E402
 from crash.ledger import Ledger  # noqa: E402
 from harness import paths, topics  # noqa: E402
 from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
@@ -42,6 +42,8 @@ class Stage:
         self._seen: checker.Seen = []
         self.clients: list[load.Client] = []
         self.tail: load.Tail | None = None
+        self.commits = group.Commits()
+        self.members: list[group.Member] = []
 
     def open(self) -> None:
         """Starts the broker, makes the topic, lets the clients connect."""
@@ -52,6 +54,16 @@ class Stage:
         topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG | relaxed)
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
         self.clients = [self._client(kind) for kind in range(CLIENTS)]
+        self.members = [self._member(number) for number in range(group.MEMBERS)]
+
+    def _member(self, number: int) -> group.Member:
+        return group.Member(self.broker.bootstrap, TOPIC, number, self.commits)
+
+    def replace_a_member(self, chance: random.Random) -> None:
+        """A member leaves its group, another one joins."""
+        number = chance.randrange(group.MEMBERS)
+        self.members[number].end()
+        self.members[number] = self._member(number)
 
     def _client(self, kind: int) -> load.Client:
         self._clients_made += 1
@@ -95,7 +107,11 @@ class Stage:
         log = load.read_log(self.broker.bootstrap, TOPIC)
         self._seen += self.tail.taken()
         wrong = checker.violations(self.ledger, log, self._seen)
-        wrong += self.ledger.complaints + self.tail.complaints
+        committed, ends = group.caught_up(self.broker.bootstrap, TOPIC)
+        wrong += self.commits.violations(committed, ends)
+        wrong += [f"GROUP BEHIND: partition {partition}: committed {committed.get(partition, -1)} of {end}"
+                  for partition, end in ends.items() if committed.get(partition, -1) < end and end]
+        wrong += self.ledger.complaints + self.tail.complaints + self.commits.complaints
         wrong += [f"LOG LINE: {line}" for line in self._watch.unlisted("crash")]
         return log, wrong
 
@@ -107,6 +123,8 @@ class Stage:
         """Ends everything; a directory that shows a failure is kept."""
         for client in self.clients:
             client.end()
+        for member in self.members:
+            member.end()
         if self.tail:
             self.tail.end()
         if self.broker.running():
@@ -119,6 +137,8 @@ def one_run(stage: Stage, chance: random.Random) -> tuple[int, checker.Log, list
     """Load, one to three crashes, load, quiet, and the check."""
     if chance.random() < 0.25:
         stage.replace_a_client(chance)
+    if chance.random() < 0.25:
+        stage.replace_a_member(chance)
     for client in stage.clients:
         client.resume()
     kills = sum(stage.crash(chance) for _ in range(chance.choice([1, 1, 2, 3])))
@@ -216,7 +236,7 @@ class Loop:
         recovered = "" if stage.broker.recovered_ms is None else f"recovered in {stage.broker.recovered_ms} ms, "
         if not wrong and not self._tested:
             self._tested = True
-            missed = stage.self_test(log, seed)
+            missed = stage.self_test(log, seed) + group.self_test()
             print(f"self-test of the checker: {len(checker.TAMPERINGS) - len(missed)} of {len(checker.TAMPERINGS)} "
                   "tamperings with the first log were noticed", flush=True)
             wrong = [f"CHECKER: {line}" for line in missed]
