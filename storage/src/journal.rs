@@ -5,6 +5,7 @@
 pub mod commit;
 pub mod entry;
 pub mod frame;
+mod plan;
 pub mod replay;
 pub mod ring;
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod dump;
 pub mod envelope;
+mod files;
 #[cfg(test)]
 mod tests;
 
@@ -17,12 +18,13 @@ use std::rc::Rc;
 
 use model::limits::BLOCK;
 
-use crate::bytes_at::{i32_at, u32_at, u64_at};
+use crate::bytes_at::{u32_at, u64_at};
 use crate::disk::{Disk, File};
 use crate::sealed_file::FileKind;
 
 pub use envelope::Entry;
 use envelope::{Link, Scan};
+use files::{Names, read_hard_state, read_log, read_snapshot};
 
 /// Header of a log file: body {index, term, checksum of the entry before the first}.
 const LOG: FileKind = FileKind { magic: *b"MLML", version: 1, name: "metadata log" };
@@ -357,72 +359,4 @@ fn buffers<D: Disk>(disk: &D, bytes: &[u8]) -> Vec<Rc<D::Buffer>> {
         Rc::new(buffer)
     });
     chunks.collect()
-}
-
-/// Files in the directory, by what their names say.
-#[derive(Default)]
-struct Names {
-    logs: Vec<u64>,
-    snapshots: Vec<u64>,
-    hard_state: bool,
-}
-
-impl Names {
-    async fn list(disk: &impl Disk, dir: &Path) -> Result<Self, MetadataLogError> {
-        let mut names = Self::default();
-        let listed = match disk.list_dir(dir).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
-            listed => listed.map_err(|error| MetadataLogError::Io(dir.to_owned(), error))?,
-        };
-        for entry in listed {
-            let number = |suffix| entry.name.strip_suffix(suffix).and_then(|stem| stem.parse().ok());
-            if let Some(first) = number(".log") {
-                names.logs.push(first);
-            } else if let Some(index) = number(".snapshot") {
-                names.snapshots.push(index);
-            } else if entry.name == HARD_STATE_NAME {
-                names.hard_state = true;
-            }
-        }
-        names.logs.sort_unstable();
-        names.snapshots.sort_unstable();
-        Ok(names)
-    }
-}
-
-async fn read_sealed(disk: &impl Disk, path: &Path, kind: FileKind) -> Result<Vec<u8>, MetadataLogError> {
-    let file = disk.read_file(path, FILE_BYTES_MAX).await;
-    let file = file.map_err(|error| MetadataLogError::Io(path.to_owned(), error))?;
-    kind.open(&file).map_err(|what| MetadataLogError::Damaged(path.to_owned(), 0, what))
-}
-
-async fn read_hard_state(disk: &impl Disk, dir: &Path, names: &Names) -> Result<HardState, MetadataLogError> {
-    if !names.hard_state {
-        return Ok(HardState::default());
-    }
-    let path = dir.join(HARD_STATE_NAME);
-    let body = read_sealed(disk, &path, HARD_STATE).await?;
-    if body.len() < 20 {
-        return Err(MetadataLogError::Damaged(path, 0, "a hard state that is too short".into()));
-    }
-    Ok(HardState { term: u64_at(&body, 0), vote: i32_at(&body, 8), commit: u64_at(&body, 12) })
-}
-
-async fn read_snapshot(disk: &impl Disk, path: &Path) -> Result<(LogSnapshot, Link), MetadataLogError> {
-    let body = read_sealed(disk, path, SNAPSHOT).await?;
-    let damaged = || MetadataLogError::Damaged(path.to_owned(), 0, "a snapshot that is too short".into());
-    let link = decode_link(&body).ok_or_else(damaged)?;
-    let contents = body[LINK_BYTES..].to_vec();
-    Ok((LogSnapshot { index: link.index, term: link.term, contents }, link))
-}
-
-async fn read_log(disk: &impl Disk, path: &Path) -> Result<(Link, Scan), MetadataLogError> {
-    let file = disk.read_file(path, FILE_BYTES_MAX).await;
-    let file = file.map_err(|error| MetadataLogError::Io(path.to_owned(), error))?;
-    let damaged = |at, what: &str| MetadataLogError::Damaged(path.to_owned(), at, what.to_owned());
-    let body = LOG.open(&file).map_err(|what| damaged(0, &what))?;
-    let first = decode_link(&body).ok_or_else(|| damaged(0, "a header that is too short"))?;
-    let scan = envelope::scan(&file, first)
-        .map_err(|at| damaged(at, "an entry that was durable fails its checksum"))?;
-    Ok((first, scan))
 }

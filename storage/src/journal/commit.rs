@@ -3,24 +3,21 @@
 //! One commit is in flight at a time. Sealing comes first and copying second: request bytes stay as they arrived until
 //! the sizes of a commit's frames are known, and are then copied once, offsets and epoch patched on the way.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::limits::{
-    BLOCK, COMMIT_BYTES_MAX, COMMIT_GATHER_BYTES, COMMIT_GATHER_US, ENTRY_HEADER_BYTES, FRAME_BYTES_MAX,
-    FRAME_HEADER_BYTES,
-};
+use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
 
-use super::entry::{Entry, EntryKind, LAST};
+use super::entry::Entry;
 use super::frame::{self, JournalId, Link};
+use super::plan::{FramePlan, Queue, plan};
 use super::ring::{Place, Ring};
-use crate::bytes_at::{len_u32, len_u64, to_usize};
+use crate::bytes_at::{len_u32, len_u64};
 use crate::disk::{Disk, File};
-use crate::pool::{Pool, Pooled, size_class};
-use crate::signal::{Signal, Tide};
+use crate::pool::{Pool, Pooled};
+use crate::signal::Signal;
 
 /// A place in a journal: (frame, entry within it). Grows within one journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -88,30 +85,6 @@ pub trait Sink<D: Disk, L> {
 /// Copied in one go; then whoever else has something to do may.
 const STEP_BYTES: usize = 256 << 10;
 
-/// A queue with the tickets of what was taken from it.
-struct Queue<L> {
-    waiting: RefCell<VecDeque<Queued<L>>>,
-    /// Bytes of the front entry that earlier commits already hold.
-    front_sent: Cell<usize>,
-    bytes: Cell<usize>,
-    last_ticket: Cell<u64>,
-    written: Tide,
-    durable: Tide,
-}
-
-impl<L> Default for Queue<L> {
-    fn default() -> Self {
-        Self {
-            waiting: RefCell::default(),
-            front_sent: Cell::new(0),
-            bytes: Cell::new(0),
-            last_ticket: Cell::new(0),
-            written: Tide::default(),
-            durable: Tide::default(),
-        }
-    }
-}
-
 /// The journal of one shard and boot.
 pub struct Journal<D: Disk, L> {
     disk: D,
@@ -129,25 +102,8 @@ pub struct Journal<D: Disk, L> {
     previous_crc: Cell<u32>,
 }
 
-/// Which parts of the queue one frame takes.
-struct FramePlan<L> {
-    parts: Vec<Part<L>>,
-    payload: usize,
-    /// Bytes of the whole frame: a size class where it fits.
-    len: usize,
-}
-
 /// The buffers of a commit, and what is in them.
 type Built<D, L> = (Vec<Rc<<D as Disk>::Buffer>>, Vec<Committed<D, L>>);
-
-struct Part<L> {
-    entry: Entry,
-    bytes: Bytes,
-    /// An append begins in it: its first bytes get offset and epoch.
-    patched: bool,
-    finished: bool,
-    log: L,
-}
 
 impl<D: Disk, L: Clone + 'static> Journal<D, L> {
     /// An empty journal. Nothing is written until [`Self::run`] runs.
@@ -368,66 +324,4 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
 fn patch(entry: &Entry, batch: &mut [u8]) {
     crate::bytes_at::put(batch, 0, &entry.base_offset.0.to_be_bytes());
     crate::bytes_at::put(batch, 12, &entry.leader_epoch.0.to_be_bytes());
-}
-
-/// Takes from the queue what fits into `room` bytes and one commit. Returns the frames and how many entries are finished.
-fn plan<L: Clone>(queue: &Queue<L>, room: u64) -> (Vec<FramePlan<L>>, u64) {
-    const CAPACITY: usize = FRAME_BYTES_MAX - FRAME_HEADER_BYTES;
-    /// A part smaller than this is not worth a frame's tail.
-    const PART_MIN: usize = 32 << 10;
-    let mut waiting = queue.waiting.borrow_mut();
-    let mut frames = Vec::new();
-    let mut finished = 0;
-    let mut left = to_usize(room).min(COMMIT_BYTES_MAX);
-    while left >= BLOCK && !waiting.is_empty() {
-        let capacity = CAPACITY.min(left / BLOCK * BLOCK - FRAME_HEADER_BYTES);
-        let mut frame = FramePlan { parts: Vec::new(), payload: 0, len: 0 };
-        while let Some(front) = waiting.front() {
-            let sent = queue.front_sent.get();
-            let rest = front.bytes.len() - sent;
-            let free = (capacity - frame.payload).saturating_sub(ENTRY_HEADER_BYTES);
-            let fits = rest <= free && capacity - frame.payload >= ENTRY_HEADER_BYTES;
-            let splits = rest + ENTRY_HEADER_BYTES > CAPACITY || sent > 0 || frame.parts.is_empty();
-            if !fits && (!splits || free < PART_MIN.min(rest)) {
-                break;
-            }
-            let len = rest.min(free);
-            let part = take_part(front, sent, len);
-            frame.payload += ENTRY_HEADER_BYTES + len;
-            frame.parts.push(part);
-            queue.bytes.set(queue.bytes.get() - len);
-            if len == rest {
-                queue.bytes.set(queue.bytes.get() - ENTRY_HEADER_BYTES);
-                queue.front_sent.set(0);
-                waiting.pop_front();
-                finished += 1;
-            } else {
-                queue.front_sent.set(sent + len);
-                break;
-            }
-        }
-        if frame.parts.is_empty() {
-            break;
-        }
-        let exact = (frame.payload + FRAME_HEADER_BYTES).next_multiple_of(BLOCK);
-        let class = size_class(exact);
-        frame.len = if class <= left { class } else { exact };
-        left -= frame.len;
-        frames.push(frame);
-    }
-    (frames, finished)
-}
-
-/// The `len` bytes from `sent` of an entry: all of it as it is, or a fragment.
-fn take_part<L: Clone>(queued: &Queued<L>, sent: usize, len: usize) -> Part<L> {
-    let mut entry = queued.entry;
-    let bytes = queued.bytes.slice(sent..sent + len);
-    let last = sent + len == queued.bytes.len();
-    let patched = entry.kind == EntryKind::Append && sent == 0;
-    if entry.kind == EntryKind::Append && !(sent == 0 && last) {
-        entry.kind = EntryKind::Fragment;
-        entry.flags = if last { LAST } else { 0 };
-    }
-    entry.position += len_u64(sent);
-    Part { entry, bytes, patched, finished: last, log: queued.log.clone() }
 }
