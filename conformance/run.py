@@ -16,6 +16,8 @@ MODULES = {
                    "clients.librdkafka.restart"],
     "groups": ["clients.librdkafka.groups", "clients.librdkafka.group_offsets", "clients.librdkafka.group_admin"],
     "storms": ["clients.librdkafka.group_storms"],
+    "rdkafka": ["clients.crates.checks"],
+    "rskafka": ["clients.crates.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups"],
 }
 SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java"],

@@ -211,13 +211,13 @@ def configs_tool_alters_topics_and_shows_brokers(ctx: Context) -> None:
     of_topic = ["--entity-type", "topics", "--entity-name", topic]
     with Tools(ctx) as tools:
         every = shown(tools, *one, "--all")
-        for key, value in {"log.retention.hours": "168", "num.partitions": "1", "group.max.session.timeout.ms": "1800000",
+        for key, value in {"num.partitions": "1", "group.max.session.timeout.ms": "1800000",
                            "offsets.topic.num.partitions": "50"}.items():
             equal(every.get(key), value, f"{key} of the broker")
         equal(shown(tools, *one), {}, "settings that somebody made on the broker")
-        tools.call(CONFIGS, "--alter", *of_topic, "--add-config", "cleanup.policy=[compact,delete],retention.ms=5")
-        eventually(lambda: equal(shown(tools, *of_topic), {"cleanup.policy": "compact,delete", "retention.ms": "5"}, "set"))
-        tools.call(CONFIGS, "--alter", *of_topic, "--delete-config", "cleanup.policy,retention.ms")
+        tools.call(CONFIGS, "--alter", *of_topic, "--add-config", "message.timestamp.type=LogAppendTime,retention.ms=5")
+        eventually(lambda: equal(shown(tools, *of_topic), {"message.timestamp.type": "LogAppendTime", "retention.ms": "5"}, "set"))
+        tools.call(CONFIGS, "--alter", *of_topic, "--delete-config", "message.timestamp.type,retention.ms")
         eventually(lambda: equal(shown(tools, *of_topic), {}, "settings of the topic in the end"))
         refused = tools.call(CONFIGS, "--alter", *one, "--add-config", "log.retention.ms=soon", status=1)
         that("Invalid" in refused, f"a word for a number: {refused[-300:]!r}")
