@@ -1,14 +1,31 @@
-"""A consumer group that follows a crash run: what it was told is committed must stay so, and it may leave out no record."""
+"""Consumer groups that follow a crash run: what they were told is committed must stay so, and they may leave out no record."""
 
+import random
 import threading
 import time
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from .load import FLUSH_BOUND_S, GONE, PARTITIONS, PATIENT
 
-GROUP = "crash-group"
 MEMBERS = 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the members of a group divide the partitions; static ones keep their identity when they are replaced."""
+
+    strategy: str
+    static: bool
+
+    @property
+    def group(self) -> str:
+        """The group's id."""
+        return f"crash-{self.strategy}"
+
+
+KINDS = [Kind("cooperative-sticky", static=False), Kind("range", static=True)]
 PASSING = GONE | {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION,
                   KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.REQUEST_TIMED_OUT,
                   KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError._WAIT_COORD, KafkaError._TIMED_OUT_QUEUE,
@@ -54,17 +71,18 @@ class Commits:
 class Member:
     """One member on its own thread: takes records, commits what it took."""
 
-    def __init__(self, bootstrap: str, topic: str, number: int, commits: Commits):
-        self._number, self._commits = number, commits
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP, "enable.auto.commit": False,
+    def __init__(self, bootstrap: str, topic: str, kind: Kind, number: int, commits: Commits):
+        self._name, self._commits = f"{kind.group} member {number}", commits
+        identity = {"group.instance.id": f"member-{number}"} if kind.static else {}
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": kind.group, "enable.auto.commit": False,
                                    "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "check.crcs": True,
-                                   "partition.assignment.strategy": "cooperative-sticky", **PATIENT})
+                                   "partition.assignment.strategy": kind.strategy, **identity, **PATIENT})
         self._topic = topic
         self._uncommitted: dict[int, int] = {}
         """Offsets after what was taken, of the partitions this member has, until a commit of them succeeds."""
         self._consumer.subscribe([topic], on_revoke=self._gone, on_lost=self._gone)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"member-{number}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
@@ -103,29 +121,60 @@ class Member:
                 self._complain(failed.args[0])
 
     def _complain(self, error: KafkaError) -> None:
-        self._commits.complaints.append(f"group member {self._number}: {error.name()}: {error.str()}")
+        self._commits.complaints.append(f"{self._name}: {error.name()}: {error.str()}")
 
 
-def caught_up(bootstrap: str, topic: str) -> tuple[dict[int, int], dict[int, int]]:
-    """Waits until the group has committed the end of every partition; committed offsets and ends, as they are then."""
-    looker = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP, "enable.auto.commit": False, **PATIENT})
-    partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-    try:
-        ends = {one.partition: looker.get_watermark_offsets(one, timeout=30)[1] for one in partitions}
-        deadline = time.monotonic() + FLUSH_BOUND_S
-        while True:
-            try:
-                committed = {one.partition: max(one.offset, -1) for one in looker.committed(partitions, timeout=30)}
-            except KafkaException as failed:
-                if failed.args[0].code() not in PASSING:
-                    raise
-                committed = {}
-            behind = [partition for partition, end in ends.items() if committed.get(partition, -1) < end and end]
-            if not behind or time.monotonic() > deadline:
-                return committed, ends
-            time.sleep(0.1)
-    finally:
-        looker.close()
+class Group:
+    """A group of members that come and go, and what is known of it."""
+
+    def __init__(self, bootstrap: str, topic: str, kind: Kind):
+        self._bootstrap, self._topic, self._kind = bootstrap, topic, kind
+        self._commits = Commits()
+        self._members = [self._member(number) for number in range(MEMBERS)]
+
+    def replace_a_member(self, chance: random.Random) -> None:
+        """A member goes, another one comes in its place."""
+        number = chance.randrange(MEMBERS)
+        self._members[number].end()
+        self._members[number] = self._member(number)
+
+    def verify(self) -> list[str]:
+        """Waits until everything is committed; what is wrong then."""
+        committed, ends = self._caught_up()
+        wrong = self._commits.violations(committed, ends)
+        wrong += [f"GROUP BEHIND: partition {partition}: committed {committed.get(partition, -1)} of {end}"
+                  for partition, end in ends.items() if committed.get(partition, -1) < end and end]
+        return [f"{self._kind.group}: {line}" for line in wrong] + self._commits.complaints
+
+    def end(self) -> None:
+        """All members go."""
+        for member in self._members:
+            member.end()
+
+    def _member(self, number: int) -> Member:
+        return Member(self._bootstrap, self._topic, self._kind, number, self._commits)
+
+    def _caught_up(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Committed offsets and ends, once they are equal or too much time has passed."""
+        looker = Consumer({"bootstrap.servers": self._bootstrap, "group.id": self._kind.group,
+                           "enable.auto.commit": False, **PATIENT})
+        partitions = [TopicPartition(self._topic, partition) for partition in range(PARTITIONS)]
+        try:
+            ends = {one.partition: looker.get_watermark_offsets(one, timeout=30)[1] for one in partitions}
+            deadline = time.monotonic() + FLUSH_BOUND_S
+            while True:
+                try:
+                    committed = {one.partition: max(one.offset, -1) for one in looker.committed(partitions, timeout=30)}
+                except KafkaException as failed:
+                    if failed.args[0].code() not in PASSING:
+                        raise
+                    committed = {}
+                behind = [partition for partition, end in ends.items() if committed.get(partition, -1) < end and end]
+                if not behind or time.monotonic() > deadline:
+                    return committed, ends
+                time.sleep(0.1)
+        finally:
+            looker.close()
 
 
 def self_test() -> list[str]:

@@ -51,6 +51,8 @@ class Ledger:
     """Per client and partition: for each sequence sent, the offset it was acknowledged with."""
 
     offsets: dict[tuple[int, int], array] = field(default_factory=dict)
+    plain: set[int] = field(default_factory=set)
+    """Clients without idempotence: a record of theirs whose acknowledgement got lost may be there several times."""
     complaints: list[str] = field(default_factory=list)
 
     def sent(self, client: int, partition: int) -> Identity:

@@ -1,4 +1,4 @@
-"""The load of a crash run: three idempotent librdkafka producers and a consumer at the tail."""
+"""The load of a crash run: three idempotent librdkafka producers, a plain one, and a consumer at the tail."""
 
 import random
 import threading
@@ -15,10 +15,14 @@ FLUSH_BOUND_S = 120
 
 PATIENT = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 20,
            "retry.backoff.max.ms": 200}
+IDEMPOTENT = {"enable.idempotence": True, "acks": "all"}
+# One request in flight: so order holds without idempotence too, and only what was not acknowledged may be repeated.
+PLAIN = {"enable.idempotence": False, "acks": "1", "max.in.flight.requests.per.connection": 1}
 KINDS = [
-    {"compression.codec": "none", "linger.ms": 0, "batch.num.messages": 50},
-    {"compression.codec": "lz4", "linger.ms": 5},
-    {"compression.codec": "zstd", "linger.ms": 2, "batch.size": 30_000},
+    {**IDEMPOTENT, "compression.codec": "none", "linger.ms": 0, "batch.num.messages": 50},
+    {**IDEMPOTENT, "compression.codec": "lz4", "linger.ms": 5},
+    {**IDEMPOTENT, "compression.codec": "zstd", "linger.ms": 2, "batch.size": 30_000},
+    {**PLAIN, "compression.codec": "none", "linger.ms": 3},
 ]
 GONE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT}
 
@@ -29,9 +33,11 @@ class Client:
     def __init__(self, bootstrap: str, topic: str, number: int, kind: int, ledger: Ledger, seed: int):
         self._topic, self._number, self._ledger = topic, number, ledger
         self._chance = random.Random(f"{seed} client {number}")
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all",
-                                   "message.timeout.ms": 0, "queue.buffering.max.messages": 20_000,
-                                   "queue.buffering.max.kbytes": 32_768, **PATIENT, **KINDS[kind % len(KINDS)],
+        if not KINDS[kind]["enable.idempotence"]:
+            ledger.plain.add(number)
+        self._producer = Producer({"bootstrap.servers": bootstrap, "message.timeout.ms": 0,
+                                   "queue.buffering.max.messages": 20_000, "queue.buffering.max.kbytes": 32_768,
+                                   **PATIENT, **KINDS[kind],
                                    "error_cb": self._error})
         self._sending, self._ended = threading.Event(), threading.Event()
         self._idle = threading.Event()

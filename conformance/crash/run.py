@@ -18,7 +18,6 @@ from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
 from harness.logs import LogWatch, allowed_lines  # noqa: E402
 from harness.process import unwind_on_terminate  # noqa: E402
 
-CLIENTS = 3
 RUNS_PER_DIRECTORY = 10
 SHOWN = 20
 """Lines of what is wrong that are printed for one run."""
@@ -42,8 +41,7 @@ class Stage:
         self._seen: checker.Seen = []
         self.clients: list[load.Client] = []
         self.tail: load.Tail | None = None
-        self.commits = group.Commits()
-        self.members: list[group.Member] = []
+        self.groups: list[group.Group] = []
 
     def open(self) -> None:
         """Starts the broker, makes the topic, lets the clients connect."""
@@ -53,17 +51,8 @@ class Stage:
         relaxed = {"flush.ms": "1000"} if self._chance.random() < 0.5 else {}
         topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG | relaxed)
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
-        self.clients = [self._client(kind) for kind in range(CLIENTS)]
-        self.members = [self._member(number) for number in range(group.MEMBERS)]
-
-    def _member(self, number: int) -> group.Member:
-        return group.Member(self.broker.bootstrap, TOPIC, number, self.commits)
-
-    def replace_a_member(self, chance: random.Random) -> None:
-        """A member leaves its group, another one joins."""
-        number = chance.randrange(group.MEMBERS)
-        self.members[number].end()
-        self.members[number] = self._member(number)
+        self.clients = [self._client(kind) for kind in range(len(load.KINDS))]
+        self.groups = [group.Group(self.broker.bootstrap, TOPIC, kind) for kind in group.KINDS]
 
     def _client(self, kind: int) -> load.Client:
         self._clients_made += 1
@@ -77,7 +66,7 @@ class Stage:
 
     def replace_a_client(self, chance: random.Random) -> None:
         """A client ends, another takes its place with a producer id of its own."""
-        kind = chance.randrange(CLIENTS)
+        kind = chance.randrange(len(load.KINDS))
         self.clients[kind].end()
         self.clients[kind] = self._client(kind)
 
@@ -107,11 +96,9 @@ class Stage:
         log = load.read_log(self.broker.bootstrap, TOPIC)
         self._seen += self.tail.taken()
         wrong = checker.violations(self.ledger, log, self._seen)
-        committed, ends = group.caught_up(self.broker.bootstrap, TOPIC)
-        wrong += self.commits.violations(committed, ends)
-        wrong += [f"GROUP BEHIND: partition {partition}: committed {committed.get(partition, -1)} of {end}"
-                  for partition, end in ends.items() if committed.get(partition, -1) < end and end]
-        wrong += self.ledger.complaints + self.tail.complaints + self.commits.complaints
+        for one in self.groups:
+            wrong += one.verify()
+        wrong += self.ledger.complaints + self.tail.complaints
         wrong += [f"LOG LINE: {line}" for line in self._watch.unlisted("crash")]
         return log, wrong
 
@@ -123,8 +110,8 @@ class Stage:
         """Ends everything; a directory that shows a failure is kept."""
         for client in self.clients:
             client.end()
-        for member in self.members:
-            member.end()
+        for one in self.groups:
+            one.end()
         if self.tail:
             self.tail.end()
         if self.broker.running():
@@ -138,7 +125,7 @@ def one_run(stage: Stage, chance: random.Random) -> tuple[int, checker.Log, list
     if chance.random() < 0.25:
         stage.replace_a_client(chance)
     if chance.random() < 0.25:
-        stage.replace_a_member(chance)
+        chance.choice(stage.groups).replace_a_member(chance)
     for client in stage.clients:
         client.resume()
     kills = sum(stage.crash(chance) for _ in range(chance.choice([1, 1, 2, 3])))
