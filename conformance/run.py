@@ -18,6 +18,7 @@ MODULES = {
     "storms": ["clients.librdkafka.group_storms"],
     "rdkafka": ["clients.crates.checks"],
     "rskafka": ["clients.crates.checks"],
+    "node-rdkafka": ["clients.node.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups"],
 }
 SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java"],

@@ -22,13 +22,13 @@ def unwind_on_terminate() -> None:
 
 
 def run(command: list, stdin: str | bytes | None = None, status: int | None = 0, bound_s: float = COMMAND_BOUND_S,
-        env: dict | None = None) -> subprocess.CompletedProcess:
+        env: dict | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess:
     """Runs `command` and returns its output as text. `status` None accepts every exit status."""
     words = [str(word) for word in command]
     data = stdin.encode() if isinstance(stdin, str) else stdin
     try:
         done = subprocess.run(words, input=data if data is not None else b"", capture_output=True, timeout=bound_s,
-                              env={**os.environ, **env} if env else None)
+                              env={**os.environ, **env} if env else None, cwd=cwd)
     except subprocess.TimeoutExpired as error:
         heard = (error.stdout or b"") + (error.stderr or b"")
         raise CommandFailed(f"`{' '.join(words)}` did not end in {bound_s} s; it said: {_tail(heard)}") from None

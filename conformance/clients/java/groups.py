@@ -197,6 +197,47 @@ def consumer_groups_tool_resets(ctx: Context) -> None:
         member.close()
 
 
+# A broker of its own: these options take every group that there is.
+@check("java", settings={"offsets.topic.num.partitions": "5"})
+def consumer_groups_tool_takes_all_groups(ctx: Context) -> None:
+    topic, second = filled(ctx), filled(ctx, partitions=1, count=10, word="second")
+    groups = sorted(ctx.name(word) for word in "abc")
+    for number, group in enumerate(groups):
+        commit(ctx, group, topic, 10 + number, 20)
+        commit(ctx, group, second, 3)
+    with Tools(ctx) as tools:
+
+        def now(topic: str) -> list[tuple[str, int]]:
+            rows = table(tools.call(GROUPS, "--describe", "--all-groups"))
+            return sorted((row["GROUP"], int(row["CURRENT-OFFSET"])) for row in rows if row["TOPIC"] == topic)
+
+        both = ["--group", groups[0], "--group", groups[1]]
+        tools.call(GROUPS, "--reset-offsets", *both, "--topic", topic, "--to-offset", 40, "--execute", "--timeout", 30_000)
+        equal(now(topic), sorted([(groups[0], 40), (groups[0], 40), (groups[1], 40), (groups[1], 40), (groups[2], 12),
+                                  (groups[2], 20)]), "two groups reset")
+        exported = tools.call(GROUPS, "--reset-offsets", *both, "--topic", f"{topic}:0", "--shift-by", 2, "--export",
+                              "--dry-run")
+        lines = sorted(line.replace('"', "") for line in exported.split() if topic in line)
+        equal(lines, [f"{group},{topic},0,42" for group in groups[:2]], "--export of two groups")
+        path = ctx.scratch / "plan.csv"
+        path.write_text("\n".join(f"{group},{topic},1,{n}" for n, group in enumerate(groups)) + "\n")
+        tools.call(GROUPS, "--reset-offsets", "--all-groups", "--from-file", path, "--execute")
+        equal([offset for _, offset in now(topic)], [0, 40, 1, 40, 2, 12], "--from-file for all groups")
+        tools.call(GROUPS, "--reset-offsets", "--all-groups", "--all-topics", "--to-latest", "--execute")
+        equal({offset for _, offset in now(topic)}, {100}, "--all-groups --all-topics")
+        equal({offset for _, offset in now(second)}, {10}, "--all-groups --all-topics, the other topic")
+        for kind in ("consumer", "classic"):
+            listed = set(tools.call(GROUPS, "--list", "--type", kind).split()) & set(groups)
+            equal(listed, set(groups) if kind == "classic" else set(), f"groups of type {kind}")
+        states = tools.call(GROUPS, "--describe", "--all-groups", "--state")
+        equal(sum("Empty" in line for line in states.splitlines()), 3, "--all-groups --state")
+        said = tools.call(GROUPS, "--delete-offsets", "--group", groups[0], "--topic", f"{topic}:0,1", "--topic", second)
+        equal(said.count("Successful"), 3, f"deleted offsets in {said!r}")
+        said = tools.call(GROUPS, "--delete", "--all-groups")
+        that("successful" in said, f"deleting all says {said!r}")
+        equal(set(tools.call(GROUPS, "--list").split()) & set(groups), set(), "groups left")
+
+
 def shown(tools: Tools, *entity: object) -> dict[str, str]:
     """kafka-configs --describe: values by setting."""
     lines = tools.call(CONFIGS, "--describe", *entity).splitlines()
