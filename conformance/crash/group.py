@@ -73,10 +73,13 @@ class Member:
 
     def __init__(self, bootstrap: str, topic: str, kind: Kind, number: int, commits: Commits):
         self._name, self._commits = f"{kind.group} member {number}", commits
-        identity = {"group.instance.id": f"member-{number}"} if kind.static else {}
+        # A static member whose own session ran out commits once more without its member id, and is fenced for it for good
+        # (Kafka answers so, too): no kill lasts as long as its session.
+        session = {"group.instance.id": f"member-{number}", "session.timeout.ms": 45_000} if kind.static else {
+            "session.timeout.ms": 6000}
         self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": kind.group, "enable.auto.commit": False,
-                                   "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "check.crcs": True,
-                                   "partition.assignment.strategy": kind.strategy, **identity, **PATIENT})
+                                   "auto.offset.reset": "earliest", "check.crcs": True,
+                                   "partition.assignment.strategy": kind.strategy, **session, **PATIENT})
         self._topic = topic
         self._uncommitted: dict[int, int] = {}
         """Offsets after what was taken, of the partitions this member has, until a commit of them succeeds."""

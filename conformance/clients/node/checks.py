@@ -38,10 +38,10 @@ def package() -> Path:
 
 
 def mocha(spec: str, *options: str, bootstrap: str = "") -> list[dict]:
-    """Runs one file of tests as the package's Makefile does; every test with its outcome."""
+    """Runs one file of tests ; every test with its outcome."""
     report = paths.WORK / "suites" / f"node-{spec}.json"
     report.unlink(missing_ok=True)
-    done = run(["node", package().parent / "mocha" / "bin" / "mocha.js", "--exit", "--timeout", "60000", "--ui", "exports",
+    done = run(["node", package().parent / "mocha" / "bin" / "mocha.js", "--exit", "--timeout", "60000",
                 "--reporter", "json", "--reporter-option", f"output={report}", *options, f"e2e/{spec}.spec.js"],
                bound_s=SPEC_BOUND_S, cwd=package(), env={"KAFKA_HOST": bootstrap}, status=None)
     if not report.exists():
