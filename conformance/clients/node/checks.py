@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from harness import paths, topics
 from harness.check import REGISTERED, Check, CheckFailed, Context, equal
-from harness.process import run
+from harness.process import CommandFailed, run
 
 SUITE = "node-rdkafka"
 HERE = Path(__file__).parent
@@ -50,19 +50,26 @@ def mocha(spec: str, *options: str, bootstrap: str = "") -> list[dict]:
 
 
 @cache
-def outcomes(spec: str, bootstrap: str) -> dict[str, dict]:
-    """What came of each test of a file, run as a whole: its tests rest on one another."""
+def outcomes(spec: str, bootstrap: str) -> dict[str, dict] | CheckFailed | CommandFailed:
+    """What came of each test of a file, run once and as a whole: its tests rest on one another."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     held = admin.list_topics(timeout=30).topics
     for topic in LISTED["topics"]:
         if topic not in held:
             topics.create(admin, topic, 1, {})
-    return {test["fullTitle"]: test for test in mocha(spec, bootstrap=bootstrap)}
+    left_out = "|".join(re.escape(title) for title in LISTED["left_out"])
+    try:
+        return {test["fullTitle"]: test for test in mocha(spec, "--grep", left_out, "--invert", bootstrap=bootstrap)}
+    except (CheckFailed, CommandFailed) as failed:
+        return failed
 
 
 def run_test(ctx: Context, spec: str, title: str) -> None:
     """One test: it must have run and passed."""
-    test = outcomes(spec, ctx.bootstrap).get(title)
+    came = outcomes(spec, ctx.bootstrap)
+    if isinstance(came, Exception):
+        raise came
+    test = came.get(title)
     if test is None:
         raise CheckFailed("it did not run: a hook before it failed")
     if test["err"]:
@@ -72,10 +79,10 @@ def run_test(ctx: Context, spec: str, title: str) -> None:
 
 
 def list_is_complete(_: Context) -> None:
-    """Every test of the package is listed."""
+    """Every test of the package is listed: run, or left out with a reason."""
     for spec in sorted(path.name.removesuffix(".spec.js") for path in (package() / "e2e").glob("*.spec.js")):
-        equal(sorted(test["fullTitle"] for test in mocha(spec, "--dry-run")), sorted(LISTED["tests"].get(spec, [])),
-              f"tests of {spec}")
+        found = {test["fullTitle"] for test in mocha(spec, "--dry-run")} - set(LISTED["left_out"])
+        equal(sorted(found), sorted(LISTED["tests"].get(spec, [])), f"tests of {spec}")
 
 
 def short(title: str) -> str:
