@@ -1,5 +1,7 @@
 //! One file per API: validate, split per owner, join, translate. Versioned structures end here.
 
+pub mod alter_configs;
+pub mod altering;
 pub mod coordinator;
 pub mod create_partitions;
 pub mod create_topics;

@@ -187,7 +187,6 @@ fn service_settings(settings: &Settings, data_dir: &DataDir, kafka: SocketAddr) 
         fetch_sessions_max: settings.fetch_sessions_max,
         offsets_topic: settings.offsets_topic,
         described_partitions_max: settings.described_partitions_max,
-        written: settings.written.clone(),
     }
 }
 

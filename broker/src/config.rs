@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use coordination::settings::Effect;
 use keys::Class;
 
 /// Where a value was written.
@@ -94,13 +95,21 @@ impl Config {
         self.values.insert(key, Written { value: value.trim().to_owned(), origin });
     }
 
-    /// Refuses unknown keys and notes those without meaning.
+    /// Refuses unknown keys and values that are none, and notes what is without meaning.
     fn judge(&mut self) -> Result<(), ConfigError> {
+        let mut taken = BTreeMap::new();
+        let mut warnings = Vec::new();
         for (key, written) in &self.values {
             let origin = &written.origin;
+            let mut value = written.value.clone();
             match keys::classify(key) {
-                Class::Obeyed => {}
-                Class::Ignored(why) => self.warnings.push(format!("{key} ({origin}) has no effect: {why}")),
+                Class::Known(setting) => {
+                    value = keys::take(setting, &value).map_err(|why| self.error(key, &why))?;
+                    if let Effect::Kept(why) = setting.in_effect() {
+                        warnings.push(format!("{key} ({origin}) has no effect: {why}"));
+                    }
+                }
+                Class::Ignored(why) => warnings.push(format!("{key} ({origin}) has no effect: {why}")),
                 Class::Unknown => {
                     let nearest = keys::nearest(key);
                     return Err(ConfigError(format!(
@@ -108,7 +117,10 @@ impl Config {
                     )));
                 }
             }
+            taken.insert(key.clone(), Written { value, origin: origin.clone() });
         }
+        self.values = taken;
+        self.warnings = warnings;
         Ok(())
     }
 

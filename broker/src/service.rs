@@ -47,8 +47,6 @@ pub struct ServiceSettings {
     pub offsets_topic: OffsetsTopic,
     /// Partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: u32,
-    /// The broker's configuration as written, for DescribeConfigs: Kafka's names and text.
-    pub written: Vec<(String, String)>,
 }
 
 /// What connections of one core call.
@@ -175,6 +173,7 @@ impl Broker {
             ApiKey::InitProducerId => api::init_producer_id::handle(self, header, decode(request)?).await,
             ApiKey::DescribeConfigs => api::describe_configs::handle(self, header, &decode(request)?),
             ApiKey::CreatePartitions => api::create_partitions::handle(self, header, decode(request)?).await,
+            ApiKey::AlterConfigs => api::alter_configs::handle(self, header, decode(request)?).await,
             ApiKey::IncrementalAlterConfigs => {
                 api::incremental_alter_configs::handle(self, header, decode(request)?).await
             }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use coordination::group::GroupSettings;
-use coordination::metadata::TopicDefaults;
+use coordination::metadata::{BrokerConfig, Overrides, TopicDefaults};
 use model::BrokerId;
 use model::limits::MemoryPlan;
 use net::limits::ConnectionLimits;
@@ -24,12 +24,6 @@ use values::Reader;
 
 /// Where data goes when nobody says.
 pub const DATA_DIR: &str = "millrace-data";
-/// Where clients connect when nobody says.
-const LISTEN: &str = "127.0.0.1:9092";
-/// Where the admin endpoint listens when nobody says.
-const ADMIN: &str = "127.0.0.1:9644";
-/// Looking for work longer than this before sleeping costs more than it saves.
-const SPIN_US_MAX: u64 = 200;
 
 /// The settings of a broker.
 #[derive(Clone, Debug)]
@@ -54,8 +48,6 @@ pub struct Settings {
     pub spin: Duration,
     /// What connections may take, cut to what the memory can serve.
     pub connections: ConnectionLimits,
-    /// Defaults of topic settings.
-    pub topics: TopicDefaults,
     /// `num.partitions`.
     pub partitions_default: u32,
     /// `auto.create.topics.enable`.
@@ -66,8 +58,6 @@ pub struct Settings {
     pub fetch_bytes_max: u32,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_sessions_max: usize,
-    /// `producer.id.expiration.ms`.
-    pub producer_expiration_ms: u64,
     /// What group coordinators obey.
     pub groups: GroupSettings,
     /// What their topic is made with.
@@ -76,8 +66,8 @@ pub struct Settings {
     pub retention_check: Duration,
     /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: u32,
-    /// What was configured and has an effect, key and text: DescribeConfigs tells it. No secret is among these keys.
-    pub written: Vec<(String, String)>,
+    /// What was configured, each value as its row took it. Secrets and what nobody knows are without their values.
+    pub written: Overrides,
     /// Sentences for the log at start: what was cut or reduced, and why.
     pub notes: Vec<String>,
 }
@@ -89,13 +79,13 @@ impl Settings {
     /// A sentence that names the key, the value and where it stands.
     pub fn new(config: &Config, host: &Host) -> Result<Self, ConfigError> {
         let read = Reader(config);
-        refuse_what_is_not_there(config)?;
         let mut notes = Vec::new();
         let (cpus, memory) = memory::cores_and_memory(config, host, &mut notes)?;
-        let topics = TopicDefaults::from_broker(config.pairs()).map_err(ConfigError)?;
+        let written = written(config);
+        let topics = TopicDefaults::of(&BrokerConfig::new(BrokerId(0), written.clone()));
         let connections = memory::connections(&read, &memory, cpus.len(), &mut notes)?;
         memory::note_batches(&topics, &memory, cpus.len(), &mut notes);
-        let listen = listeners::listen(config, LISTEN)?;
+        let listen = listeners::listen(config)?;
         let (groups, offsets_topic) = groups::groups(config)?;
         Ok(Self {
             data_dir: data_dir(config)?,
@@ -103,43 +93,21 @@ impl Settings {
             rack: read.text("broker.rack").map(str::to_owned),
             advertised: listeners::advertised(config, listen, host)?,
             listen,
-            admin: listeners::address(config, keys::ADMIN_LISTENER, ADMIN)?,
+            admin: listeners::address(config, keys::ADMIN_LISTENER)?,
             cpus,
             memory,
-            spin: Duration::from_micros(read.number(keys::SPIN, 0, 0..=SPIN_US_MAX)?),
+            spin: Duration::from_micros(read.number(keys::SPIN)?),
             connections,
-            topics,
-            partitions_default: read.number("num.partitions", 1, 1..=i32::MAX.unsigned_abs())?,
-            auto_create_topics: read.boolean("auto.create.topics.enable", true)?,
-            delete_topics: read.boolean("delete.topic.enable", true)?,
-            fetch_bytes_max: read.number("fetch.max.bytes", 55 << 20, 1024..=i32::MAX.unsigned_abs())?,
-            fetch_sessions_max: read.number(
-                "max.incremental.fetch.session.cache.slots",
-                1000,
-                0..=i32::MAX as usize,
-            )?,
-            producer_expiration_ms: read.number(
-                "producer.id.expiration.ms",
-                86_400_000,
-                1..=u64::from(i32::MAX.unsigned_abs()),
-            )?,
+            partitions_default: read.number("num.partitions")?,
+            auto_create_topics: read.boolean("auto.create.topics.enable"),
+            delete_topics: read.boolean("delete.topic.enable"),
+            fetch_bytes_max: read.number("fetch.max.bytes")?,
+            fetch_sessions_max: read.number("max.incremental.fetch.session.cache.slots")?,
             groups,
             offsets_topic,
-            retention_check: Duration::from_millis(read.number(
-                "log.retention.check.interval.ms",
-                300_000,
-                1..=i64::MAX.unsigned_abs(),
-            )?),
-            described_partitions_max: read.number(
-                "max.request.partition.size.limit",
-                2000,
-                1..=i32::MAX.unsigned_abs(),
-            )?,
-            written: config
-                .pairs()
-                .filter(|(key, _)| keys::classify(key) == keys::Class::Obeyed)
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            retention_check: Duration::from_millis(read.number("log.retention.check.interval.ms")?),
+            described_partitions_max: read.number("max.request.partition.size.limit")?,
+            written,
             notes,
         })
     }
@@ -157,15 +125,12 @@ impl Settings {
     }
 }
 
-/// Settings that ask for protection must not be passed over: a broker that starts without it is open to everybody.
-fn refuse_what_is_not_there(config: &Config) -> Result<(), ConfigError> {
-    match config.get("authorizer.class.name") {
-        Some(written) if !written.value.is_empty() => Err(config.error(
-            "authorizer.class.name",
-            "access control is not there yet, and starting without it would let everybody in",
-        )),
-        _ => Ok(()),
-    }
+fn written(config: &Config) -> Overrides {
+    let told = |(key, value): (&str, &str)| {
+        let value = if keys::is_told(key) { value } else { "" };
+        (key.to_owned(), value.to_owned())
+    };
+    config.pairs().map(told).collect()
 }
 
 fn data_dir(config: &Config) -> Result<PathBuf, ConfigError> {
@@ -182,10 +147,10 @@ fn data_dir(config: &Config) -> Result<PathBuf, ConfigError> {
 }
 
 fn node_id(config: &Config) -> Result<Option<BrokerId>, ConfigError> {
+    let id = |key| config.get(key).and_then(|written| written.value.parse().ok());
+    let node: Option<i32> = id("node.id");
     // -1 is Kafka's "not set" of the older key.
-    let read = Reader(config);
-    let node: Option<i32> = read.optional("node.id", 0..=i32::MAX)?;
-    let broker: Option<i32> = read.optional("broker.id", -1..=i32::MAX)?.filter(|id| *id >= 0);
+    let broker = id("broker.id").filter(|id| *id >= 0);
     match (node, broker) {
         (Some(node), Some(broker)) if node != broker => {
             Err(config.error("broker.id", "differs from node.id; give one of them"))
@@ -260,7 +225,7 @@ mod tests {
     fn topic_defaults_have_kafkas_precedence() {
         let resolve = |sets: &[&str]| {
             coordination::metadata::TopicSettings::resolve(
-                &settings(sets).unwrap().topics,
+                &TopicDefaults::of(&BrokerConfig::new(BrokerId(1), settings(sets).unwrap().written)),
                 &coordination::metadata::Overrides::new(),
             )
         };
@@ -302,8 +267,8 @@ mod tests {
     #[test]
     fn values_out_of_range_name_key_value_and_place() {
         let error = settings(&["num.partitions=0"]).unwrap_err();
-        assert_eq!(error, "num.partitions=0 (--set): wants a number from 1 to 2147483647");
-        assert!(settings(&["auto.create.topics.enable=yes"]).unwrap_err().contains("true or false"));
+        assert_eq!(error, "num.partitions=0 (--set): Value must be at least 1");
+        assert!(settings(&["auto.create.topics.enable=yes"]).unwrap_err().contains("either true or false"));
         assert!(settings(&["fetch.max.bytes=x"]).is_err());
         assert_eq!(settings(&["connections.max.idle.ms=-1"]).unwrap().connections.idle, None);
     }
@@ -318,9 +283,33 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_an_effect_is_told_to_clients() {
-        let settings = settings(&["node.id=3", "ssl.key.password=secret", "num.io.threads=8"]).unwrap();
-        assert_eq!(settings.written, [("node.id".to_owned(), "3".to_owned())]);
+    fn secrets_are_not_kept() {
+        let sets = ["node.id=3", "ssl.key.password=secret", "num.io.threads=8", "rsm.config.key=secret"];
+        let settings = settings(&sets).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
+        assert_eq!(
+            (settings.written["node.id"].as_str(), settings.written["num.io.threads"].as_str()),
+            ("3", "8")
+        );
+    }
+
+    #[test]
+    fn writing_a_default_changes_nothing() {
+        let nothing = format!("{:?}", settings(&[]).unwrap());
+        for setting in coordination::settings::broker::all().filter(|setting| !setting.hidden) {
+            let Some(default) = setting.default else { continue };
+            let mut derived = settings(&[&format!("{}={default}", setting.name)]).unwrap();
+            derived.written.clear();
+            assert_eq!(format!("{derived:?}"), nothing, "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn every_value_has_a_type_with_an_effect_or_without() {
+        for wrong in ["num.io.threads=many", "ssl.client.auth=maybe", "log.cleaner.threads=-1"] {
+            let error = settings(&[wrong]).unwrap_err();
+            assert!(error.starts_with(&format!("{wrong} (--set): ")), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 #[path = "process/client.rs"]
 mod client;
+#[path = "process/configs.rs"]
+mod configs;
 #[path = "process/endings.rs"]
 mod endings;
 #[path = "process/groups.rs"]

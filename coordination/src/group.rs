@@ -5,7 +5,6 @@
 //! the process, as in Kafka. The behaviour is that of the classic protocol of Apache Kafka 4.3.1.
 
 mod admin;
-pub mod broker_settings;
 mod classic;
 mod commit;
 mod coordinator;

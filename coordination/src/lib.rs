@@ -9,3 +9,4 @@ pub mod machine;
 pub mod metadata;
 pub mod producers;
 pub mod replica;
+pub mod settings;

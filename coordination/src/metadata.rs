@@ -1,7 +1,8 @@
 //! What the cluster knows of itself: topics, their settings, ids. An event-sourced state machine whose records a
 //! driver keeps durable, and an immutable image of the result for every core.
 
-pub mod config_table;
+pub mod alter;
+pub mod broker_config;
 pub mod configs;
 pub mod delta;
 pub mod image;
@@ -9,6 +10,7 @@ pub mod machine;
 pub mod placement;
 pub mod topics;
 
+pub use broker_config::BrokerConfig;
 pub use configs::{Overrides, TopicDefaults, TopicSettings};
 pub use delta::Record;
 pub use image::{Image, Topic};

@@ -5,8 +5,10 @@
 use coordination::effects::Effects;
 use coordination::epochs::{EpochStart, Epochs};
 use coordination::machine::Machine;
+use coordination::metadata::alter::{Changes, Target};
+use coordination::metadata::configs::ConfigChange;
 use coordination::metadata::{
-    Command, Effect, Image, Input, Metadata, NewTopic, Outcome, Overrides, Policy, Record, TopicDefaults,
+    BrokerConfig, Command, Effect, Image, Input, Metadata, NewTopic, Outcome, Overrides, Policy, Record,
     TopicRef,
 };
 use coordination::producers::{BatchFacts, Producers, Verdict};
@@ -18,6 +20,8 @@ enum Step {
     Create(u8, i32),
     Delete(u8),
     Ids,
+    /// Of which resource, and the value; 0 is the default.
+    Configure(u8, u8),
     Durable,
     Fail,
     Restart,
@@ -28,6 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..6_u8, -1..4_i32).prop_map(|(name, count)| Step::Create(name, count)),
         2 => (0..6_u8).prop_map(Step::Delete),
         1 => Just(Step::Ids),
+        3 => (0..4_u8, 0..4_u8).prop_map(|(resource, value)| Step::Configure(resource, value)),
         4 => Just(Step::Durable),
         1 => Just(Step::Fail),
         1 => Just(Step::Restart),
@@ -37,7 +42,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn machine() -> Metadata {
     let policy = Policy { node: BrokerId(1), partitions_default: 1 };
-    Metadata::new(policy, TopicDefaults::default(), [3; 16])
+    Metadata::new(policy, Overrides::new(), [3; 16])
+}
+
+fn configure(resource: u8, value: u8) -> Command {
+    let (target, key) = match resource {
+        0 => (Target::Topic("t1".into()), "retention.ms"),
+        1 => (Target::Broker(BrokerId(1)), "log.retention.ms"),
+        2 => (Target::Brokers, "log.retention.ms"),
+        _ => (Target::Group("g".into()), "share.partition.max.record.locks"),
+    };
+    let change = match value {
+        0 => ConfigChange::Delete,
+        value => ConfigChange::Set((1000 + u32::from(value)).to_string()),
+    };
+    let changes = Changes::Some(vec![(key.into(), change)]);
+    Command::AlterConfigs { resources: vec![(target, changes)], validate_only: false }
 }
 
 /// The log a driver keeps: what is durable, and what was appended since.
@@ -83,6 +103,7 @@ proptest! {
                 Step::Delete(name) =>
                     Input::Propose(ticket, Command::DeleteTopics(vec![TopicRef::Name(format!("t{name}"))])),
                 Step::Ids => Input::Propose(ticket, Command::ReserveProducerIds),
+                Step::Configure(resource, value) => Input::Propose(ticket, configure(resource, value)),
                 Step::Durable => {
                     let landed = std::mem::take(&mut log.in_flight);
                     log.durable.extend(landed);
@@ -103,13 +124,19 @@ proptest! {
             };
             machine.step(Tick(0), input, &mut effects);
             log.take(&mut effects);
-            let mut replayed = Image::new(TopicDefaults::default());
+            let mut replayed = Image::new(BrokerConfig::new(BrokerId(1), Overrides::new()));
             for (index, record) in (1..).zip(&log.durable) {
                 replayed.apply(index, record);
             }
             prop_assert_eq!(&**machine.image(), &replayed);
             let sum: u64 = replayed.topics().map(|topic| u64::from(topic.partitions)).sum();
             prop_assert_eq!(replayed.partitions(), sum);
+            // A snapshot says the same.
+            let mut rebuilt = Image::new(BrokerConfig::new(BrokerId(1), Overrides::new()));
+            for record in replayed.to_records() {
+                rebuilt.apply(replayed.applied(), &record);
+            }
+            prop_assert_eq!(rebuilt, replayed);
         }
         // No block of producer ids is given out twice, restarts and failures included.
         let mut blocks = log.reserved.clone();

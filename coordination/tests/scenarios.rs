@@ -11,10 +11,11 @@ use coordination::fetch_session::{
     Context, FetchSessions, PartitionKey, Report, SessionRequest, TopicKey, Wish,
 };
 use coordination::machine::Machine;
+use coordination::metadata::alter::{Changes, Target};
 use coordination::metadata::configs::ConfigChange;
+use coordination::metadata::delta::Resource;
 use coordination::metadata::{
-    Command, Effect, Input, Metadata, MorePartitions, NewTopic, Outcome, Overrides, Policy, Record,
-    TopicDefaults, TopicRef,
+    Command, Effect, Input, Metadata, MorePartitions, NewTopic, Outcome, Overrides, Policy, Record, TopicRef,
 };
 use model::{BrokerId, ErrorCode, LeaderEpoch, Offset, Tick, TopicId};
 
@@ -53,7 +54,7 @@ fn play(kind: &str, mut line: impl FnMut(&str, &mut Words) -> String) {
 
 fn new_metadata() -> Metadata {
     let policy = Policy { node: BrokerId(1), partitions_default: 1 };
-    Metadata::new(policy, TopicDefaults::default(), [7; 16])
+    Metadata::new(policy, Overrides::new(), [7; 16])
 }
 
 /// `orders:3` with settings `retention.ms=5` after it.
@@ -94,15 +95,33 @@ fn command(words: &mut Words) -> Command {
             validate_only: false,
         },
         "set" => {
-            let topic = TopicRef::Name(words.next().unwrap().into());
-            let changes = words.map(|word| match word.split_once('=') {
-                Some((key, value)) => (key.into(), ConfigChange::Set(value.into())),
-                None => (word.into(), ConfigChange::Delete),
+            let target = target(words.next().unwrap());
+            let changes = words.map(|word| match (word.split_once("+="), word.split_once('=')) {
+                (Some((key, value)), _) => (key.into(), ConfigChange::Append(value.into())),
+                (_, Some((key, value))) => (key.into(), ConfigChange::Set(value.into())),
+                _ => (word.into(), ConfigChange::Delete),
             });
-            Command::AlterConfigs { topics: vec![(topic, changes.collect())], validate_only: false }
+            let changes = Changes::Some(changes.collect());
+            Command::AlterConfigs { resources: vec![(target, changes)], validate_only: false }
+        }
+        "replace" => {
+            let target = target(words.next().unwrap());
+            let pairs = words.map(|word| word.split_once('=').unwrap());
+            let changes = Changes::All(pairs.map(|(key, value)| (key.into(), value.into())).collect());
+            Command::AlterConfigs { resources: vec![(target, changes)], validate_only: false }
         }
         "ids" => Command::ReserveProducerIds,
         other => panic!("no command {other}"),
+    }
+}
+
+/// `broker:1`, `brokers`, `group:g`, else the name of a topic.
+fn target(word: &str) -> Target {
+    match word.split_once(':') {
+        Some(("broker", id)) => Target::Broker(BrokerId(id.parse().unwrap())),
+        Some(("group", id)) => Target::Group(id.into()),
+        _ if word == "brokers" => Target::Brokers,
+        _ => Target::Topic(word.into()),
     }
 }
 
@@ -113,7 +132,12 @@ fn show_record(record: &Record) -> String {
         }
         Record::PartitionsAdded { partitions, .. } => format!("PartitionsAdded {partitions}"),
         Record::TopicDeleted { .. } => "TopicDeleted".into(),
-        Record::ConfigChanged { key, value, .. } => format!("ConfigChanged {key} {value:?}"),
+        Record::ConfigChanged { resource: Resource::Topic(_), key, value } => {
+            format!("ConfigChanged {key} {value:?}")
+        }
+        Record::ConfigChanged { resource, key, value } => {
+            format!("ConfigChanged {resource:?} {key} {value:?}")
+        }
         other => format!("{other:?}"),
     }
 }
@@ -141,6 +165,13 @@ fn show_effect(effect: Effect) -> String {
             .iter()
             .map(|one| match one {
                 Ok(topic) => format!("reply {ticket} {} ok\n", topic.name),
+                Err(why) => format!("reply {ticket} {} {}\n", why.code.name(), why.message),
+            })
+            .collect(),
+        Effect::Reply(ticket, Outcome::Configs(each)) => each
+            .iter()
+            .map(|one| match one {
+                Ok(()) => format!("reply {ticket} ok\n"),
                 Err(why) => format!("reply {ticket} {} {}\n", why.code.name(), why.message),
             })
             .collect(),

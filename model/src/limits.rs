@@ -89,6 +89,10 @@ pub const DECODED_BYTES_FIXED: usize = 4 << 10;
 /// Without it a request that names one topic over and over makes an answer of gigabytes.
 pub const SETTINGS_DESCRIBED_MAX: usize = 100_000;
 
+/// Bytes of settings that were altered for brokers and groups. Both take any name, so they are weighed; every core shares one copy,
+/// and a snapshot of the metadata holds them.
+pub const SETTINGS_ALTERED_BYTES_MAX: usize = 1 << 20;
+
 /// Partitions of all topics together. The metadata of one takes some 26 bytes in an answer, so all of them fit one.
 pub const PARTITIONS_MAX: u64 = 200_000;
 /// Partitions one request may create, as in Kafka.

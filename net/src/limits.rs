@@ -47,13 +47,13 @@ const ADDRESS_COUNTERS: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Crowd {
     open: AtomicUsize,
-    open_max: usize,
-    per_ip: Option<PerAddress>,
+    open_max: AtomicUsize,
+    per_ip: PerAddress,
 }
 
 #[derive(Debug)]
 struct PerAddress {
-    max: u32,
+    max: AtomicU32,
     hasher: RandomState,
     counters: Box<[AtomicU32]>,
 }
@@ -70,12 +70,22 @@ impl Crowd {
     /// Counts for these limits.
     #[must_use]
     pub fn new(limits: &ConnectionLimits) -> Arc<Self> {
-        let per_ip = (limits.connections_per_ip_max < u32::MAX).then(|| PerAddress {
-            max: limits.connections_per_ip_max,
+        let per_ip = PerAddress {
+            max: AtomicU32::new(limits.connections_per_ip_max),
             hasher: RandomState::new(),
             counters: (0..ADDRESS_COUNTERS).map(|_| AtomicU32::new(0)).collect(),
-        });
-        Arc::new(Self { open: AtomicUsize::new(0), open_max: limits.connections_max, per_ip })
+        };
+        Arc::new(Self {
+            open: AtomicUsize::new(0),
+            open_max: AtomicUsize::new(limits.connections_max),
+            per_ip,
+        })
+    }
+
+    /// From now on there may be `open_max` connections, and `per_ip_max` from one address. Those there are stay.
+    pub fn limit(&self, open_max: usize, per_ip_max: u32) {
+        self.open_max.store(open_max, Ordering::Relaxed);
+        self.per_ip.max.store(per_ip_max, Ordering::Relaxed);
     }
 
     /// Connections there are.
@@ -87,9 +97,9 @@ impl Crowd {
     /// A place for one more, or none now.
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Option<Place> {
-        let entered = self
-            .open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.open_max).then(|| n + 1));
+        let max = self.open_max.load(Ordering::Relaxed);
+        let entered =
+            self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then(|| n + 1));
         entered.ok().map(|_| Place { crowd: self.clone(), address: None })
     }
 }
@@ -105,10 +115,11 @@ impl Place {
     /// Says whose place it is; false when that address has its share already.
     #[must_use]
     pub fn claim(&mut self, address: IpAddr) -> bool {
-        let Some(per_ip) = &self.crowd.per_ip else { return true };
+        let per_ip = &self.crowd.per_ip;
+        let max = per_ip.max.load(Ordering::Relaxed);
         let counted = per_ip
             .counter(address)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < per_ip.max).then(|| n + 1));
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then(|| n + 1));
         self.address = counted.ok().map(|_| address);
         self.address.is_some()
     }
@@ -117,8 +128,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.crowd.open.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(per_ip), Some(address)) = (&self.crowd.per_ip, self.address) {
-            per_ip.counter(address).fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = self.address {
+            self.crowd.per_ip.counter(address).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -150,5 +161,20 @@ mod tests {
         drop(first);
         let mut third = crowd.enter().unwrap();
         assert!(third.claim(one), "a refused place must not stay counted");
+    }
+
+    #[test]
+    fn limits_may_change_while_there_are_connections() {
+        let crowd = Crowd::new(&ConnectionLimits::default());
+        let one = [127, 0, 0, 1].into();
+        let (mut first, mut second) = (crowd.enter().unwrap(), crowd.enter().unwrap());
+        assert!(first.claim(one) && second.claim(one));
+        crowd.limit(3, 1);
+        let mut third = crowd.enter().unwrap();
+        assert!(!third.claim(one) && third.claim([127, 0, 0, 2].into()));
+        assert!(crowd.enter().is_none());
+        drop((first, second));
+        let mut again = crowd.enter().unwrap();
+        assert!(again.claim(one), "those from before the limit were counted too");
     }
 }

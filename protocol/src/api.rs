@@ -45,6 +45,7 @@ apis! {
     22 InitProducerId 0-5, flexible 2;
     23 OffsetForLeaderEpoch 2-4, flexible 4;
     32 DescribeConfigs 1-4, flexible 4;
+    33 AlterConfigs 0-2, flexible 2;
     37 CreatePartitions 0-3, flexible 2;
     42 DeleteGroups 0-2, flexible 2;
     44 IncrementalAlterConfigs 0-1, flexible 1;

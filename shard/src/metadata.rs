@@ -14,7 +14,7 @@ use std::sync::Arc;
 use coordination::effects::Effects;
 use coordination::machine::Machine;
 use coordination::metadata::delta::{Record, RecordError, decode_state, encode_state};
-use coordination::metadata::{Command, Effect, Image, Input, Metadata, Outcome, Policy, TopicDefaults};
+use coordination::metadata::{Command, Effect, Image, Input, Metadata, Outcome, Overrides, Policy};
 use model::Tick;
 use storage::disk::Disk;
 use storage::metadata_log::{Entry, HardState, MetadataLog, MetadataLogError};
@@ -86,7 +86,7 @@ struct Driver<D: Disk> {
 impl<D: Disk> OpenMetadata<D> {
     /// Reads the metadata in `dir` (nothing there is an empty cluster) and writes this boot's record.
     ///
-    /// `seed` is 16 random bytes, new at every start; `defaults` are the broker's own.
+    /// `seed` is 16 random bytes, new at every start; `started` is the broker's own configuration.
     ///
     /// # Errors
     /// When files cannot be read, are damaged or of a newer release.
@@ -94,11 +94,11 @@ impl<D: Disk> OpenMetadata<D> {
         disk: D,
         dir: &Path,
         policy: Policy,
-        defaults: TopicDefaults,
+        started: Overrides,
         seed: [u8; 16],
     ) -> Result<Self, MetadataError> {
         let (log, found) = MetadataLog::open(disk.clone(), dir).await?;
-        let mut machine = Metadata::new(policy, defaults, seed);
+        let mut machine = Metadata::new(policy, started, seed);
         if let Some(snapshot) = &found.snapshot {
             let records = decode_state(&snapshot.contents)
                 .map_err(|error| MetadataError::Record(snapshot.index, error))?;
@@ -263,7 +263,7 @@ fn entries(term: u64, first: u64, records: &[Record]) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coordination::metadata::{NewTopic, Overrides};
+    use coordination::metadata::NewTopic;
     use model::{BrokerId, LeaderEpoch};
     use storage::disk::memory::MemoryDisk;
     use storage::disk::simulation::Simulation;
@@ -271,7 +271,7 @@ mod tests {
     async fn opened(disk: &MemoryDisk) -> OpenMetadata<MemoryDisk> {
         let policy = Policy { node: BrokerId(1), partitions_default: 1 };
         let dir = Path::new("/data/metadata");
-        OpenMetadata::open(disk.clone(), dir, policy, TopicDefaults::default(), [1; 16]).await.unwrap()
+        OpenMetadata::open(disk.clone(), dir, policy, Overrides::new(), [1; 16]).await.unwrap()
     }
 
     fn create(name: String) -> Command {

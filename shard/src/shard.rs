@@ -72,15 +72,13 @@ pub struct ShardSettings {
 pub struct UpkeepSettings {
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
-    /// `producer.id.expiration.ms`.
-    pub producer_expiration_ms: u64,
     /// A log untouched for this long is put to rest.
     pub idle_ms: i64,
 }
 
 impl Default for UpkeepSettings {
     fn default() -> Self {
-        Self { retention_check_ms: 300_000, producer_expiration_ms: 86_400_000, idle_ms: 60_000 }
+        Self { retention_check_ms: 300_000, idle_ms: 60_000 }
     }
 }
 

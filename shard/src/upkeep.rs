@@ -53,7 +53,9 @@ impl<D: Disk> Shard<D> {
         }
         let now = model::TimestampMs(self.disk.now_ms());
         for log in self.store.all_logs().iter().filter(|log| log.is_loaded()) {
-            log.with_derived_mut(|state| state.producers.expire(now, self.upkeep.producer_expiration_ms));
+            log.with_derived_mut(|state| {
+                state.producers.expire(now, self.image().settings().producer_expiration_ms)
+            });
         }
     }
 

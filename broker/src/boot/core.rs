@@ -1,12 +1,14 @@
 //! The life of one core: opens what it owns, serves, lets go.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use coordination::group::GroupSettings;
 use coordination::metadata::{Image, Outcome};
 use model::limits::DECODED_BYTES_MAX;
 use net::answers::Answers;
 use net::budget::Budget;
+use net::limits::Crowd;
 use net::server::Server;
 use shard::counters::{Counted, Counters, Gauge};
 use shard::executor::{self, Queue};
@@ -52,6 +54,7 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     };
     let hand = seat.hand.await.map_err(gone)?;
     let image = hand.image.clone();
+    limit(&plan.crowd, &image);
     let store = open_store(&plan, disk.clone(), hand).await?;
     seat.opened.send(()).await.map_err(gone)?;
     let metadata = match head {
@@ -64,7 +67,6 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     store.adopt(seat.files.await.map_err(gone)?);
     let upkeep = UpkeepSettings {
         retention_check_ms: u64::try_from(plan.settings.retention_check.as_millis()).unwrap_or(u64::MAX),
-        producer_expiration_ms: plan.settings.producer_expiration_ms,
         ..UpkeepSettings::default()
     };
     let groups =
@@ -72,7 +74,7 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     let seed = u64::from_le_bytes(random()?);
     let settings = ShardSettings { upkeep, groups, seed };
     let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
-    answer_cores(&mesh, &shard, metadata);
+    answer_cores(&mesh, &shard, metadata, plan.crowd.clone());
     done(Phase::Start).await?;
 
     reach(&mut phase, Phase::Serve).await?;
@@ -131,8 +133,9 @@ fn answer_cores<D: Disk>(
     mesh: &Rc<Mesh<Question, Answer>>,
     shard: &Rc<Shard<D>>,
     metadata: Option<OpenMetadata<D>>,
+    crowd: Arc<Crowd>,
 ) {
-    let proposer: Option<Proposer> = metadata.map(|metadata| metadata.serve(publisher(mesh.clone())));
+    let proposer: Option<Proposer> = metadata.map(|metadata| metadata.serve(publisher(mesh.clone(), crowd)));
     let shard = shard.clone();
     mesh.serve(move |_, question| {
         let (shard, proposer) = (shard.clone(), proposer.clone());
@@ -149,9 +152,10 @@ fn answer_cores<D: Disk>(
 }
 
 /// Hands a new image to every core at once; ready when all have it.
-fn publisher(mesh: Rc<Mesh<Question, Answer>>) -> Publish {
-    Box::new(move |image: std::sync::Arc<Image>| {
+fn publisher(mesh: Rc<Mesh<Question, Answer>>, crowd: Arc<Crowd>) -> Publish {
+    Box::new(move |image: Arc<Image>| {
         let mesh = mesh.clone();
+        limit(&crowd, &image);
         Box::pin(async move {
             let mut published = Vec::with_capacity(mesh.cores());
             for core in 0..mesh.cores() {
@@ -162,6 +166,16 @@ fn publisher(mesh: Rc<Mesh<Question, Answer>>) -> Publish {
             }
         })
     })
+}
+
+/// Lets in as many connections as the settings in force say.
+fn limit(crowd: &Crowd, image: &Image) {
+    let settings = image.settings();
+    let open_max = match settings.connections_max {
+        u32::MAX => usize::MAX,
+        number => usize::try_from(number).unwrap_or(usize::MAX),
+    };
+    crowd.limit(open_max, settings.connections_per_ip_max);
 }
 
 fn serve(

@@ -79,8 +79,8 @@ pub(super) async fn begin<D: Disk>(
     let started = Instant::now();
     let directory = plan.paths.root().join("metadata");
     let policy = Policy { node: plan.service.node, partitions_default: plan.settings.partitions_default };
-    let defaults = plan.settings.topics.clone();
-    let metadata = OpenMetadata::open(disk.clone(), &directory, policy, defaults, random()?)
+    let written = plan.settings.written.clone();
+    let metadata = OpenMetadata::open(disk.clone(), &directory, policy, written, random()?)
         .await
         .map_err(|error| metadata_failed(&error))?;
     let image = metadata.image();

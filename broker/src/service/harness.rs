@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use coordination::metadata::{Image, Policy, TopicDefaults};
+use coordination::metadata::{Image, Overrides, Policy};
 use futures_lite::future::BoxedLocal;
 use model::limits::{DECODED_BYTES_MAX, MemoryPlan};
 use model::{BrokerId, Tick, TimestampMs};
@@ -133,13 +133,19 @@ impl Client {
     }
 
     pub fn with(change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        Self::started(&[("node.id", "1")], change)
+    }
+
+    /// Of a broker that was started with this configuration.
+    pub fn started(written: &[(&str, &str)], change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        let written = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let written: Overrides = written.collect();
         let simulation = Simulation::new(1);
         let disk = MemoryDisk::new(&simulation);
         let cores = simulation.run_until(async {
             let policy = Policy { node: BrokerId(1), partitions_default: 2 };
             let dir = Path::new("/data/metadata");
-            let defaults = TopicDefaults::default();
-            let metadata = OpenMetadata::open(disk.clone(), dir, policy, defaults, [1; 16]).await.unwrap();
+            let metadata = OpenMetadata::open(disk.clone(), dir, policy, written, [1; 16]).await.unwrap();
             let mut shards = Vec::new();
             for core in 0..CORES {
                 shards.push(shard(&disk, core, metadata.image()).await);
@@ -166,7 +172,6 @@ impl Client {
             fetch_sessions_max: 10,
             offsets_topic: OffsetsTopic { partitions: 4, segment_bytes: 1 << 20 },
             described_partitions_max: 2000,
-            written: vec![("node.id".into(), "1".into()), ("ssl.key.password".into(), "secret".into())],
         };
         change(&mut settings);
         let answers = Answers::new(ANSWER_BYTES, DECODED_BYTES_MAX);

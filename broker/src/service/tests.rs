@@ -96,6 +96,7 @@ fn every_version_of_every_api_is_answered() {
                 ApiKey::DeleteGroups => default_of!(DeleteGroupsRequest, DeleteGroupsResponse),
                 ApiKey::DescribeConfigs => default_of!(DescribeConfigsRequest, DescribeConfigsResponse),
                 ApiKey::CreatePartitions => default_of!(CreatePartitionsRequest, CreatePartitionsResponse),
+                ApiKey::AlterConfigs => default_of!(AlterConfigsRequest, AlterConfigsResponse),
                 ApiKey::IncrementalAlterConfigs => {
                     default_of!(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse);
                 }

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::host::Host;
+use super::values::Reader;
 use crate::config::{Config, ConfigError};
 
 /// The only security protocol there is so far.
@@ -33,9 +34,9 @@ struct Endpoint<'a> {
 ///
 /// # Errors
 /// When there is none or more than one, it is not PLAINTEXT, or its address cannot be found.
-pub fn listen(config: &Config, default: &str) -> Result<SocketAddr, ConfigError> {
+pub fn listen(config: &Config) -> Result<SocketAddr, ConfigError> {
     let Some(endpoint) = client_endpoint(config, LISTENERS)? else {
-        return address(config, LISTENERS, default);
+        return address(config, LISTENERS);
     };
     resolve(endpoint.host, endpoint.port).map_err(|why| config.error(LISTENERS, &why))
 }
@@ -57,12 +58,12 @@ pub fn advertised(config: &Config, listen: SocketAddr, host: &Host) -> Result<Ad
     }
 }
 
-/// The `HOST:PORT` of `key`, or `default`.
+/// The `HOST:PORT` of `key`, as written or by default.
 ///
 /// # Errors
 /// When it is not of that form or the host cannot be found.
-pub fn address(config: &Config, key: &str, default: &str) -> Result<SocketAddr, ConfigError> {
-    let text = config.get(key).map_or(default, |written| written.value.as_str());
+pub fn address(config: &Config, key: &str) -> Result<SocketAddr, ConfigError> {
+    let text = Reader(config).text(key).unwrap_or_default();
     let endpoint = parse(text).map_err(|why| config.error(key, &why))?;
     resolve(endpoint.host, endpoint.port).map_err(|why| config.error(key, &why))
 }
@@ -137,12 +138,12 @@ mod tests {
     }
 
     fn heard(sets: &[&str]) -> Result<String, String> {
-        listen(&config(sets), "127.0.0.1:9092").map(|address| address.to_string()).map_err(|error| error.0)
+        listen(&config(sets)).map(|address| address.to_string()).map_err(|error| error.0)
     }
 
     fn told(sets: &[&str]) -> Result<Advertised, String> {
         let config = config(sets);
-        let listen = listen(&config, "127.0.0.1:9092").map_err(|error| error.0)?;
+        let listen = listen(&config).map_err(|error| error.0)?;
         advertised(&config, listen, &host()).map_err(|error| error.0)
     }
 

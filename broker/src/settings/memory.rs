@@ -39,7 +39,10 @@ pub(super) fn cores_and_memory(
             }
             allowed.min(affordable.max(1))
         }
-        Some(_) => read.number(keys::CORES, allowed, 1..=usize::MAX)?,
+        Some(_) => match read.number(keys::CORES)? {
+            0 => return Err(config.error(keys::CORES, "at least one core is needed")),
+            cores => cores,
+        },
     };
     if cores > allowed {
         return Err(config.error(keys::CORES, &format!("this process may run on {allowed} CPUs")));
@@ -61,27 +64,21 @@ pub(super) fn connections(
     cores: usize,
     notes: &mut Vec<String>,
 ) -> Result<ConnectionLimits, ConfigError> {
-    let kafka = ConnectionLimits::default();
     let budget = usize::try_from(memory.requests).unwrap_or(usize::MAX).max(BUDGET_BYTES_MIN);
-    let wanted = read.number("socket.request.max.bytes", kafka.request_bytes_max, 1..=i32::MAX as usize)?;
+    let wanted = read.number("socket.request.max.bytes")?;
     let request_bytes_max = Budget::request_bytes_max(budget, wanted);
     if request_bytes_max < wanted {
         let (wanted, most) = (wanted as u64, request_bytes_max as u64);
         // Half of a core's memory for requests, which is a quarter of its share.
         notes.push(cut("socket.request.max.bytes", wanted, most, Some(8 * wanted * cores as u64)));
     }
-    // Kafka's default is ten minutes; a negative time keeps idle connections for ever.
-    let idle: i64 = read.number("connections.max.idle.ms", 600_000, i64::MIN..=i64::MAX)?;
+    // A negative time keeps idle connections for ever.
+    let idle: i64 = read.number("connections.max.idle.ms")?;
     Ok(ConnectionLimits {
         request_bytes_max,
         idle: u64::try_from(idle).ok().map(Duration::from_millis),
-        connections_max: read.number("max.connections", kafka.connections_max, 0..=usize::MAX)?,
-        connections_per_ip_max: read.number(
-            "max.connections.per.ip",
-            kafka.connections_per_ip_max,
-            0..=u32::MAX,
-        )?,
-        in_flight_max: kafka.in_flight_max,
+        // How many there may be changes while it runs, and stands in the metadata.
+        ..ConnectionLimits::default()
     })
 }
 

@@ -1,61 +1,36 @@
 //! Text to numbers, booleans and sizes, with errors that name key, value and place.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+use coordination::settings::broker;
 
 use crate::config::{Config, ConfigError};
 
-/// Reads single values.
+/// Reads single values: as written, else the default of the setting's row. Their type and range were checked by that row.
 pub struct Reader<'a>(pub &'a Config);
 
 impl<'a> Reader<'a> {
     /// The text of `key`; an empty one counts as not given.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&'a str> {
-        self.0.get(key).map(|written| written.value.as_str()).filter(|value| !value.is_empty())
+        let default = || broker::named(key).and_then(|setting| setting.default);
+        let written = self.0.get(key).map(|written| written.value.as_str());
+        written.or_else(default).filter(|value| !value.is_empty())
     }
 
-    /// A number in `range`, or none.
+    /// A number.
     ///
     /// # Errors
-    /// When it is none, or outside.
-    pub fn optional<T>(&self, key: &str, range: RangeInclusive<T>) -> Result<Option<T>, ConfigError>
-    where
-        T: FromStr + PartialOrd + Display,
-    {
-        let Some(text) = self.text(key) else { return Ok(None) };
-        match text.parse() {
-            Ok(number) if range.contains(&number) => Ok(Some(number)),
-            _ => {
-                let (least, most) = (range.start(), range.end());
-                Err(self.0.error(key, &format!("wants a number from {least} to {most}")))
-            }
-        }
+    /// When it does not fit.
+    pub fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
+        let number = self.text(key).and_then(|text| text.parse().ok());
+        number.ok_or_else(|| self.0.error(key, "wants a number that fits"))
     }
 
-    /// A number in `range`, or `default`.
-    ///
-    /// # Errors
-    /// As [`Self::optional`].
-    pub fn number<T>(&self, key: &str, default: T, range: RangeInclusive<T>) -> Result<T, ConfigError>
-    where
-        T: FromStr + PartialOrd + Display,
-    {
-        Ok(self.optional(key, range)?.unwrap_or(default))
-    }
-
-    /// `true` or `false` in any case, or `default`.
-    ///
-    /// # Errors
-    /// When it is neither.
-    pub fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
-        match self.text(key).map(str::to_ascii_lowercase).as_deref() {
-            None => Ok(default),
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
-            Some(_) => Err(self.0.error(key, "wants true or false")),
-        }
+    /// Whether it is true.
+    #[must_use]
+    pub fn boolean(&self, key: &str) -> bool {
+        self.text(key) == Some("true")
     }
 }
 

@@ -50,6 +50,17 @@ impl Client {
     /// # Errors
     /// When the broker went away instead.
     pub fn produce(&mut self, value: &[u8]) -> io::Result<i64> {
+        let (code, offset) = self.try_produce(value)?;
+        assert_eq!(code, 0);
+        Ok(offset)
+    }
+
+    /// Appends one record with acks=all; the error code.
+    pub fn produce_code(&mut self, value: &[u8]) -> i16 {
+        self.try_produce(value).unwrap().0
+    }
+
+    fn try_produce(&mut self, value: &[u8]) -> io::Result<(i16, i64)> {
         let batch = BatchBuilder::new().value(TimestampMs(1), value).build();
         let mut frame = front(0, 8);
         frame.put_i16(-1);
@@ -61,8 +72,7 @@ impl Client {
         self.send(&frame)?;
         let mut response = self.receive()?;
         response.advance(4 + 4 + 2 + TOPIC.len() + 4 + 4);
-        assert_eq!(response.get_i16(), 0);
-        Ok(response.get_i64())
+        Ok((response.get_i16(), response.get_i64()))
     }
 
     /// Asks for everything, again and again, and takes no answer.

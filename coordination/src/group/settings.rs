@@ -1,7 +1,7 @@
 //! The broker settings that groups obey, with Kafka 4.3's names and defaults.
 
-use super::broker_settings::{BROKER_SETTINGS, Obeyed};
 use super::limits::COORDINATOR_BYTES;
+use crate::settings::broker;
 
 /// What a coordinator is told of the broker's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,27 +50,25 @@ impl GroupSettings {
     /// # Errors
     /// A sentence, when it is one but the value is not a number it takes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
-        let known =
-            BROKER_SETTINGS.iter().find(|known| known.name == name && known.obeyed == Obeyed::Machine);
-        let Some(known) = known else { return Ok(false) };
-        let least = known.least.unwrap_or(0).max(0);
-        let wanted = value.trim().parse::<i64>().ok().filter(|number| *number >= least);
-        let most = if name == "offsets.retention.check.interval.ms" { i64::MAX } else { i64::from(i32::MAX) };
-        let Some(number) = wanted.filter(|number| *number <= most) else {
-            return Err(format!("{name} takes a number from {least} to {most}, not {value:?}"));
-        };
-        // Both fit: they were compared with the most of an i32, and are not negative.
+        let fields: [(&str, Field<'_>); 7] = [
+            ("group.min.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_min)),
+            ("group.max.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_max)),
+            ("group.initial.rebalance.delay.ms", Field::Natural(&mut self.initial_rebalance_delay_ms)),
+            ("group.max.size", Field::Natural(&mut self.group_max_size)),
+            ("offset.metadata.max.bytes", Field::Natural(&mut self.offset_metadata_bytes_max)),
+            ("offsets.retention.minutes", Field::Natural(&mut self.offsets_retention_minutes)),
+            ("offsets.retention.check.interval.ms", Field::Long(&mut self.offsets_retention_check_ms)),
+        ];
+        let Some((_, field)) = fields.into_iter().find(|(known, _)| *known == name) else { return Ok(false) };
+        let Some(setting) = broker::named(name) else { return Ok(false) };
+        let taken = setting.take(value)?;
+        // Kafka takes negative ones where it states no least; they mean what 0 means.
+        let number = taken.parse::<i64>().unwrap_or(0).max(0);
         let small = i32::try_from(number).unwrap_or(i32::MAX);
-        let natural = small.unsigned_abs();
-        match name {
-            "group.min.session.timeout.ms" => self.session_timeout_ms_min = small,
-            "group.max.session.timeout.ms" => self.session_timeout_ms_max = small,
-            "group.initial.rebalance.delay.ms" => self.initial_rebalance_delay_ms = natural,
-            "group.max.size" => self.group_max_size = natural,
-            "offset.metadata.max.bytes" => self.offset_metadata_bytes_max = natural,
-            "offsets.retention.minutes" => self.offsets_retention_minutes = natural,
-            "offsets.retention.check.interval.ms" => self.offsets_retention_check_ms = number.unsigned_abs(),
-            _ => return Ok(false),
+        match field {
+            Field::Int(field) => *field = small,
+            Field::Natural(field) => *field = small.unsigned_abs(),
+            Field::Long(field) => *field = number.unsigned_abs(),
         }
         Ok(true)
     }
@@ -86,13 +84,20 @@ impl GroupSettings {
     }
 }
 
+/// A field by its width.
+enum Field<'a> {
+    Int(&'a mut i32),
+    Natural(&'a mut u32),
+    Long(&'a mut u64),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Effect;
 
     #[test]
     fn the_table_and_the_fields_agree() {
-        assert!(BROKER_SETTINGS.is_sorted_by_key(|setting| setting.name));
         let mut settings = GroupSettings {
             session_timeout_ms_min: 1,
             session_timeout_ms_max: 1,
@@ -103,9 +108,11 @@ mod tests {
             offsets_retention_check_ms: 1,
             ..GroupSettings::default()
         };
-        for setting in BROKER_SETTINGS {
-            let taken = settings.set(setting.name, setting.default).unwrap();
-            assert_eq!(taken, setting.obeyed == Obeyed::Machine, "{}", setting.name);
+        for setting in broker::all() {
+            let default = setting.default.unwrap_or_default();
+            if settings.set(setting.name, default).unwrap() {
+                assert_eq!(setting.effect, Effect::Obeyed, "{}", setting.name);
+            }
         }
         assert_eq!(settings, GroupSettings::default());
     }
@@ -117,7 +124,7 @@ mod tests {
             ("group.max.size", "0"),
             ("group.max.size", "2147483648"),
             ("offsets.retention.minutes", "soon"),
-            ("group.initial.rebalance.delay.ms", "-1"),
+            ("offset.metadata.max.bytes", "4k"),
         ] {
             assert!(settings.set(name, value).unwrap_err().contains(name));
         }

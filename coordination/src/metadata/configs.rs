@@ -2,21 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::config_table::{Kind, Setting, setting_by_broker_name, setting_named};
+use super::broker_config::BrokerConfig;
+use crate::settings::{Setting, broker, topic};
 
-/// Settings as written on a topic: Kafka's name to text, each checked by [`Setting::check`].
+/// Settings as written: Kafka's name to text, each as [`Setting::take`] gave it.
 pub type Overrides = BTreeMap<String, String>;
-
-/// Where a value comes from, as DescribeConfigs numbers them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
-    /// Set on the topic: 1.
-    Topic,
-    /// Set in the broker's configuration file or command line: 4.
-    Broker,
-    /// Nobody set it: 5.
-    Default,
-}
 
 /// Broker-wide defaults of topic settings, from the broker's own configuration. Shared by every topic.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -25,45 +15,50 @@ pub struct TopicDefaults {
 }
 
 impl TopicDefaults {
-    /// Takes the broker's configuration, Kafka's broker names to text, in any order. Names that are no default of a
-    /// topic setting are passed over. Where Kafka has several units for one default, the finest wins, as in Kafka.
-    ///
-    /// # Errors
-    /// A sentence that names the key and the range.
-    pub fn from_broker<'a>(keys: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
-        let mut finest: BTreeMap<&'static str, (i64, String)> = BTreeMap::new();
-        for (key, value) in keys {
-            let Some((setting, unit_ms)) = setting_by_broker_name(key) else { continue };
-            let value = in_milliseconds(key, value.trim(), unit_ms)?;
-            setting.check(&value).map_err(|why| format!("{key}: {why}"))?;
-            match finest.get(setting.name) {
-                Some((known, _)) if *known <= unit_ms => {}
-                _ => {
-                    finest.insert(setting.name, (unit_ms, value));
-                }
-            }
-        }
-        Ok(Self { values: finest.into_iter().map(|(name, (_, value))| (name, value)).collect() })
+    /// The defaults on a broker of this configuration. Where Kafka has several names for one default, the finest unit wins,
+    /// as in Kafka. A value that was never checked as [`check_default`] does counts as not set.
+    #[must_use]
+    pub fn of(config: &BrokerConfig) -> Self {
+        let default = |setting: &'static Setting| {
+            let mut set = setting.broker.iter().filter_map(|name| Some((*name, config.set(name)?.0)));
+            let (name, value) = set.next()?;
+            Some((setting.name, on_topic(name, value, setting).ok()?))
+        };
+        Self { values: topic::ROWS.iter().filter_map(default).collect() }
     }
 
-    /// The default of a topic setting and who set it.
+    /// The default of a topic setting.
     #[must_use]
-    pub fn value(&self, setting: &'static Setting) -> (&str, Source) {
-        match self.values.get(setting.name) {
-            Some(value) => (value, Source::Broker),
-            None => (setting.default, Source::Default),
-        }
+    pub fn value(&self, setting: &'static Setting) -> &str {
+        self.values.get(setting.name).map_or(setting.default.unwrap_or_default(), String::as_str)
     }
 }
 
-fn in_milliseconds(key: &str, value: &str, unit_ms: i64) -> Result<String, String> {
-    if unit_ms == 1 {
-        return Ok(value.to_owned());
+/// Whether a value of the broker's setting `name` is one that topics can have; true of settings that are no default of one.
+///
+/// # Errors
+/// A sentence for people.
+pub fn check_default(name: &str, value: &str) -> Result<(), String> {
+    topic::by_broker_name(name).map_or(Ok(()), |setting| on_topic(name, value, setting).map(drop))
+}
+
+/// A broker's value in the topic's unit.
+fn on_topic(name: &str, value: &str, setting: &'static Setting) -> Result<String, String> {
+    if setting.name != "retention.ms" && broker::unit_ms(name) == 1 {
+        return setting.take(value);
     }
-    let number: i64 = value.parse().map_err(|_| format!("{key}: {value} is not a whole number"))?;
-    // Negative is "no limit" in every unit.
-    let ms = if number < 0 { number } else { number.saturating_mul(unit_ms) };
-    Ok(ms.to_string())
+    let number: i64 = value.parse().map_err(|_| format!("{name}: {value} is not a whole number"))?;
+    let ms = match number {
+        // Negative is "no limit" in every unit.
+        ..0 => -1,
+        0 if setting.name == "retention.ms" => {
+            return Err(format!(
+                "requirement failed: {name} must be unlimited (-1) or, greater than or equal to 1"
+            ));
+        }
+        _ => number.saturating_mul(broker::unit_ms(name)),
+    };
+    setting.take(&ms.to_string())
 }
 
 /// When an append is acknowledged and may be read.
@@ -158,12 +153,12 @@ struct Resolve<'a> {
 
 impl<'a> Resolve<'a> {
     fn text(&self, name: &str) -> &'a str {
-        effective(self.defaults, self.overrides, known(name)).0
+        topic::named(name).map_or("", |setting| effective(self.defaults, self.overrides, setting))
     }
 
     fn long(&self, name: &str) -> i64 {
-        let fallback = || known(name).default.parse().unwrap_or(0);
-        self.text(name).trim().parse().unwrap_or_else(|_| fallback())
+        let fallback = || topic::named(name)?.default?.parse().ok();
+        self.text(name).trim().parse().ok().or_else(fallback).unwrap_or(0)
     }
 
     fn duration(&self, name: &str) -> u64 {
@@ -184,53 +179,43 @@ impl<'a> Resolve<'a> {
     }
 
     fn on_topic(&self, name: &str) -> Option<u64> {
-        let (_, source) = effective(self.defaults, self.overrides, known(name));
-        (source == Source::Topic).then(|| self.duration(name))
+        self.overrides.contains_key(name).then(|| self.duration(name))
     }
 }
 
-fn known(name: &str) -> &'static Setting {
-    static NOTHING: Setting = Setting {
-        name: "",
-        broker_name: None,
-        broker_units: &[],
-        kind: Kind::List(&[]),
-        default: "",
-        effect: super::config_table::Effect::Kept,
-        about: "",
-        internal: true,
-    };
-    setting_named(name).unwrap_or(&NOTHING)
-}
-
-/// The value in force and who set it.
+/// The value in force.
 #[must_use]
 pub fn effective<'a>(
     defaults: &'a TopicDefaults,
     overrides: &'a Overrides,
     setting: &'static Setting,
-) -> (&'a str, Source) {
-    match overrides.get(setting.name) {
-        Some(value) => (value, Source::Topic),
-        None => defaults.value(setting),
-    }
+) -> &'a str {
+    overrides.get(setting.name).map_or_else(|| defaults.value(setting), String::as_str)
 }
 
-/// Checks settings a client wants on a topic, each alone and together.
+/// Settings a client wants on a topic as they are kept, each judged alone and all together.
 ///
 /// # Errors
 /// A sentence for the first that is unknown, out of range, not implemented, or contradicts another.
-pub fn check_overrides(defaults: &TopicDefaults, overrides: &Overrides) -> Result<(), String> {
-    for (name, value) in overrides {
-        let setting = setting_named(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
-        setting.check(value)?;
+pub fn take_overrides(defaults: &TopicDefaults, wanted: &Overrides) -> Result<Overrides, String> {
+    // Names first, as in Kafka.
+    if let Some(unknown) = wanted.keys().find(|name| topic::named(name).is_none()) {
+        return Err(format!("Unknown topic config name: {unknown}"));
     }
-    let get = Resolve { defaults, overrides };
+    let mut taken = Overrides::new();
+    for (name, value) in wanted {
+        if let Some(setting) = topic::named(name) {
+            taken.insert(name.clone(), setting.take(value)?);
+        }
+    }
+    let get = Resolve { defaults, overrides: &taken };
     let (min, max) = (get.long("min.compaction.lag.ms"), get.long("max.compaction.lag.ms"));
     if min > max {
-        return Err(format!("min.compaction.lag.ms ({min}) must not exceed max.compaction.lag.ms ({max})"));
+        return Err(format!(
+            "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
+        ));
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// How IncrementalAlterConfigs changes one setting, with its wire numbers in the API.
@@ -246,36 +231,28 @@ pub enum ConfigChange {
     Subtract(String),
 }
 
-/// The value `setting` has after `change` (`None`: the default).
-///
-/// # Errors
-/// A sentence when a setting that is no list is appended to.
-pub fn changed(
-    defaults: &TopicDefaults,
-    overrides: &Overrides,
-    setting: &'static Setting,
-    change: &ConfigChange,
-) -> Result<Option<String>, String> {
-    let (words, adding) = match change {
-        ConfigChange::Set(value) => return Ok(Some(value.clone())),
-        ConfigChange::Delete => return Ok(None),
-        ConfigChange::Append(words) => (words, true),
-        ConfigChange::Subtract(words) => (words, false),
-    };
-    if !matches!(setting.kind, Kind::List(_)) {
-        return Err(format!("Can't APPEND to or SUBTRACT from {}: its type is not LIST", setting.name));
-    }
-    let named: Vec<&str> = list_words(words).collect();
-    let current = effective(defaults, overrides, setting).0;
-    let mut result: Vec<&str> = list_words(current).filter(|word| adding || !named.contains(word)).collect();
-    if adding {
-        for word in named {
-            if !result.contains(&word) {
-                result.push(word);
+impl ConfigChange {
+    /// What the value becomes that is `current` now (`None`: back to the default).
+    #[must_use]
+    pub fn applied_to(&self, current: &str) -> Option<String> {
+        match self {
+            Self::Set(value) => Some(value.clone()),
+            Self::Delete => None,
+            Self::Append(more) => {
+                let mut words: Vec<&str> = list_words(current).collect();
+                for word in list_words(more) {
+                    if !words.contains(&word) {
+                        words.push(word);
+                    }
+                }
+                Some(words.join(","))
+            }
+            Self::Subtract(less) => {
+                let less: Vec<&str> = list_words(less).collect();
+                Some(list_words(current).filter(|word| !less.contains(word)).collect::<Vec<_>>().join(","))
             }
         }
     }
-    Ok(Some(result.join(",")))
 }
 
 fn list_words(text: &str) -> impl Iterator<Item = &str> {
@@ -285,9 +262,15 @@ fn list_words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::BrokerId;
 
     fn overrides(pairs: &[(&str, &str)]) -> Overrides {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn on_broker(pairs: &[(&str, &str)]) -> TopicSettings {
+        let config = BrokerConfig::new(BrokerId(1), overrides(pairs));
+        TopicSettings::resolve(&TopicDefaults::of(&config), &Overrides::new())
     }
 
     #[test]
@@ -312,44 +295,47 @@ mod tests {
         assert_eq!(durability(&[("flush.messages", "1"), ("flush.ms", "100")]), Durability::Durable);
         assert_eq!(durability(&[("flush.ms", "100")]), Durability::Written);
         assert_eq!(durability(&[("flush.messages", "9")]), Durability::Written);
-        let broker = TopicDefaults::from_broker([("log.flush.interval.messages", "9")]);
-        let resolved = broker.map(|defaults| TopicSettings::resolve(&defaults, &overrides(&[])).durability);
-        assert_eq!(resolved, Ok(Durability::Durable), "a broker's file relaxes nothing");
+        let broker = on_broker(&[("log.flush.interval.messages", "9")]).durability;
+        assert_eq!(broker, Durability::Durable, "a broker's file relaxes nothing");
     }
 
     #[test]
     fn the_finest_unit_wins_on_the_broker() {
-        let defaults = TopicDefaults::from_broker([
-            ("log.retention.hours", "2"),
-            ("log.retention.minutes", "3"),
-            ("node.id", "1"),
-        ]);
-        let settings = TopicSettings::resolve(&defaults.unwrap(), &Overrides::new());
-        assert_eq!(settings.retention_ms, Some(180_000));
-        let forever = TopicDefaults::from_broker([("log.retention.hours", "-1")]).unwrap();
-        assert_eq!(TopicSettings::resolve(&forever, &Overrides::new()).retention_ms, None);
-        let wrong = TopicDefaults::from_broker([("log.segment.bytes", "7")]).unwrap_err();
-        assert!(wrong.contains("log.segment.bytes") && wrong.contains("1048576"), "{wrong}");
+        let pairs = [("log.retention.hours", "2"), ("log.retention.minutes", "3"), ("node.id", "1")];
+        assert_eq!(on_broker(&pairs).retention_ms, Some(180_000));
+        for forever in [("log.retention.hours", "-1"), ("log.retention.ms", "-5")] {
+            assert_eq!(on_broker(&[forever]).retention_ms, None);
+        }
+        let wrong = check_default("log.retention.ms", "0").unwrap_err();
+        assert_eq!(
+            wrong,
+            "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"
+        );
+        assert_eq!((check_default("log.retention.ms", "1"), check_default("node.id", "x")), (Ok(()), Ok(())));
+        assert!(check_default("log.cleanup.policy", "compact").unwrap_err().contains("not implemented"));
     }
 
     #[test]
     fn unknown_and_contradicting_settings_are_refused() {
         let none = TopicDefaults::default();
-        let check = |pairs: &[(&str, &str)]| check_overrides(&none, &overrides(pairs)).err();
-        assert_eq!(check(&[("retention.mss", "1")]).unwrap(), "Unknown topic config name: retention.mss");
-        assert!(check(&[("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")]).is_some());
-        assert_eq!(check(&[("retention.ms", "1"), ("internal.segment.bytes", "4096")]), None);
+        let refused = |pairs: &[(&str, &str)]| take_overrides(&none, &overrides(pairs)).err();
+        let unknown = [("retention.ms", "x"), ("retention.mss", "1")];
+        assert_eq!(refused(&unknown).unwrap(), "Unknown topic config name: retention.mss");
+        let lags = [("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")];
+        assert!(refused(&lags).unwrap().ends_with("min.compaction.lag.ms (9) > max.compaction.lag.ms (8)"));
+        let taken = take_overrides(
+            &none,
+            &overrides(&[("preallocate", " TRUE "), ("internal.segment.bytes", "4096")]),
+        );
+        assert_eq!(taken.unwrap(), overrides(&[("preallocate", "true"), ("internal.segment.bytes", "4096")]));
     }
 
     #[test]
     fn lists_are_appended_to_and_subtracted_from() {
-        let none = TopicDefaults::default();
-        let policy = setting_named("cleanup.policy").unwrap();
-        let apply = |change| changed(&none, &Overrides::new(), policy, &change).unwrap().unwrap();
-        assert_eq!(apply(ConfigChange::Append("compact".into())), "delete,compact");
+        let apply = |change: ConfigChange| change.applied_to("delete").unwrap();
+        assert_eq!(apply(ConfigChange::Append("compact, delete".into())), "delete,compact");
         assert_eq!(apply(ConfigChange::Append("delete".into())), "delete");
-        assert_eq!(apply(ConfigChange::Subtract("delete".into())), "");
-        let number = setting_named("retention.ms").unwrap();
-        assert!(changed(&none, &Overrides::new(), number, &ConfigChange::Append("1".into())).is_err());
+        assert_eq!(apply(ConfigChange::Subtract("delete,x".into())), "");
+        assert_eq!(ConfigChange::Delete.applied_to("delete"), None);
     }
 }

@@ -4,15 +4,21 @@
 //! ever; a version adds fields at the end.
 #![deny(clippy::indexing_slicing)]
 
-use model::TopicId;
+use model::{BrokerId, TopicId};
 
 use super::configs::Overrides;
 
 /// What a setting belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Resource {
     /// One topic.
     Topic(TopicId),
+    /// One broker.
+    Broker(BrokerId),
+    /// All brokers.
+    Brokers,
+    /// One group, by its id; it need not exist.
+    Group(String),
 }
 
 /// One change of the metadata.
@@ -79,6 +85,11 @@ const CONFIG_CHANGED: u16 = 21;
 const PRODUCER_IDS_RESERVED: u16 = 22;
 
 const RESOURCE_TOPIC: u8 = 2;
+const RESOURCE_BROKER: u8 = 4;
+const RESOURCE_BROKERS: u8 = 5;
+const RESOURCE_GROUP: u8 = 32;
+/// Since when `CONFIG_CHANGED` speaks of more than topics.
+const CONFIG_CHANGED_VERSION: u16 = 1;
 
 /// A record as the log keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,6 +129,7 @@ impl Record {
     #[must_use]
     pub fn encode(&self) -> EncodedRecord {
         let mut out = Vec::new();
+        let mut version = 0;
         let kind = match self {
             Self::Boot { boot } => {
                 out.extend_from_slice(&boot.to_le_bytes());
@@ -148,9 +160,8 @@ impl Record {
                 out.extend_from_slice(&id.0);
                 TOPIC_FILES_REMOVED
             }
-            Self::ConfigChanged { resource: Resource::Topic(id), key, value } => {
-                out.push(RESOURCE_TOPIC);
-                out.extend_from_slice(&id.0);
+            Self::ConfigChanged { resource, key, value } => {
+                version = put_resource(&mut out, resource);
                 put_text(&mut out, key);
                 out.push(u8::from(value.is_some()));
                 if let Some(value) = value {
@@ -163,7 +174,7 @@ impl Record {
                 PRODUCER_IDS_RESERVED
             }
         };
-        EncodedRecord { kind, version: 0, payload: out }
+        EncodedRecord { kind, version, payload: out }
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -171,7 +182,8 @@ impl Record {
     /// # Errors
     /// When the bytes are of a newer program or are not what the type says.
     pub fn decode(kind: u16, version: u16, payload: &[u8]) -> Result<Self, RecordError> {
-        if version != 0 {
+        let newest = if kind == CONFIG_CHANGED { CONFIG_CHANGED_VERSION } else { 0 };
+        if version > newest {
             return Err(RecordError::Unknown(kind, version));
         }
         let mut from = Reader { kind, rest: payload };
@@ -187,7 +199,7 @@ impl Record {
             TOPIC_DELETED => Self::TopicDeleted { id: from.id()? },
             TOPIC_FILES_REMOVED => Self::TopicFilesRemoved { id: from.id()? },
             CONFIG_CHANGED => Self::ConfigChanged {
-                resource: from.resource()?,
+                resource: from.resource(version)?,
                 key: from.text("key")?,
                 value: from.optional_text()?,
             },
@@ -233,6 +245,27 @@ pub fn decode_state(bytes: &[u8]) -> Result<Vec<Record>, RecordError> {
         from.rest = rest;
     }
     Ok(records)
+}
+
+/// Gives the record's version: the first that knows such a resource.
+fn put_resource(out: &mut Vec<u8>, resource: &Resource) -> u16 {
+    match resource {
+        Resource::Topic(id) => {
+            out.push(RESOURCE_TOPIC);
+            out.extend_from_slice(&id.0);
+            return 0;
+        }
+        Resource::Broker(node) => {
+            out.push(RESOURCE_BROKER);
+            out.extend_from_slice(&node.0.to_le_bytes());
+        }
+        Resource::Brokers => out.push(RESOURCE_BROKERS),
+        Resource::Group(group) => {
+            out.push(RESOURCE_GROUP);
+            put_text(out, group);
+        }
+    }
+    CONFIG_CHANGED_VERSION
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -288,9 +321,14 @@ impl Reader<'_> {
         Ok(overrides)
     }
 
-    fn resource(&mut self) -> Result<Resource, RecordError> {
-        match self.take::<1>("resource")? {
-            [RESOURCE_TOPIC] => Ok(Resource::Topic(self.id()?)),
+    fn resource(&mut self, version: u16) -> Result<Resource, RecordError> {
+        match (self.take::<1>("resource")?, version) {
+            ([RESOURCE_TOPIC], _) => Ok(Resource::Topic(self.id()?)),
+            ([RESOURCE_BROKER], 1..) => {
+                Ok(Resource::Broker(BrokerId(i32::from_le_bytes(self.take("broker")?))))
+            }
+            ([RESOURCE_BROKERS], 1..) => Ok(Resource::Brokers),
+            ([RESOURCE_GROUP], 1..) => Ok(Resource::Group(self.text("group")?)),
             _ => Err(RecordError::Malformed(self.kind, "resource")),
         }
     }
@@ -299,6 +337,10 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn changed(resource: Resource) -> Record {
+        Record::ConfigChanged { resource, key: "a".into(), value: Some("b".into()) }
+    }
 
     fn samples() -> Vec<Record> {
         let id = TopicId([9; 16]);
@@ -312,6 +354,9 @@ mod tests {
             Record::TopicDeleted { id },
             Record::TopicFilesRemoved { id },
             Record::ProducerIdsReserved { up_to: 1000 },
+            changed(Resource::Broker(BrokerId(7))),
+            changed(Resource::Brokers),
+            changed(Resource::Group("g".into())),
         ]
     }
 
@@ -347,6 +392,17 @@ mod tests {
         let change = &samples()[4];
         let hex: String = change.encode().payload.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "020909090909090909090909090909090901006101010062");
+        for (place, version, expected) in [
+            (4, 0, None),
+            (8, 1, Some("040700000001006101010062")),
+            (9, 1, Some("0501006101010062")),
+            (10, 1, Some("2001006701006101010062")),
+        ] {
+            let bytes = samples()[place].encode();
+            let hex: String = bytes.payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(bytes.version, version, "older programs read what they know");
+            assert!(expected.is_none_or(|expected| hex == expected), "{hex}");
+        }
     }
 
     #[test]
@@ -355,17 +411,18 @@ mod tests {
             let bytes = record.encode();
             for len in 0..bytes.payload.len() {
                 assert!(
-                    Record::decode(bytes.kind, 0, &bytes.payload[..len]).is_err(),
+                    Record::decode(bytes.kind, bytes.version, &bytes.payload[..len]).is_err(),
                     "{record:?} cut at {len}"
                 );
             }
             let mut longer = bytes.payload.clone();
             longer.push(0);
-            assert!(Record::decode(bytes.kind, 0, &longer).is_err());
+            assert!(Record::decode(bytes.kind, bytes.version, &longer).is_err());
             assert_eq!(
-                Record::decode(bytes.kind, 1, &bytes.payload),
-                Err(RecordError::Unknown(bytes.kind, 1))
+                Record::decode(bytes.kind, 2, &bytes.payload),
+                Err(RecordError::Unknown(bytes.kind, 2))
             );
+            assert!(bytes.version == 0 || Record::decode(bytes.kind, 0, &bytes.payload).is_err());
         }
         assert_eq!(Record::decode(15, 0, &[]), Err(RecordError::Unknown(15, 0)));
     }

@@ -1,10 +1,11 @@
 //! The metadata as every core sees it: immutable, shared by `Arc`, replaced as a whole.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::{LeaderEpoch, TopicId, TopicPartition};
 
+use super::broker_config::BrokerConfig;
 use super::configs::{Overrides, TopicDefaults, TopicSettings};
 use super::delta::{Record, Resource};
 
@@ -40,7 +41,15 @@ pub struct Image {
     boot: u32,
     /// First producer id that is not reserved.
     producer_ids: i64,
+    broker: Arc<BrokerConfig>,
+    /// What `broker` means to topics...
     defaults: Arc<TopicDefaults>,
+    /// ...and to the broker itself.
+    settings: BrokerSettings,
+    /// Settings of groups; they need not exist.
+    groups: BTreeMap<Arc<str>, Arc<Overrides>>,
+    /// Bytes of what was altered for brokers and groups.
+    altered_bytes: usize,
     by_name: HashMap<Arc<str>, Arc<Topic>>,
     /// The same topics.
     by_id: HashMap<TopicId, Arc<Topic>>,
@@ -50,11 +59,51 @@ pub struct Image {
     partitions: u64,
 }
 
-impl Image {
-    /// Of an empty log, on a broker with these defaults.
+/// What the settings of a broker mean that may change while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BrokerSettings {
+    /// `max.connections`: connections at a time.
+    pub connections_max: u32,
+    /// `max.connections.per.ip`: connections at a time from one address.
+    pub connections_per_ip_max: u32,
+    /// `producer.id.expiration.ms`: a producer that was silent for this long is forgotten.
+    pub producer_expiration_ms: u64,
+}
+
+impl BrokerSettings {
+    /// What `config` means.
     #[must_use]
-    pub fn new(defaults: TopicDefaults) -> Self {
-        Self { defaults: Arc::new(defaults), ..Self::default() }
+    pub fn of(config: &BrokerConfig) -> Self {
+        let connections = |name| match config.number(name, i32::MAX) {
+            // Kafka's way to say that there is no limit.
+            i32::MAX => u32::MAX,
+            number => number.unsigned_abs(),
+        };
+        Self {
+            connections_max: connections("max.connections"),
+            connections_per_ip_max: connections("max.connections.per.ip"),
+            producer_expiration_ms: config.number("producer.id.expiration.ms", 86_400_000),
+        }
+    }
+}
+
+impl Default for BrokerSettings {
+    /// Those of a broker nobody configured.
+    fn default() -> Self {
+        Self::of(&BrokerConfig::default())
+    }
+}
+
+impl Image {
+    /// Of an empty log, on a broker of this configuration.
+    #[must_use]
+    pub fn new(config: BrokerConfig) -> Self {
+        Self {
+            defaults: Arc::new(TopicDefaults::of(&config)),
+            settings: BrokerSettings::of(&config),
+            broker: Arc::new(config),
+            ..Self::default()
+        }
     }
 
     /// Index in the metadata log of the last record in here.
@@ -85,6 +134,36 @@ impl Image {
     #[must_use]
     pub fn defaults(&self) -> &TopicDefaults {
         &self.defaults
+    }
+
+    /// The configuration of brokers.
+    #[must_use]
+    pub fn broker(&self) -> &BrokerConfig {
+        &self.broker
+    }
+
+    /// What the configuration means to this broker.
+    #[must_use]
+    pub const fn settings(&self) -> BrokerSettings {
+        self.settings
+    }
+
+    /// What was set on a group.
+    #[must_use]
+    pub fn group(&self, group: &str) -> &Overrides {
+        static NOTHING: Overrides = Overrides::new();
+        self.groups.get(group).map_or(&NOTHING, |set| set)
+    }
+
+    /// Groups on which something was set, by name.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(|group| &**group)
+    }
+
+    /// Bytes of names and values that were altered for brokers and groups.
+    #[must_use]
+    pub const fn altered_bytes(&self) -> usize {
+        self.altered_bytes
     }
 
     /// The living topic of this name.
@@ -159,15 +238,8 @@ impl Image {
             Record::TopicFilesRemoved { id } => {
                 self.tombstones.remove(id);
             }
-            Record::ConfigChanged { resource: Resource::Topic(id), key, value } => {
-                let defaults = Arc::clone(&self.defaults);
-                self.change(*id, |topic| {
-                    match value {
-                        Some(value) => topic.overrides.insert(key.clone(), value.clone()),
-                        None => topic.overrides.remove(key),
-                    };
-                    topic.settings = TopicSettings::resolve(&defaults, &topic.overrides);
-                });
+            Record::ConfigChanged { resource, key, value } => {
+                self.change_config(resource, key, value.as_ref());
             }
             Record::ProducerIdsReserved { up_to } => self.producer_ids = self.producer_ids.max(*up_to),
         }
@@ -185,7 +257,84 @@ impl Image {
             configs: topic.overrides.clone(),
         }));
         records.extend(self.tombstones.iter().map(|&id| Record::TopicDeleted { id }));
+        let mut changed = |resource: &Resource, set: &Overrides| {
+            records.extend(set.iter().map(|(key, value)| Record::ConfigChanged {
+                resource: resource.clone(),
+                key: key.clone(),
+                value: Some(value.clone()),
+            }));
+        };
+        changed(&Resource::Brokers, self.broker.altered(None));
+        for (node, set) in self.broker.of_single_brokers() {
+            changed(&Resource::Broker(node), set);
+        }
+        for (group, set) in &self.groups {
+            changed(&Resource::Group(group.to_string()), set);
+        }
         records
+    }
+
+    fn change_config(&mut self, resource: &Resource, key: &str, value: Option<&String>) {
+        let node = match resource {
+            Resource::Topic(id) => {
+                let defaults = Arc::clone(&self.defaults);
+                return self.change(*id, |topic| {
+                    match value {
+                        Some(value) => topic.overrides.insert(key.to_owned(), value.clone()),
+                        None => topic.overrides.remove(key),
+                    };
+                    topic.settings = TopicSettings::resolve(&defaults, &topic.overrides);
+                });
+            }
+            Resource::Broker(node) => Some(*node),
+            Resource::Brokers => None,
+            Resource::Group(group) => return self.change_group(group, key, value),
+        };
+        let was = self.broker.altered(node).get(key).map(String::len);
+        self.count(key.len(), was, value);
+        Arc::make_mut(&mut self.broker).change(node, key, value);
+        self.settings = BrokerSettings::of(&self.broker);
+        let defaults = TopicDefaults::of(&self.broker);
+        if defaults != *self.defaults {
+            self.defaults = Arc::new(defaults);
+            self.resolve_topics();
+        }
+    }
+
+    fn change_group(&mut self, group: &str, key: &str, value: Option<&String>) {
+        let was = self.group(group).get(key).map(String::len);
+        self.count(group.len() + key.len(), was, value);
+        let set = Arc::make_mut(self.groups.entry(Arc::from(group)).or_default());
+        match value {
+            Some(value) => set.insert(key.to_owned(), value.clone()),
+            None => set.remove(key),
+        };
+        if set.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
+    /// `names` are bytes of the names, `was` those of the value before.
+    fn count(&mut self, names: usize, was: Option<usize>, is: Option<&String>) {
+        let bytes = |value: Option<usize>| value.map_or(0, |value| names + value);
+        self.altered_bytes = (self.altered_bytes + bytes(is.map(String::len))).saturating_sub(bytes(was));
+    }
+
+    /// Gives every topic what the present defaults mean to it. A topic to which they mean the same stays the same.
+    fn resolve_topics(&mut self) {
+        let defaults = &self.defaults;
+        let changed: Vec<_> = self
+            .by_id
+            .values()
+            .filter_map(|topic| {
+                let settings = TopicSettings::resolve(defaults, &topic.overrides);
+                (settings != topic.settings).then(|| Topic { settings, ..Topic::clone(topic) })
+            })
+            .collect();
+        for topic in changed {
+            self.remove(topic.id);
+            self.insert(topic);
+        }
     }
 
     fn insert(&mut self, topic: Topic) {
@@ -215,6 +364,7 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::BrokerId;
 
     fn created(byte: u8, name: &str) -> Record {
         Record::TopicCreated {
@@ -223,6 +373,38 @@ mod tests {
             partitions: 3,
             configs: Overrides::new(),
         }
+    }
+
+    fn changed(resource: Resource, key: &str, value: Option<&str>) -> Record {
+        Record::ConfigChanged { resource, key: key.into(), value: value.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_default_of_the_broker_reaches_topics_that_do_not_say() {
+        let mut image = Image::default();
+        image.apply(1, &created(1, "a"));
+        image.apply(2, &created(2, "b"));
+        image.apply(3, &changed(Resource::Topic(TopicId([2; 16])), "retention.ms", Some("5")));
+        let told = |image: &Image| ["a", "b"].map(|name| image.topic(name).unwrap().settings.retention_ms);
+        let b = Arc::clone(image.topic("b").unwrap());
+        image.apply(4, &changed(Resource::Brokers, "log.retention.ms", Some("100")));
+        assert_eq!(told(&image), [Some(100), Some(5)]);
+        image.apply(5, &changed(Resource::Broker(BrokerId(0)), "log.retention.ms", Some("200")));
+        image.apply(6, &changed(Resource::Broker(BrokerId(9)), "log.retention.ms", Some("300")));
+        assert_eq!(told(&image), [Some(200), Some(5)]);
+        assert!(Arc::ptr_eq(&b, image.topic("b").unwrap()), "what says itself is not touched");
+        assert_eq!(image.partitions(), 6);
+        image.apply(7, &changed(Resource::Broker(BrokerId(0)), "log.retention.ms", None));
+        image.apply(8, &changed(Resource::Brokers, "log.retention.ms", None));
+        assert_eq!(told(&image), [Some(604_800_000), Some(5)]);
+        image.apply(9, &changed(Resource::Broker(BrokerId(9)), "log.retention.ms", None));
+        assert_eq!(image.altered_bytes(), 0);
+        image.apply(10, &changed(Resource::Brokers, "max.connections", Some("7")));
+        assert_eq!(
+            (image.settings().connections_max, image.settings().connections_per_ip_max),
+            (7, u32::MAX)
+        );
+        assert_eq!(image.altered_bytes(), "max.connections7".len());
     }
 
     #[test]
@@ -234,10 +416,13 @@ mod tests {
             created(1, "a"),
             created(2, "b"),
             Record::PartitionsAdded { id, partitions: 9 },
-            Record::ConfigChanged { resource, key: "retention.ms".into(), value: Some("5".into()) },
+            changed(resource, "retention.ms", Some("5")),
             Record::TopicDeleted { id: TopicId([2; 16]) },
             Record::ProducerIdsReserved { up_to: 2000 },
             Record::Boot { boot: 2 },
+            changed(Resource::Brokers, "log.segment.bytes", Some("1048576")),
+            changed(Resource::Broker(BrokerId(0)), "log.retention.ms", Some("9")),
+            changed(Resource::Group("g".into()), "share.isolation.level", Some("read_committed")),
         ];
         let mut image = Image::default();
         for (index, record) in (1..).zip(&records) {

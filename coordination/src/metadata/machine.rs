@@ -10,7 +10,9 @@ use std::sync::Arc;
 use model::limits::COMMANDS_WAITING_MAX;
 use model::{ErrorCode, Tick, TopicId};
 
-use super::configs::{ConfigChange, TopicDefaults};
+use super::alter::{self, Changes, Target};
+use super::broker_config::BrokerConfig;
+use super::configs::Overrides;
 use super::delta::Record;
 use super::image::{Image, Topic};
 use super::topics::{self, MorePartitions, NewTopic, Policy, Refusal, TopicRef};
@@ -41,10 +43,10 @@ pub enum Command {
         /// Change nothing.
         validate_only: bool,
     },
-    /// Change settings of topics, each topic by itself; with `validate_only` say only what would happen.
+    /// Change settings, of each resource by itself; with `validate_only` say only what would happen.
     AlterConfigs {
-        /// Topic and its changes.
-        topics: Vec<(TopicRef, Vec<(String, ConfigChange)>)>,
+        /// Whose, and what.
+        resources: Vec<(Target, Changes)>,
         /// Change nothing.
         validate_only: bool,
     },
@@ -59,6 +61,8 @@ pub enum Command {
 pub enum Outcome {
     /// One verdict per topic, with the topic as it is afterwards (as it was, when deleted).
     Topics(Vec<Result<Arc<Topic>, Refusal>>),
+    /// One verdict per resource whose settings were to change.
+    Configs(Vec<Result<(), Refusal>>),
     /// First id of the reserved block.
     ProducerIds(i64),
     /// Done.
@@ -107,12 +111,12 @@ struct Flight {
 }
 
 impl Metadata {
-    /// Of an empty log. `seed` makes topic ids: 16 random bytes, new at every start.
+    /// Of an empty log, on a broker that was started with `started` (values checked by their rows). `seed` makes topic ids: 16 random bytes, new at every start.
     #[must_use]
-    pub fn new(policy: Policy, defaults: TopicDefaults, seed: [u8; 16]) -> Self {
+    pub fn new(policy: Policy, started: Overrides, seed: [u8; 16]) -> Self {
         Self {
             policy,
-            image: Arc::new(Image::new(defaults)),
+            image: Arc::new(Image::new(BrokerConfig::new(policy.node, started))),
             ids: IdSource::new(seed),
             waiting: VecDeque::new(),
             flight: None,
@@ -217,9 +221,9 @@ impl Judge<'_> {
                 let mut created = 0;
                 Outcome::Topics(topics.iter().map(|topic| judge.grow(topic, &mut created)).collect())
             }),
-            Command::AlterConfigs { topics, validate_only } => self.trial(validate_only, |judge| {
-                let each = topics.iter().map(|(topic, changes)| judge.alter(topic, changes));
-                Outcome::Topics(each.collect())
+            Command::AlterConfigs { resources, validate_only } => self.trial(validate_only, |judge| {
+                let each = resources.iter().map(|(target, changes)| judge.alter(target, changes));
+                Outcome::Configs(each.collect())
             }),
             Command::ReserveProducerIds => {
                 let first = self.draft.producer_ids();
@@ -286,12 +290,11 @@ impl Judge<'_> {
         self.found(id)
     }
 
-    fn alter(&mut self, topic: &TopicRef, changes: &[(String, ConfigChange)]) -> Result<Arc<Topic>, Refusal> {
-        for record in topics::alter(&self.draft, topic, changes)? {
+    fn alter(&mut self, target: &Target, changes: &Changes) -> Result<(), Refusal> {
+        for record in alter::alter(&self.draft, target, changes)? {
             self.keep(record);
         }
-        let id = topic.resolve(&self.draft)?.id;
-        self.found(id)
+        Ok(())
     }
 
     fn found(&self, id: TopicId) -> Result<Arc<Topic>, Refusal> {

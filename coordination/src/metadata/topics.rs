@@ -1,13 +1,10 @@
 //! Judging what clients want of topics: from a wish and the image it meets to records, or a refusal. Changes nothing.
 
-use std::collections::BTreeMap;
-
 use model::limits::{PARTITIONS_CREATED_MAX, PARTITIONS_MAX};
 use model::{BrokerId, ErrorCode, TopicId};
 
-use super::config_table::setting_named;
-use super::configs::{self, ConfigChange, Overrides};
-use super::delta::{Record, Resource};
+use super::configs::{self, Overrides};
+use super::delta::Record;
 use super::image::{Image, Topic};
 use super::placement::{self, Assignment};
 
@@ -141,9 +138,9 @@ pub fn create(
     check_collision(image, &wanted.name)?;
     let partitions = partitions_of(policy, wanted)?;
     check_room(image, created, partitions)?;
-    configs::check_overrides(image.defaults(), &wanted.configs)
+    let configs = configs::take_overrides(image.defaults(), &wanted.configs)
         .map_err(|why| Refusal::new(ErrorCode::InvalidConfig, why))?;
-    Ok(Record::TopicCreated { id, name: wanted.name.clone(), partitions, configs: wanted.configs.clone() })
+    Ok(Record::TopicCreated { id, name: wanted.name.clone(), partitions, configs })
 }
 
 /// Metric names turn '.' into '_', so Kafka refuses two names that would then be one.
@@ -244,40 +241,6 @@ pub fn grow(
     }
     check_room(image, created, more)?;
     Ok((Record::PartitionsAdded { id: topic.id, partitions: now + more }, more))
-}
-
-/// Judges changes of one topic's settings: all or none of them. A value that is already so makes no record.
-///
-/// # Errors
-/// `INVALID_CONFIG` for a name or value, `INVALID_REQUEST` when a setting is named twice.
-pub fn alter(
-    image: &Image,
-    topic: &TopicRef,
-    changes: &[(String, ConfigChange)],
-) -> Result<Vec<Record>, Refusal> {
-    let topic = topic.resolve(image)?;
-    let invalid = |why: String| Refusal::new(ErrorCode::InvalidConfig, why);
-    let mut after = topic.overrides.clone();
-    let mut seen = BTreeMap::new();
-    for (name, change) in changes {
-        if seen.insert(name, ()).is_some() {
-            let text = format!("Error due to duplicate config key {name}");
-            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
-        }
-        let setting =
-            setting_named(name).ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
-        match configs::changed(image.defaults(), &after, setting, change).map_err(invalid)? {
-            Some(value) => after.insert(name.clone(), value),
-            None => after.remove(name),
-        };
-    }
-    configs::check_overrides(image.defaults(), &after).map_err(invalid)?;
-    let resource = Resource::Topic(topic.id);
-    let records = seen
-        .into_keys()
-        .filter(|name| after.get(*name) != topic.overrides.get(*name))
-        .map(|name| Record::ConfigChanged { resource, key: name.clone(), value: after.get(name).cloned() });
-    Ok(records.collect())
 }
 
 #[cfg(test)]

@@ -223,6 +223,12 @@ fn request(key: ApiKey, version: i16) -> Bytes {
             let topic = message!(T { name: name(), count: 2, assignments: assignments });
             encode!(message!(m::CreatePartitionsRequest { topics: vec![topic] }))
         }
+        ApiKey::AlterConfigs => {
+            use m::alter_configs_request::{AlterConfigsResource as R, AlterableConfig as C};
+            let resource =
+                message!(R { resource_name: name(), configs: vec![message!(C { value: Some("1".into()) })] });
+            encode!(message!(m::AlterConfigsRequest { resources: vec![resource] }))
+        }
         ApiKey::IncrementalAlterConfigs => {
             use m::incremental_alter_configs_request::{AlterConfigsResource as R, AlterableConfig as C};
             let resource =

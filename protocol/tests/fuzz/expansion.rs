@@ -94,6 +94,13 @@ fn settings() {
         // One resource, many keys.
         Shape::new(4, &[2, 2, 1], &[1], &[0; 4]),
     ]);
+    hold::<m::AlterConfigsRequest>(&[
+        Shape::new(2, &[], &[2, 1, 1, 0], &[0; 2]),
+        Shape::new(2, &[], &[2, 1, 2, 1, 0, 0, 0], &[0; 2]),
+        Shape::new(2, &[], &[2, 1, 2, 1, 0, 1, 100, 0, 0], &[0; 2]),
+        Shape::new(2, &[2, 2, 1], &[1, 0, 0], &[0; 3]),
+        Shape::new(2, &[2, 2, 1], &[1, 0, 1, 100, 0], &[0; 3]),
+    ]);
     hold::<m::IncrementalAlterConfigsRequest>(&[
         Shape::new(1, &[], &[2, 1, 1, 0], &[0; 2]),
         Shape::new(1, &[], &[2, 1, 2, 1, 0, 0, 0, 0], &[0; 2]),

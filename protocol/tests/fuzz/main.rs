@@ -91,6 +91,7 @@ fn decode_frame(frame: &Bytes) {
         ApiKey::OffsetForLeaderEpoch => again::<m::OffsetForLeaderEpochRequest>(&header, frame),
         ApiKey::DescribeConfigs => again::<m::DescribeConfigsRequest>(&header, frame),
         ApiKey::CreatePartitions => again::<m::CreatePartitionsRequest>(&header, frame),
+        ApiKey::AlterConfigs => again::<m::AlterConfigsRequest>(&header, frame),
         ApiKey::IncrementalAlterConfigs => again::<m::IncrementalAlterConfigsRequest>(&header, frame),
         ApiKey::DescribeCluster => again::<m::DescribeClusterRequest>(&header, frame),
         ApiKey::DescribeTopicPartitions => again::<m::DescribeTopicPartitionsRequest>(&header, frame),

@@ -104,6 +104,7 @@ fn case(key: ApiKey, version: i16) {
         ApiKey::OffsetForLeaderEpoch => control!(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse),
         ApiKey::DescribeConfigs => control!(DescribeConfigsRequest, DescribeConfigsResponse),
         ApiKey::CreatePartitions => control!(CreatePartitionsRequest, CreatePartitionsResponse),
+        ApiKey::AlterConfigs => control!(AlterConfigsRequest, AlterConfigsResponse),
         ApiKey::IncrementalAlterConfigs => {
             control!(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse)
         }

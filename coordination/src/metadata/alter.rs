@@ -1,0 +1,252 @@
+//! Judging changes of settings: from a wish and the image it meets to records, or a refusal in Kafka's words.
+
+use std::collections::BTreeSet;
+
+use model::limits::SETTINGS_ALTERED_BYTES_MAX;
+use model::{BrokerId, ErrorCode};
+
+use super::configs::{self, ConfigChange, Overrides};
+use super::delta::{Record, Resource};
+use super::image::Image;
+use super::topics::{Refusal, check_name};
+use crate::settings::{Effect, Kind, Setting, Update, broker, group, topic};
+
+/// Whose settings are to change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A topic's, by its name.
+    Topic(String),
+    /// One broker's.
+    Broker(BrokerId),
+    /// Those of all brokers.
+    Brokers,
+    /// A group's, by its id.
+    Group(String),
+}
+
+/// What is to change. No key twice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Changes {
+    /// These; the rest stays.
+    Some(Vec<(String, ConfigChange)>),
+    /// Everything: what is not here goes back to its default.
+    All(Overrides),
+}
+
+/// Judges a change of one resource's settings: all of it or nothing. A value that is already so makes no record.
+///
+/// # Errors
+/// With Kafka's code and sentence.
+pub fn alter(image: &Image, target: &Target, changes: &Changes) -> Result<Vec<Record>, Refusal> {
+    match target {
+        Target::Topic(name) => alter_topic(image, name, changes),
+        Target::Broker(node) => alter_broker(image, Some(*node), changes),
+        Target::Brokers => alter_broker(image, None, changes),
+        Target::Group(group) => alter_group(image, group, changes),
+    }
+}
+
+fn alter_topic(image: &Image, name: &str, changes: &Changes) -> Result<Vec<Record>, Refusal> {
+    static NOTHING: Overrides = Overrides::new();
+    let found = image.topic(name);
+    let now = found.map_or(&NOTHING, |topic| &topic.overrides);
+    let current = |setting: &'static Setting| configs::effective(image.defaults(), now, setting);
+    let wanted = changed(now, changes, topic::named, current).map_err(not_a_list)?;
+    if name.is_empty() {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."));
+    }
+    check_name(name)?;
+    let after = configs::take_overrides(image.defaults(), &wanted).map_err(invalid)?;
+    // As Kafka does, last: a wrong setting of a topic that does not exist is a wrong setting.
+    let topic = found.ok_or_else(|| {
+        let text = format!("The topic '{name}' does not exist.");
+        Refusal::new(ErrorCode::UnknownTopicOrPartition, text)
+    })?;
+    Ok(records(&Resource::Topic(topic.id), now, &after))
+}
+
+fn alter_broker(image: &Image, node: Option<BrokerId>, changes: &Changes) -> Result<Vec<Record>, Refusal> {
+    let now = image.broker().altered(node);
+    let current =
+        |setting: &'static Setting| now.get(setting.name).map_or_else(|| default(setting), String::as_str);
+    let wanted = changed(now, changes, broker::named, current).map_err(|(key, verb)| {
+        let verb = if verb == "APPEND" { "append" } else { "subtract" };
+        invalid(format!("Config value {verb} is not allowed for config key: {key}"))
+    })?;
+    let after = take_broker(&wanted, node.is_none())?;
+    let resource = node.map_or(Resource::Brokers, Resource::Broker);
+    within_bounds(image, records(&resource, now, &after))
+}
+
+/// Settings wanted on brokers as they are kept. A key that nobody knows is taken, as in Kafka, where it may be a plug-in's.
+fn take_broker(wanted: &Overrides, of_all: bool) -> Result<Overrides, Refusal> {
+    let refuse = |rule: &str, is: &dyn Fn(&str) -> bool| match names(wanted, is) {
+        None => Ok(()),
+        Some(names) => Err(Refusal::new(ErrorCode::InvalidRequest, format!("{rule}: [{names}]"))),
+    };
+    let fixed = |name: &str| broker::named(name).is_some_and(|setting| setting.update == Update::Start);
+    refuse("Cannot update these configs dynamically", &fixed)?;
+    refuse(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        &|name| broker::BY_LISTENER_ONLY.contains(&name),
+    )?;
+    let mut after = Overrides::new();
+    for (name, value) in wanted {
+        let taken =
+            take_broker_value(name, value).map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why))?;
+        after.insert(name.clone(), taken);
+    }
+    if of_all {
+        let single = |name: &str| {
+            let base = broker::without_listener(name);
+            broker::named(base.unwrap_or(name))
+                .map_or(base.is_some(), |setting| setting.update == Update::Broker)
+        };
+        refuse("Cannot update these configs at default cluster level, broker id must be specified", &single)?;
+    }
+    refuse("Not implemented by this broker while it runs, restart it with other values of", &|name| {
+        broker::WITH_A_START.contains(&name)
+    })?;
+    Ok(after)
+}
+
+fn take_broker_value(name: &str, value: &str) -> Result<String, String> {
+    let base = broker::without_listener(name).unwrap_or(name);
+    let Some(setting) = broker::named(base) else { return Ok(value.to_owned()) };
+    if let (Kind::Password, Effect::Kept(why)) = (setting.kind, setting.effect) {
+        // Of no use here, and it would stand in the metadata log for everybody who reads that.
+        return Err(format!("{name} is not implemented by this broker: {why}"));
+    }
+    if setting.kind == Kind::Class && setting.default != Some(value) {
+        return Err(format!(
+            "Invalid value {value} for configuration {base}: Class {value} could not be found."
+        ));
+    }
+    let taken = setting.take(value)?;
+    if setting.effect == Effect::Topics {
+        configs::check_default(base, &taken)?;
+    }
+    Ok(taken)
+}
+
+fn names(wanted: &Overrides, is: &dyn Fn(&str) -> bool) -> Option<String> {
+    let names: Vec<&str> = wanted.keys().map(String::as_str).filter(|name| is(name)).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn alter_group(image: &Image, group: &str, changes: &Changes) -> Result<Vec<Record>, Refusal> {
+    let now = image.group(group);
+    let wanted = changed(now, changes, group::named, default).map_err(not_a_list)?;
+    if group.is_empty() {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "Default group resources are not allowed."));
+    }
+    if let Some(unknown) = wanted.keys().find(|name| group::named(name).is_none()) {
+        return Err(invalid(format!("Unknown group config name: {unknown}")));
+    }
+    let mut after = Overrides::new();
+    for (name, value) in &wanted {
+        if let Some(setting) = group::named(name) {
+            after.insert(name.clone(), setting.take(value).map_err(invalid)?);
+        }
+    }
+    check_bounds(image, &after).map_err(invalid)?;
+    within_bounds(image, records(&Resource::Group(group.to_owned()), now, &after))
+}
+
+/// Holds a group's settings against the broker's bounds and against each other.
+fn check_bounds(image: &Image, set: &Overrides) -> Result<(), String> {
+    let broker = |name: &str| image.broker().number(name, 0_i64);
+    let value = |name: &str| match set.get(name) {
+        Some(value) => value.parse().unwrap_or(0),
+        None => group::named(name).and_then(|setting| setting.broker.first()).map_or(0, |name| broker(name)),
+    };
+    for bound in group::BOUNDS.iter().filter(|bound| set.contains_key(bound.name)) {
+        let (name, number) = (bound.name, value(bound.name));
+        if let Some(least) = bound.least.filter(|least| number < broker(least)) {
+            return Err(format!("{name} must be greater than or equal to {least}"));
+        }
+        if number > broker(bound.most) {
+            return Err(format!("{name} must be less than or equal to {}", bound.most));
+        }
+    }
+    for (above, below) in
+        group::ABOVE.iter().filter(|pair| set.contains_key(pair.0) || set.contains_key(pair.1))
+    {
+        if value(above) <= value(below) {
+            return Err(format!("{above} must be greater than {below}"));
+        }
+    }
+    Ok(())
+}
+
+/// The settings after the changes, values unchecked. An error names the key that is no list, and what was to be done to it.
+fn changed<'s>(
+    now: &Overrides,
+    changes: &Changes,
+    named: impl Fn(&str) -> Option<&'static Setting>,
+    current: impl Fn(&'static Setting) -> &'s str,
+) -> Result<Overrides, (String, &'static str)> {
+    let changes = match changes {
+        Changes::All(wanted) => return Ok(wanted.clone()),
+        Changes::Some(changes) => changes,
+    };
+    let mut after = now.clone();
+    for (name, change) in changes {
+        let list = named(name).filter(|setting| setting.kind.is_list());
+        let value = match (change, list) {
+            (ConfigChange::Append(_), None) => return Err((name.clone(), "APPEND")),
+            (ConfigChange::Subtract(_), None) => return Err((name.clone(), "SUBTRACT")),
+            (change, Some(setting)) => change.applied_to(current(setting)),
+            (change, None) => change.applied_to(""),
+        };
+        match value {
+            Some(value) => after.insert(name.clone(), value),
+            None => after.remove(name),
+        };
+    }
+    Ok(after)
+}
+
+/// What leads from one state to the other.
+fn records(resource: &Resource, before: &Overrides, after: &Overrides) -> Vec<Record> {
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+    let record = |key: &String| Record::ConfigChanged {
+        resource: resource.clone(),
+        key: key.clone(),
+        value: after.get(key).cloned(),
+    };
+    changed.map(record).collect()
+}
+
+/// Topics are counted; what is altered for brokers and groups is weighed, since both take any name.
+fn within_bounds(image: &Image, records: Vec<Record>) -> Result<Vec<Record>, Refusal> {
+    let more = records.iter().map(|record| match record {
+        Record::ConfigChanged { resource, key, value: Some(value) } => {
+            let name = if let Resource::Group(group) = resource { group.len() } else { 0 };
+            name + key.len() + value.len()
+        }
+        _ => 0,
+    });
+    if more.sum::<usize>() + image.altered_bytes() > SETTINGS_ALTERED_BYTES_MAX {
+        let text =
+            format!("settings of brokers and groups would take more than {SETTINGS_ALTERED_BYTES_MAX} bytes");
+        return Err(Refusal::new(ErrorCode::PolicyViolation, text));
+    }
+    Ok(records)
+}
+
+const fn default(setting: &'static Setting) -> &'static str {
+    match setting.default {
+        Some(default) => default,
+        None => "",
+    }
+}
+
+fn invalid(why: String) -> Refusal {
+    Refusal::new(ErrorCode::InvalidConfig, why)
+}
+
+fn not_a_list((key, verb): (String, &'static str)) -> Refusal {
+    invalid(format!("Can't {verb} to key {key} because its type is not LIST."))
+}

@@ -1,0 +1,68 @@
+//! Controllers, replication, quotas and policies: what takes more than one broker, or a plug-in.
+
+use super::{ANY_INT, ANY_LONG, MAX, null, row};
+use crate::settings::Effect::{Kept, Obeyed, Only};
+use crate::settings::Kind::{Boolean, Class, Int, List, Long, Text};
+use crate::settings::Setting;
+use crate::settings::Update::{Broker, Cluster, Start};
+use crate::settings::reason::{DIRECTORIES, JAVA, METADATA, ONE_BROKER, QUOTAS};
+
+#[rustfmt::skip]
+pub(super) static ROWS: &[Setting] = &[
+    null("alter.config.policy.class.name", Class, Start, Kept(JAVA), "Plug-in that judges changes of settings."),
+    row("alter.log.dirs.replication.quota.window.num", Int(1, MAX), "11", Start, Kept(QUOTAS), "Samples behind the quota for moves between directories."),
+    row("alter.log.dirs.replication.quota.window.size.seconds", Int(1, MAX), "1", Start, Kept(QUOTAS), "Time that one of these samples covers."),
+    row("auto.leader.rebalance.enable", Boolean, "true", Start, Kept(ONE_BROKER), "Whether leadership returns to the preferred replicas by itself."),
+    row("broker.heartbeat.interval.ms", ANY_INT, "2000", Start, Kept(ONE_BROKER), "How often a broker tells the controller that it lives."),
+    row("broker.session.timeout.ms", ANY_INT, "9000", Start, Kept(ONE_BROKER), "A silent broker is fenced after this."),
+    null("client.quota.callback.class", Class, Start, Kept(JAVA), "Plug-in that decides the quotas of clients."),
+    row("controlled.shutdown.enable", Boolean, "true", Start, Kept(ONE_BROKER), "Whether a broker hands over its leadership before it stops."),
+    null("controller.listener.names", List(&[]), Start, Obeyed, "Listeners that are left out, since they are not for clients."),
+    row("controller.quorum.append.linger.ms", Int(0, MAX), "25", Start, Kept(ONE_BROKER), "How long the controller gathers records before it writes them."),
+    row("controller.quorum.auto.join.enable", Boolean, "false", Start, Kept(ONE_BROKER), "Whether a controller joins the voters by itself."),
+    row("controller.quorum.bootstrap.servers", List(&[]), "", Start, Kept(ONE_BROKER), "Where controllers are found."),
+    row("controller.quorum.election.backoff.max.ms", Int(0, MAX), "1000", Start, Kept(ONE_BROKER), "Longest wait before another election."),
+    row("controller.quorum.election.timeout.ms", Int(0, MAX), "1000", Start, Kept(ONE_BROKER), "How long an election may take."),
+    row("controller.quorum.fetch.max.bytes", Int(1, MAX), "1048576", Start, Kept(ONE_BROKER), "Largest answer between controllers."),
+    row("controller.quorum.fetch.snapshot.max.bytes", Int(1, MAX), "1048576", Start, Kept(ONE_BROKER), "Largest part of a snapshot between controllers."),
+    row("controller.quorum.fetch.timeout.ms", Int(0, MAX), "2000", Start, Kept(ONE_BROKER), "How long a controller does without its leader before it starts an election."),
+    row("controller.quorum.request.timeout.ms", Int(0, MAX), "2000", Start, Kept(ONE_BROKER), "How long a controller waits for an answer."),
+    row("controller.quorum.retry.backoff.ms", Int(0, MAX), "20", Start, Kept(ONE_BROKER), "How long a controller waits before it asks again."),
+    row("controller.quorum.voters", List(&[]), "", Start, Kept(ONE_BROKER), "The controllers that vote, when their set is fixed."),
+    row("controller.quota.window.num", Int(1, MAX), "11", Start, Kept(QUOTAS), "Samples behind the quota for changes of topics."),
+    row("controller.quota.window.size.seconds", Int(1, MAX), "1", Start, Kept(QUOTAS), "Time that one of these samples covers."),
+    row("controller.socket.timeout.ms", ANY_INT, "30000", Start, Kept(ONE_BROKER), "How long a broker waits for the controller."),
+    row("cordoned.log.dirs", List(&[]), "", Broker, Only(&[""], "there is one data directory"), "Directories that get no new partitions."),
+    null("create.topic.policy.class.name", Class, Start, Kept(JAVA), "Plug-in that judges new topics."),
+    row("default.replication.factor", ANY_INT, "1", Start, Kept(ONE_BROKER), "Replicas of a topic that does not say."),
+    null("early.start.listeners", List(&[]), Start, Kept(ONE_BROKER), "Listeners that open before authorization is ready."),
+    row("initial.broker.registration.timeout.ms", ANY_INT, "60000", Start, Kept(ONE_BROKER), "How long a start waits for the controller."),
+    null("inter.broker.listener.name", Text, Start, Kept(ONE_BROKER), "The listener that brokers use among themselves."),
+    row("leader.imbalance.check.interval.seconds", Long(1), "300", Start, Kept(ONE_BROKER), "How often it is checked who leads too much."),
+    null("metadata.log.dir", Text, Start, Kept(DIRECTORIES), "Where the metadata log is kept."),
+    row("metadata.log.max.record.bytes.between.snapshots", Long(1), "20971520", Start, Kept(METADATA), "Metadata after which a snapshot is made."),
+    row("metadata.log.max.snapshot.interval.ms", Long(0), "3600000", Start, Kept(METADATA), "Time after which a snapshot is made."),
+    row("metadata.log.segment.bytes", Int(8_388_608, MAX), "1073741824", Start, Kept(METADATA), "Segment size of the metadata log."),
+    row("metadata.log.segment.ms", ANY_LONG, "604800000", Start, Kept(METADATA), "Segment age of the metadata log."),
+    row("metadata.max.idle.interval.ms", Int(0, MAX), "500", Start, Kept(METADATA), "How often an idle controller writes something."),
+    row("metadata.max.retention.bytes", ANY_LONG, "104857600", Start, Kept(METADATA), "Size above which old metadata goes."),
+    row("metadata.max.retention.ms", ANY_LONG, "604800000", Start, Kept(METADATA), "Age above which old metadata goes."),
+    null("num.replica.alter.log.dirs.threads", ANY_INT, Start, Kept(DIRECTORIES), "Threads that move logs between directories."),
+    row("num.replica.fetchers", Int(1, MAX), "1", Cluster, Kept(ONE_BROKER), "Threads that fetch from each other broker."),
+    null("process.roles", List(&["broker", "controller"]), Start, Kept(ONE_BROKER), "Whether this process is broker, controller or both."),
+    row("quota.window.num", Int(1, MAX), "11", Start, Kept(QUOTAS), "Samples behind the quotas of clients."),
+    row("quota.window.size.seconds", Int(1, MAX), "1", Start, Kept(QUOTAS), "Time that one of these samples covers."),
+    row("replica.fetch.backoff.ms", Int(0, MAX), "1000", Start, Kept(ONE_BROKER), "Rest of a follower after a failed fetch."),
+    row("replica.fetch.max.bytes", Int(0, MAX), "1048576", Start, Kept(ONE_BROKER), "What a follower asks of one partition."),
+    row("replica.fetch.min.bytes", ANY_INT, "1", Start, Kept(ONE_BROKER), "What a follower's fetch waits for."),
+    row("replica.fetch.response.max.bytes", Int(0, MAX), "10485760", Start, Kept(ONE_BROKER), "What a follower asks in one fetch."),
+    row("replica.fetch.wait.max.ms", ANY_INT, "500", Start, Kept(ONE_BROKER), "How long a follower's fetch waits."),
+    row("replica.high.watermark.checkpoint.interval.ms", ANY_LONG, "5000", Start, Kept(ONE_BROKER), "How often high watermarks are written down."),
+    row("replica.lag.time.max.ms", ANY_LONG, "30000", Start, Kept(ONE_BROKER), "A follower that did not catch up for this long is out of sync."),
+    null("replica.selector.class", Text, Start, Kept(JAVA), "Plug-in that chooses the replica a consumer reads from."),
+    row("replica.socket.receive.buffer.bytes", ANY_INT, "65536", Start, Kept(ONE_BROKER), "Buffer of a follower's socket."),
+    row("replica.socket.timeout.ms", ANY_INT, "30000", Start, Kept(ONE_BROKER), "How long a follower waits for its leader."),
+    row("replication.quota.window.num", Int(1, MAX), "11", Start, Kept(QUOTAS), "Samples behind the quota for replication."),
+    row("replication.quota.window.size.seconds", Int(1, MAX), "1", Start, Kept(QUOTAS), "Time that one of these samples covers."),
+    row("request.timeout.ms", ANY_INT, "30000", Start, Kept(ONE_BROKER), "How long brokers wait for each other's answers."),
+];
