@@ -51,6 +51,9 @@ pub trait Cluster: 'static {
     /// Whether the broker was asked to stop: nobody waits for more.
     fn is_stopping(&self) -> bool;
 
+    /// Whether fetches wait, on any core, for memory that their answers may take.
+    fn lacks_memory(&self) -> bool;
+
     /// Asks `core`, which may be this one. Ready when the question is queued there, behind all that was asked before.
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
 
@@ -104,6 +107,10 @@ impl<D: Disk> Cluster for Node<D> {
 
     fn is_stopping(&self) -> bool {
         self.shard.is_stopping()
+    }
+
+    fn lacks_memory(&self) -> bool {
+        self.shard.lenders().iter().any(|lender| lender.is_waited_for())
     }
 
     #[allow(clippy::async_yields_async, reason = "queued first, answered later")]

@@ -207,6 +207,10 @@ impl Service for Home {
         api_key == ApiKey::ApiVersions.number() || table::supported(api_key, api_version).is_some()
     }
 
+    fn is_waited_for(&self) -> bool {
+        self.0.answers.is_waited_for() || self.0.cluster.lacks_memory()
+    }
+
     async fn call(&self, session: &Rc<Session>, request: Request) -> Called {
         let Some(api) = request.header.api() else {
             let reply = if request.header.is_api_versions() {

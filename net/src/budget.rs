@@ -153,6 +153,12 @@ impl Budget {
         self.state.borrow().ledger.reserved.is_some()
     }
 
+    /// Whether somebody waits for memory.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        !self.state.borrow().waiters.is_empty()
+    }
+
     /// A permit for nothing, to grow or merge into.
     #[must_use]
     pub fn empty(&self) -> Permit {

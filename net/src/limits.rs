@@ -12,6 +12,9 @@ use model::limits::REQUESTS_IN_FLIGHT_MAX;
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
 /// ...a request that has begun must grow by this many bytes, or be complete.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
+/// While others wait for memory this is the window, and whoever takes nothing of an answer for as long is closed.
+pub const PROGRESS_WINDOW_PRESSED: Duration = Duration::from_secs(2);
+
 /// What the settings say about connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionLimits {

@@ -30,6 +30,11 @@ pub trait Service: 'static {
     /// log line. ApiVersions is to be answered in every version (with an error), so it is always supported.
     fn supports(&self, api_key: i16, api_version: i16) -> bool;
 
+    /// Whether requests wait for memory that answers hold: peers that do not take theirs are closed then.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
+
     /// Takes one request. Until this future ends no further request of the connection is read, so it should end as
     /// soon as the request is queued where its order is decided; a full queue then stops the reading by itself.
     async fn call(&self, session: &Rc<Self::Session>, request: Request) -> Called;

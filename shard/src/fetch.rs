@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,11 +14,14 @@ use storage::Piece;
 use storage::disk::Disk;
 
 use crate::counters::Counted;
+use crate::lending::{Copied, Held, Lender, Loan};
 use crate::ops::{Await, Fetch, FetchPartition, Fetched};
 use crate::shard::{Fault, PartitionLog, Shard, fault};
 
 /// How often waiting fetches are looked through for those whose time is over.
 const TIMER: Duration = Duration::from_millis(5);
+/// A loan as large as most are when memory is short.
+const LOAN_BYTES: u64 = RESPONSE_PINNED_BYTES as u64;
 
 impl<D: Disk> Shard<D> {
     /// Reads what a fetch asks of this core; waits for more when there is less than it wants.
@@ -116,14 +120,49 @@ impl<D: Disk> Shard<D> {
         if bytes_max == 0 || wanted.offset >= high_watermark {
             return Ok(fetched);
         }
+        let mut loan = self.borrow_memory(bytes_max as u64).await;
         let read = self.store.read(&log, wanted.offset, bytes_max, high_watermark).await;
         let records = read.map_err(|error| fault(id, &error))?;
         let bytes: usize = records.iter().map(|piece| piece.bytes().len()).sum();
         // Only the first batch of an answer may be larger than what was asked for.
         if first || bytes <= bytes_max {
-            fetched.records = records;
+            loan.settle(bytes as u64);
+            let loan = Rc::new(loan);
+            let held = |piece: Piece| {
+                let owner = Rc::new(Held { memory: piece.owner, _loan: Rc::clone(&loan) });
+                Piece { owner, range: piece.range }
+            };
+            fetched.records = records.into_iter().map(held).collect();
         }
         Ok(fetched)
+    }
+
+    fn lender(&self) -> &Arc<Lender> {
+        &self.lenders[self.core]
+    }
+
+    /// Waits in turn until there is memory for about this many bytes of an answer.
+    async fn borrow_memory(self: &Rc<Self>, bytes: u64) -> Loan {
+        let mut place = Place { shard: Rc::clone(self), turn: None };
+        poll_fn(|context| {
+            if self.stopping.get() {
+                return Poll::Ready(self.lender().lend(bytes));
+            }
+            let may = place.turn.is_some() || self.borrowers.borrow().is_empty();
+            if let Some(loan) = may.then(|| self.lender().try_lend(bytes)).flatten() {
+                return Poll::Ready(loan);
+            }
+            place.wait(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Wakes as many reads as there is memory for: now and then, since loans end on any core.
+    fn lend_again(&self) {
+        let borrowers = self.borrowers.borrow();
+        let count = if self.stopping.get() { usize::MAX } else { self.lender().room_for(LOAN_BYTES) };
+        borrowers.values().take(count).for_each(Waker::wake_by_ref);
     }
 
     /// Waits until a parked fetch is let go.
@@ -204,11 +243,39 @@ impl<D: Disk> Shard<D> {
                 let now = self.tick();
                 self.fetches.borrow_mut().tick(now);
                 self.let_go();
+                self.lend_again();
                 disk.sleep(TIMER).await;
             }
+            self.lend_again();
             self.fetches.borrow_mut().tick(model::Tick(u64::MAX));
             self.let_go();
         });
+    }
+}
+
+/// A read's place among those that wait for memory; free when dropped.
+struct Place<D: Disk> {
+    shard: Rc<Shard<D>>,
+    turn: Option<u64>,
+}
+
+impl<D: Disk> Place<D> {
+    fn wait(&mut self, waker: &Waker) {
+        let next = &self.shard.next_borrower;
+        let turn = *self.turn.get_or_insert_with(|| next.replace(next.get() + 1));
+        let mut borrowers = self.shard.borrowers.borrow_mut();
+        borrowers.insert(turn, waker.clone());
+        self.shard.lender().set_waiting(borrowers.len());
+    }
+}
+
+impl<D: Disk> Drop for Place<D> {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn {
+            let mut borrowers = self.shard.borrowers.borrow_mut();
+            borrowers.remove(&turn);
+            self.shard.lender().set_waiting(borrowers.len());
+        }
     }
 }
 
@@ -241,12 +308,13 @@ fn diverging<D: Disk>(
 }
 
 /// The same with its records copied, for another core.
-pub(crate) fn copied(fetched: Fetched<Piece>) -> Fetched<Bytes> {
+pub(crate) fn copied(fetched: Fetched<Piece>, lender: &Arc<Lender>) -> Fetched<Bytes> {
     let bytes: usize = fetched.records.iter().map(|piece| piece.bytes().len()).sum();
     let mut all = BytesMut::with_capacity(bytes);
     for piece in &fetched.records {
         all.extend_from_slice(piece.bytes());
     }
-    let records = if all.is_empty() { Vec::new() } else { vec![all.freeze()] };
+    let copied = Copied { bytes: all, _loan: lender.lend(bytes as u64) };
+    let records = if bytes == 0 { Vec::new() } else { vec![Bytes::from_owner(copied)] };
     Fetched { records, ..fetched.map_records(|_| Bytes::new()) }
 }

@@ -70,7 +70,7 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     let groups =
         GroupSettings { memory_bytes_max: plan.settings.memory.groups, ..plan.settings.groups.clone() };
     let seed = u64::from_le_bytes(random()?);
-    let settings = ShardSettings { upkeep, groups, seed };
+    let settings = ShardSettings { upkeep, groups, lenders: plan.lenders.clone(), seed };
     let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
     answer_cores(&mesh, &shard, metadata);
     done(Phase::Start).await?;

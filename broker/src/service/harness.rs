@@ -83,6 +83,10 @@ impl Cluster for OneCore {
         false
     }
 
+    fn lacks_memory(&self) -> bool {
+        false
+    }
+
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         let mut answer: Asked = match question {
             Question::Propose(command) => {
