@@ -14,9 +14,14 @@ MODULES = {
     "kcat": ["clients.kcat.checks"],
     "librdkafka": ["clients.librdkafka.produce", "clients.librdkafka.consume", "clients.librdkafka.admin",
                    "clients.librdkafka.restart"],
-    "java": ["clients.java.tools", "clients.java.programs"],
+    "groups": ["clients.librdkafka.groups", "clients.librdkafka.group_offsets", "clients.librdkafka.group_admin"],
+    "storms": ["clients.librdkafka.group_storms"],
+    "rdkafka": ["clients.crates.checks"],
+    "rskafka": ["clients.crates.checks"],
+    "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups"],
 }
-SUITES = {"quick": ["kcat", "librdkafka"], "all": ["kcat", "librdkafka", "java"], **{name: [name] for name in MODULES}}
+SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java"],
+          **{name: [name] for name in MODULES}}
 
 
 def main() -> int:
@@ -32,7 +37,8 @@ def main() -> int:
     for name in SUITES[arguments.suite]:
         for module in MODULES[name]:
             importlib.import_module(module)
-    checks = [check for check in registry.REGISTERED if (arguments.only or "") in check.full_name]
+    checks = [check for check in registry.REGISTERED
+              if check.suite in SUITES[arguments.suite] and (arguments.only or "") in check.full_name]
     if arguments.list:
         print("\n".join(check.full_name for check in checks))
         return 0

@@ -59,7 +59,10 @@ class Member:
         self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP, "enable.auto.commit": False,
                                    "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "check.crcs": True,
                                    "partition.assignment.strategy": "cooperative-sticky", **PATIENT})
-        self._consumer.subscribe([topic])
+        self._topic = topic
+        self._uncommitted: dict[int, int] = {}
+        """Offsets after what was taken, of the partitions this member has, until a commit of them succeeds."""
+        self._consumer.subscribe([topic], on_revoke=self._gone, on_lost=self._gone)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"member-{number}", daemon=True)
         self._thread.start()
@@ -71,24 +74,30 @@ class Member:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            positions: dict[int, int] = {}
             for message in self._consumer.consume(500, timeout=0.1):
                 if error := message.error():
                     if error.code() not in PASSING:
                         self._complain(error)
                     continue
                 self._commits.shown(message.partition(), message.offset())
-                positions[message.partition()] = message.offset() + 1
-                topic = message.topic()
-            if positions:
-                self._commit([TopicPartition(topic, partition, offset) for partition, offset in positions.items()])
+                self._uncommitted[message.partition()] = message.offset() + 1
+            if self._uncommitted:
+                self._commit()
         self._consumer.close()
 
-    def _commit(self, offsets: list[TopicPartition]) -> None:
+    def _gone(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Whoever has these next reads on from what is committed; a late commit of ours would set that back."""
+        for one in partitions:
+            self._uncommitted.pop(one.partition, None)
+
+    def _commit(self) -> None:
+        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in self._uncommitted.items()]
         try:
             for done in self._consumer.commit(offsets=offsets, asynchronous=False) or []:
                 if done.error is None:
                     self._commits.acknowledged(done.partition, done.offset)
+                    if self._uncommitted.get(done.partition) == done.offset:
+                        del self._uncommitted[done.partition]
         except KafkaException as failed:
             if failed.args[0].code() not in PASSING:
                 self._complain(failed.args[0])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from .broker import Broker
 
@@ -16,6 +17,9 @@ CHECK_BOUND_S = 300
 
 EVENTUALLY_BOUND_S = 60
 """Ends the wait for a change that never shows."""
+
+
+Result = TypeVar("Result")
 
 
 class CheckFailed(AssertionError):
@@ -92,8 +96,8 @@ def that(condition: object, what: str) -> None:
         raise CheckFailed(what)
 
 
-def eventually(body: Callable[[], None]) -> None:
-    """Repeats `body` until it passes. Kafka answers a change before its broker has applied it."""
+def eventually(body: Callable[[], Result]) -> Result:
+    """Repeats `body` until it passes, and returns its result. Kafka answers a change before its broker has applied it."""
     deadline = time.monotonic() + EVENTUALLY_BOUND_S
     while True:
         try:

@@ -9,6 +9,7 @@ WORK = CONFORMANCE / ".work"
 """Scratch of every run: virtual environment, data directories, compiled classes. Ignored by git."""
 
 KAFKA = CONFORMANCE / "peers" / "kafka" / "kafka"
+KNOWN_FAILURES = CONFORMANCE / "known_failures.toml"
 ALLOWED_LOG_LINES = CONFORMANCE / "allowed_log_lines.toml"
 
 

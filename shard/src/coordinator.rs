@@ -305,7 +305,8 @@ impl<D: Disk> Shard<D> {
     }
 
     fn append_failed(self: &Rc<Self>, seat: &Rc<Seat>, id: u64, error: ErrorCode, why: Option<&str>) {
-        tracing::warn!(partition = %seat.id, error = error.name(), why, "a group coordinator's append failed");
+        // Whoever asked is told; a full disk has its own line in the log.
+        tracing::debug!(partition = %seat.id, error = error.name(), why, "a group coordinator's append failed");
         self.step(seat, Input::AppendFailed(id, error));
     }
 

@@ -43,8 +43,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let frame = Rc::clone(&committed.frame);
             frames.insert(at, CachedFrame { frame, sequence, logs: Vec::new() });
         }
-        if let Some(frame) = frames.get_mut(at)
-            && frame.logs.last().is_none_or(|last| !Rc::ptr_eq(last, &committed.log))
+        // A frame holds many entries of few logs.
+        if committed.log.last_frame.replace(sequence) != sequence
+            && let Some(frame) = frames.get_mut(at)
         {
             frame.logs.push(Rc::clone(&committed.log));
         }

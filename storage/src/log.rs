@@ -91,6 +91,8 @@ pub struct Log<D: Disk, S> {
     pub(crate) phase: Cell<Phase>,
     /// In the flusher's queue.
     pub(crate) queued: Cell<bool>,
+    /// The newest frame in memory that is known to hold something of it.
+    pub(crate) last_frame: Cell<u64>,
     /// Entries on their way into the journal.
     pub(crate) under_way: Cell<u32>,
     /// Reads under way: they need the log in memory.
@@ -231,6 +233,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
             log_start: Cell::new(at_rest.log_start),
             phase: Cell::new(Phase::AtRest),
             queued: Cell::new(false),
+            last_frame: Cell::new(0),
             under_way: Cell::new(0),
             readers: Cell::new(0),
             loaded: RefCell::new(None),

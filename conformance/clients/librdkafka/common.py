@@ -48,17 +48,18 @@ def await_served(ctx: Context, topic: str, partitions: int) -> None:
 
 def producer(ctx: Context, **config: object) -> Producer:
     """A producer; option names with underscores for dots."""
-    return Producer({"bootstrap.servers": ctx.bootstrap, **QUIET, **_dotted(config)})
+    return Producer({"bootstrap.servers": ctx.bootstrap, **QUIET, **dotted(config)})
 
 
 def consumer(ctx: Context, **config: object) -> Consumer:
     """A consumer for assigned partitions. The client wants a group name; no group is ever joined."""
     defaults = {"bootstrap.servers": ctx.bootstrap, "group.id": "unused", "enable.auto.commit": False,
                 "auto.offset.reset": "error", "check.crcs": True, "enable.partition.eof": True, **QUIET}
-    return Consumer({**defaults, **_dotted(config)})
+    return Consumer({**defaults, **dotted(config)})
 
 
-def _dotted(config: dict[str, object]) -> dict[str, object]:
+def dotted(config: dict[str, object]) -> dict[str, object]:
+    """Option names with dots for underscores."""
     return {key.replace("_", "."): value for key, value in config.items()}
 
 
@@ -147,3 +148,12 @@ def values(messages: list[Message]) -> list[bytes]:
 def offsets(messages: list[Message]) -> list[int]:
     """The offsets, in order."""
     return [message.offset() for message in messages]
+
+
+def again(ctx: Context, kill: bool) -> None:
+    """Stops or kills the broker and starts it on what it left."""
+    if kill:
+        ctx.broker.kill()
+    else:
+        ctx.broker.stop()
+    ctx.broker.start()

@@ -6,17 +6,8 @@ from confluent_kafka.admin import AlterConfigOpType, NewPartitions
 from harness.check import Context, check, equal, that
 
 from .admin import alter, counts_become, settings_become
-from .common import (admin_client, answer, await_served, consumer, create_topic, next_message, offsets, producer, read_all, send,
-                     values)
-
-
-def again(ctx: Context, kill: bool) -> None:
-    """Stops or kills the broker and starts it on what it left."""
-    if kill:
-        ctx.broker.kill()
-    else:
-        ctx.broker.stop()
-    ctx.broker.start()
+from .common import (admin_client, again, answer, await_served, consumer, create_topic, next_message, offsets, producer, read_all,
+                     send, values)
 
 
 def contents_and_settings(ctx: Context, kill: bool) -> None:

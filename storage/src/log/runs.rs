@@ -53,6 +53,7 @@ impl<D: Disk> Runs<D> {
     pub fn push(&mut self, run: Run<D>) {
         if let Some(last) = self.runs.back() {
             assert!(last.end_cursor() <= run.start, "runs follow each other");
+            assert!(last.sequence <= run.sequence, "and so do their frames");
         }
         self.runs.push_back(run);
     }
@@ -85,11 +86,12 @@ impl<D: Disk> Runs<D> {
 
     /// Drops the runs of frames up to `sequence`, all of which must be up to `safe`. False when some are not.
     pub fn evict(&mut self, sequence: u64, safe: Cursor) -> bool {
-        let Some(last) = self.runs.iter().rposition(|run| run.sequence <= sequence) else { return true };
-        if self.runs.get(last).is_some_and(|run| run.end_cursor() > safe) {
+        let count = self.runs.partition_point(|run| run.sequence <= sequence);
+        let last = count.checked_sub(1).and_then(|last| self.runs.get(last));
+        if last.is_some_and(|run| run.end_cursor() > safe) {
             return false;
         }
-        self.runs.drain(..=last);
+        self.runs.drain(..count);
         if self.runs.is_empty() {
             self.runs = VecDeque::new();
         }

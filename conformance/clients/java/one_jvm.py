@@ -1,0 +1,63 @@
+"""Kafka's tools, many calls in one JVM: a start of one costs more than most of what the tools do."""
+
+import os
+import subprocess
+import tempfile
+
+from harness import paths
+from harness.check import Context, equal, that
+
+from .programs import class_path
+
+GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+CONFIGS = "kafka.admin.ConfigCommand"
+CONSOLE = "org.apache.kafka.tools.consumer.ConsoleConsumer"
+PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"
+VERIFIABLE = "org.apache.kafka.tools.VerifiableConsumer"
+
+
+class Tools:
+    """A running ToolRunner; `with Tools(ctx) as tools` ends it."""
+
+    def __init__(self, ctx: Context):
+        self._bootstrap = ctx.bootstrap
+
+    def __enter__(self) -> "Tools":
+        logging = f"-Dlog4j2.configurationFile={paths.KAFKA.parent / 'log4j2.xml'}"
+        command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-Dkafka.log.level=ERROR",
+                   "-Duser.timezone=UTC", "ToolRunner"]
+        self._complaints = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints,
+                                         text=True, env={**os.environ, "CLASSPATH": class_path(), "LC_ALL": "C.UTF-8"})
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._complaints.close()
+
+    def call(self, tool: str, *arguments: object, status: int | None = 0) -> str:
+        """What the tool says; it must end with `status` (None: any)."""
+        words = [tool, "--bootstrap-server", self._bootstrap, *(str(word) for word in arguments)]
+        self._process.stdin.write("\t".join(words) + "\n")
+        self._process.stdin.flush()
+        said = []
+        for line in self._process.stdout:
+            if line.startswith("\x01"):
+                text = "".join(said)
+                if status is not None:
+                    equal(int(line[1:]), status, f"exit status of {' '.join(words)}, which said {text[-800:]!r}")
+                return text
+            said.append(line)
+        that(False, f"the JVM ended during {' '.join(words)}")
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """Rows of a tool's table by column; lines before the header, and empty ones, are dropped."""
+    lines = [line.split() for line in text.splitlines()]
+    head = next((at for at, words in enumerate(lines) if words[:1] == ["GROUP"]), None)
+    that(head is not None, f"no table in {text!r}")
+    # A column's name may be two words; such ones come last in what the checks read.
+    return [dict(zip(lines[head], words)) for words in lines[head + 1:] if words and words[0] != "GROUP"]
