@@ -115,7 +115,7 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
         service: service_settings(&settings, &data_dir, kafka),
         paths: Paths::new(&data_dir.path),
         crowd: Crowd::new(&settings.connections),
-        lenders: (0..cores).map(|_| Lender::new(settings.memory.responses)).collect(),
+        lenders: (0..cores).map(|_| Lender::new(settings.memory.fetch_answers())).collect(),
         clock: Clock::start(),
         open_files_max: crate::environment::open_segments_max(cores),
         settings,

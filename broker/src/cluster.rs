@@ -12,6 +12,7 @@ use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, Tick, TimestampMs, TopicPartition};
 use shard::clock::Clock;
 use shard::counters::{Counters, Timed};
+use shard::lending::Loan;
 use shard::mesh::Mesh;
 use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::route::owner_of;
@@ -58,7 +59,10 @@ pub trait Cluster: 'static {
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
 
     /// A fetch of partitions of this core: the records stay where they are.
-    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>>;
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)>;
+
+    /// Memory of this core for about this many bytes of an answer; waits for its turn.
+    fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan>;
 }
 
 /// The real one.
@@ -130,9 +134,14 @@ impl<D: Disk> Cluster for Node<D> {
         })
     }
 
-    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>> {
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
         let shard = Rc::clone(&self.shard);
         Box::pin(async move { shard.fetch(fetch).await })
+    }
+
+    fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {
+        let shard = Rc::clone(&self.shard);
+        Box::pin(async move { shard.borrow_memory(bytes).await })
     }
 }
 

@@ -114,10 +114,11 @@ impl Control {
         self.change(|sample| sample.partial = partial);
     }
 
-    pub(crate) fn set_busy(&self, busy: bool, unsent: bool) {
+    pub(crate) fn set_busy(&self, busy: bool, unsent: bool, held: bool) {
         self.change(|sample| {
             sample.busy = busy;
             sample.unsent = unsent;
+            sample.held = held;
         });
     }
 }

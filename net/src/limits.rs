@@ -10,9 +10,10 @@ use model::limits::REQUESTS_IN_FLIGHT_MAX;
 
 /// Within this time...
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
-/// ...a request that has begun must grow by this many bytes, or be complete.
+/// ...a request that has begun must grow by this many bytes, or be complete; and so must what is taken of an answer, when
+/// others wait for its memory.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
-/// While others wait for memory this is the window, and whoever takes nothing of an answer for as long is closed.
+/// While others wait for memory this is the window.
 pub const PROGRESS_WINDOW_PRESSED: Duration = Duration::from_secs(2);
 
 /// What the settings say about connections.
@@ -28,6 +29,8 @@ pub struct ConnectionLimits {
     pub connections_per_ip_max: u32,
     /// Requests of one connection that are read and not answered.
     pub in_flight_max: usize,
+    /// Bytes of answers that wait for their peers, but for those accounted for elsewhere: above this they are too many.
+    pub answer_bytes_max: u64,
 }
 
 impl Default for ConnectionLimits {
@@ -39,6 +42,7 @@ impl Default for ConnectionLimits {
             connections_max: usize::MAX,
             connections_per_ip_max: u32::MAX,
             in_flight_max: REQUESTS_IN_FLIGHT_MAX,
+            answer_bytes_max: u64::MAX,
         }
     }
 }

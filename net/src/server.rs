@@ -53,7 +53,7 @@ impl<S: Service> Server<S> {
             limits.request_bytes_max <= budget.reserve(),
             "requests larger than the reserve could never finish"
         );
-        let traffic = Rc::new(Traffic::default());
+        let traffic = Rc::new(Traffic::new(limits.answer_bytes_max));
         Rc::new(Self {
             service,
             limits,
@@ -199,7 +199,8 @@ impl<S: Service> Server<S> {
         while !self.stop.draining() {
             sleep(interval).await;
             let now = started.elapsed();
-            let pressed = self.budget.is_waited_for() || self.service.is_waited_for();
+            let pressed =
+                self.budget.is_waited_for() || self.service.is_waited_for() || self.traffic.is_crowded();
             let connections = self.connections.borrow();
             watches.retain(|id, _| connections.contains_key(id));
             for (id, control) in connections.iter() {

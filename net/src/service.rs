@@ -3,6 +3,7 @@
 //! A call has two ends. Its `await` ends when the request's place in the order of its partitions is fixed; the
 //! connection then takes the next request. The reply comes later, and replies leave in the order of their requests.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -66,6 +67,9 @@ pub enum Called {
     Now(Reply),
     /// Will be answered. Polled by the connection whatever its place in the order; dropped when the connection ends.
     Later(BoxedLocal<Reply>),
+    /// The same for an answer that takes much memory: not polled before its turn to be sent has come, so that a connection
+    /// holds about one of them however many it asks for.
+    InTurn(BoxedLocal<Reply>),
 }
 
 /// What becomes of one request.
@@ -94,6 +98,8 @@ pub struct Response {
     pub pieces: Vec<Chunk>,
     /// The memory it is charged with until it is sent, when it is: see [`crate::answers`].
     pub permit: Option<Permit>,
+    /// Where its memory is accounted for otherwise; dropped with it.
+    pub loan: Option<Box<dyn Any>>,
 }
 
 impl Response {
@@ -118,7 +124,7 @@ impl From<Bytes> for Response {
 
 impl From<Vec<Chunk>> for Response {
     fn from(pieces: Vec<Chunk>) -> Self {
-        Self { pieces, permit: None }
+        Self { pieces, permit: None, loan: None }
     }
 }
 

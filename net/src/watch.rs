@@ -19,6 +19,8 @@ pub struct Sample {
     pub busy: bool,
     /// Whether answers wait for the peer to take them.
     pub unsent: bool,
+    /// Whether answers wait for that of an earlier request.
+    pub held: bool,
 }
 
 /// Why a connection is closed.
@@ -28,7 +30,7 @@ pub enum Verdict {
     Idle,
     /// A request has begun and does not get on, holding memory that others need.
     Slow,
-    /// Others wait for memory, and the peer does not take the answers that hold it.
+    /// Others wait for memory, and the peer does not take the answers that hold it, or cannot before an earlier one.
     Deaf,
 }
 
@@ -51,8 +53,9 @@ pub struct Watch {
     last: Sample,
     window_at: Duration,
     window: Sample,
-    /// When the peer last took something, or had nothing to take.
+    /// When the peer had last taken enough, or had nothing to take; and all it had taken by then.
     taken_at: Duration,
+    taken: u64,
 }
 
 impl Watch {
@@ -65,6 +68,7 @@ impl Watch {
             window_at: now,
             window: Sample::default(),
             taken_at: now,
+            taken: 0,
         }
     }
 
@@ -82,8 +86,9 @@ impl Watch {
         if moved || (sample.busy && !sample.unsent) {
             self.active_at = now;
         }
-        if !sample.unsent || sample.sent != self.last.sent {
-            self.taken_at = now;
+        let has_none = !sample.unsent && !sample.held;
+        if has_none || sample.sent - self.taken >= PROGRESS_BYTES_MIN {
+            (self.taken_at, self.taken) = (now, sample.sent);
         }
         self.last = sample;
         if self.is_slow(now, sample, if pressed { PROGRESS_WINDOW_PRESSED } else { PROGRESS_WINDOW }) {
@@ -112,7 +117,7 @@ impl Watch {
 mod tests {
     use std::time::Duration;
 
-    use super::{Sample, Verdict, Watch};
+    use super::{PROGRESS_BYTES_MIN, Sample, Verdict, Watch};
 
     const IDLE: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -155,8 +160,10 @@ mod tests {
     #[test]
     fn while_others_wait_for_memory_whoever_holds_some_has_to_get_on() {
         let unfinished = Sample { received: 1 << 20, partial: true, ..Sample::default() };
-        let deaf = Sample { busy: true, unsent: true, sent: 100, ..Sample::default() };
-        for (sample, verdict) in [(unfinished, Verdict::Slow), (deaf, Verdict::Deaf)] {
+        let deaf = Sample { busy: true, unsent: true, sent: PROGRESS_BYTES_MIN, ..Sample::default() };
+        let behind = Sample { unsent: false, held: true, ..deaf };
+        for (sample, verdict) in [(unfinished, Verdict::Slow), (deaf, Verdict::Deaf), (behind, Verdict::Deaf)]
+        {
             let (mut calm, mut watch) = (Watch::new(at(0)), Watch::new(at(0)));
             assert_eq!(watch.look(at(1), sample, IDLE, true), None);
             assert_eq!(watch.look(at(2), sample, IDLE, true), None);
@@ -164,12 +171,14 @@ mod tests {
             assert!((1..=20).all(|second| calm.look(at(second), sample, IDLE, false).is_none()));
             assert_eq!(calm.look(at(21), sample, IDLE, true), Some(verdict), "it had its time before");
         }
-        let mut watch = Watch::new(at(0));
         let (mut taking, mut sending) = (deaf, unfinished);
+        let mut watch = Watch::new(at(0));
         for second in 1..20 {
-            taking.sent += 1;
+            taking.sent += PROGRESS_BYTES_MIN;
             assert_eq!(watch.look(at(second), taking, IDLE, true), None);
         }
+        taking.sent += 1;
+        assert_eq!(watch.look(at(21), taking, IDLE, true), Some(Verdict::Deaf), "a trickle is not enough");
         let mut watch = Watch::new(at(0));
         for second in 1..20 {
             sending.received += 16 << 10;

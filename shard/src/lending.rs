@@ -1,19 +1,21 @@
 //! Memory that answers to fetches hold: lent while there is some, given back when the socket took the answer or the
 //! connection is gone. Without it every peer that takes no answers would keep as many as it may ask for.
 //!
+//! An answer has one loan, taken before its first byte is read and kept by the answer until it is sent. Nobody waits for a
+//! loan while holding one, or for records, a clock or another core while holding one: so what is lent comes back, and
+//! whoever waits gets its turn. See docs/adr/0015.
+//!
 //! A loan may end on another core than the one that lent, hence the atomics; nobody else writes them while things go well.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-use bytes::BytesMut;
 
 /// What one core may lend.
 #[derive(Debug)]
 pub struct Lender {
     bytes_max: u64,
     lent: AtomicU64,
+    pinned: AtomicU64,
     waiting: AtomicUsize,
 }
 
@@ -21,13 +23,27 @@ impl Lender {
     /// Has `bytes_max` to lend.
     #[must_use]
     pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { bytes_max, lent: AtomicU64::new(0), waiting: AtomicUsize::new(0) })
+        Arc::new(Self {
+            bytes_max,
+            lent: AtomicU64::new(0),
+            pinned: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+        })
     }
 
     /// Bytes lent now.
     #[must_use]
     pub fn lent(&self) -> u64 {
         self.lent.load(Ordering::Relaxed)
+    }
+
+    fn taken(&self) -> u64 {
+        self.lent().saturating_add(self.pinned.load(Ordering::Relaxed))
+    }
+
+    /// Answers keep this much alive that nobody else needs any more: an answer of a hundred bytes may hold a whole frame.
+    pub(crate) fn set_pinned(&self, bytes: u64) {
+        self.pinned.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether a fetch waits for memory.
@@ -38,7 +54,7 @@ impl Lender {
 
     /// How many loans of about this size there is room for.
     pub(crate) fn room_for(&self, bytes: u64) -> usize {
-        let left = self.bytes_max.saturating_sub(self.lent());
+        let left = self.bytes_max.saturating_sub(self.taken());
         usize::try_from(left.div_ceil(bytes.max(1))).unwrap_or(usize::MAX)
     }
 
@@ -48,7 +64,7 @@ impl Lender {
 
     /// Lends unless everything is lent: the last loan may go beyond, else one that is large would never be.
     pub(crate) fn try_lend(self: &Arc<Self>, bytes: u64) -> Option<Loan> {
-        (self.lent() < self.bytes_max).then(|| self.lend(bytes))
+        (self.taken() < self.bytes_max).then(|| self.lend(bytes))
     }
 
     /// Lends in any case: for what is in memory already.
@@ -60,14 +76,14 @@ impl Lender {
 
 /// Bytes lent; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Loan {
+pub struct Loan {
     lender: Arc<Lender>,
     bytes: u64,
 }
 
 impl Loan {
     /// Is about this many bytes from now on.
-    pub(crate) fn settle(&mut self, bytes: u64) {
+    pub fn settle(&mut self, bytes: u64) {
         self.lender.lent.fetch_add(bytes, Ordering::Relaxed);
         self.lender.lent.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = bytes;
@@ -77,30 +93,6 @@ impl Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         self.lender.lent.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// Memory of this core that is held together with its loan, which other pieces of the answer share.
-pub(crate) struct Held {
-    pub(crate) memory: Rc<dyn AsRef<[u8]>>,
-    pub(crate) _loan: Rc<Loan>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        (*self.memory).as_ref()
-    }
-}
-
-/// A copy for another core with its loan.
-pub(crate) struct Copied {
-    pub(crate) bytes: BytesMut,
-    pub(crate) _loan: Loan,
-}
-
-impl AsRef<[u8]> for Copied {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 
@@ -119,5 +111,7 @@ mod tests {
         assert_eq!((lender.lent(), lender.room_for(10)), (60, 4));
         drop((first, second));
         assert_eq!(lender.lent(), 0);
+        lender.set_pinned(100);
+        assert!(lender.try_lend(1).is_none(), "what is kept alive is not there to lend");
     }
 }

@@ -164,9 +164,8 @@ impl<D: Disk> Shard<D> {
         match question {
             Question::Append(partitions) => Answer::Appended(self.append(partitions).await),
             Question::Fetch(fetch) => {
-                let fetched = self.fetch(fetch).await;
-                let copied = |one| crate::fetch::copied(one, &self.lenders[self.core]);
-                Answer::Fetched(fetched.into_iter().map(copied).collect())
+                let (fetched, loan) = self.fetch(fetch).await;
+                Answer::Fetched(fetched.into_iter().map(crate::fetch::copied).collect(), loan)
             }
             Question::Await(token, wait) => {
                 self.await_bytes(token, wait).await;

@@ -20,6 +20,7 @@ use net::service::{Called, Chunk, Peer, Reply, Request, Response, Service};
 use protocol::RequestHeader;
 use protocol::control::{KafkaRequest, KafkaResponse, decode_response, encode_request};
 use shard::counters::Counters;
+use shard::lending::{Lender, Loan};
 use shard::metadata::{OpenMetadata, Proposer, Publish};
 use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::shard::{Shard, ShardSettings};
@@ -103,9 +104,14 @@ impl Cluster for OneCore {
         Box::pin(std::future::ready(started))
     }
 
-    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>> {
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
         let shard = Rc::clone(&self.cores.shards[self.core]);
         Box::pin(async move { shard.fetch(fetch).await })
+    }
+
+    fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {
+        let shard = Rc::clone(&self.cores.shards[self.core]);
+        Box::pin(async move { shard.borrow_memory(bytes).await })
     }
 }
 
@@ -116,9 +122,16 @@ pub struct Client {
     session: Rc<Session>,
     budget: Budget,
     pub answers: Answers,
+    /// What each core may lend.
+    pub lenders: Arc<[Arc<Lender>]>,
 }
 
-async fn shard(disk: &MemoryDisk, core: usize, image: Arc<Image>) -> Rc<Shard<MemoryDisk>> {
+async fn shard(
+    disk: &MemoryDisk,
+    core: usize,
+    image: Arc<Image>,
+    lenders: Arc<[Arc<Lender>]>,
+) -> Rc<Shard<MemoryDisk>> {
     let options = StoreOptions {
         paths: Paths::new("/data"),
         plan: MemoryPlan::new(64 << 20, 1).unwrap(),
@@ -128,7 +141,8 @@ async fn shard(disk: &MemoryDisk, core: usize, image: Arc<Image>) -> Rc<Shard<Me
         free_bytes_min: 0,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
-    Shard::start_serving(core, CORES, disk.clone(), store, image, ShardSettings::default())
+    let settings = ShardSettings { lenders, ..ShardSettings::default() };
+    Shard::start_serving(core, CORES, disk.clone(), store, image, settings)
 }
 
 impl Client {
@@ -137,6 +151,12 @@ impl Client {
     }
 
     pub fn with(change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        Self::lending(u64::MAX, change)
+    }
+
+    /// With this much memory for answers to fetches on each core.
+    pub fn lending(bytes: u64, change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        let lenders: Arc<[_]> = (0..CORES).map(|_| Lender::new(bytes)).collect();
         let simulation = Simulation::new(1);
         let disk = MemoryDisk::new(&simulation);
         let cores = simulation.run_until(async {
@@ -146,7 +166,7 @@ impl Client {
             let metadata = OpenMetadata::open(disk.clone(), dir, policy, defaults, [1; 16]).await.unwrap();
             let mut shards = Vec::new();
             for core in 0..CORES {
-                shards.push(shard(&disk, core, metadata.image()).await);
+                shards.push(shard(&disk, core, metadata.image(), Arc::clone(&lenders)).await);
             }
             let cores =
                 Rc::new(Cores { simulation: simulation.clone(), shards, proposer: RefCell::new(None) });
@@ -178,7 +198,7 @@ impl Client {
         let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
-        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers }
+        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders }
     }
 
     /// Hands a frame to the service; the second future is the reply.
@@ -187,7 +207,7 @@ impl Client {
         let request = Request { header, frame, permit: self.budget.empty() };
         match self.home.call(&self.session, request).await {
             Called::Now(reply) => Box::pin(std::future::ready(reply)),
-            Called::Later(reply) => reply,
+            Called::Later(reply) | Called::InTurn(reply) => reply,
         }
     }
 

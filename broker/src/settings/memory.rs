@@ -82,6 +82,7 @@ pub(super) fn connections(
             0..=u32::MAX,
         )?,
         in_flight_max: kafka.in_flight_max,
+        answer_bytes_max: memory.other_answers(),
     })
 }
 

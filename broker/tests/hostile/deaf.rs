@@ -12,7 +12,7 @@ fn fill(scene: &Scene, mib: usize) {
 }
 
 #[test]
-#[ignore = "memory stays in its budget, but it takes over a minute on a busy machine"]
+
 fn clients_that_never_read_hold_no_more_than_their_share() {
     let scene = Scene::new(&[]);
     fill(&scene, 60);

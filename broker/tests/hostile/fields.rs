@@ -19,36 +19,32 @@ fn every_field_of_produce_at_its_extremes() {
     let one = || vec![(0, batch())];
     let good = || Produce { partitions: one(), ..Produce::default() };
     let long = "x".repeat(i16::MAX as usize);
-    let mut cases: Vec<(String, Produce<'_>, Vec<ErrorCode>)> = Vec::new();
+    let mut cases: Vec<(String, Produce<'_>, ErrorCode)> = Vec::new();
     for acks in [5, 2, -2, i16::MIN, i16::MAX] {
-        cases.push((format!("acks {acks}"), Produce { acks, ..good() }, vec![E::InvalidRequiredAcks]));
+        cases.push((format!("acks {acks}"), Produce { acks, ..good() }, E::InvalidRequiredAcks));
     }
     for timeout_ms in [-1, 0, i32::MIN, i32::MAX] {
-        cases.push((format!("timeout {timeout_ms}"), Produce { timeout_ms, ..good() }, vec![E::None]));
+        cases.push((format!("timeout {timeout_ms}"), Produce { timeout_ms, ..good() }, E::None));
     }
     for index in [-1, 1, i32::MIN, i32::MAX] {
         let request = Produce { partitions: vec![(index, batch())], ..good() };
-        cases.push((format!("partition {index}"), request, vec![E::UnknownTopicOrPartition]));
+        cases.push((format!("partition {index}"), request, E::UnknownTopicOrPartition));
     }
     for topic in ["", ".", "..", "a/b", "nul\0", "none", "\u{1f980}", &long] {
         let request = Produce { topic, ..good() };
-        cases.push((
-            format!("topic of {} bytes", topic.len()),
-            request,
-            vec![E::UnknownTopicOrPartition, E::InvalidTopicException],
-        ));
+        cases.push((format!("topic of {} bytes", topic.len()), request, E::UnknownTopicOrPartition));
     }
     let transactional = Produce { transactional_id: Some("t"), ..good() };
-    cases.push(("a transaction".into(), transactional, vec![E::InvalidRequest]));
+    cases.push(("a transaction".into(), transactional, E::InvalidRequest));
     let none = Produce { partitions: vec![(0, None)], ..good() };
-    cases.push(("no records".into(), none, vec![E::CorruptMessage, E::InvalidRecord]));
-    for (name, request, codes) in cases {
+    cases.push(("no records".into(), none, E::InvalidRecord));
+    for (name, request, code) in cases {
         client.send(&request.frame()).unwrap();
         let answer = produced(client.receive().unwrap());
         assert_eq!(answer.len(), request.partitions.len(), "{name}");
         for ((index, error, _), (asked, _)) in answer.iter().zip(&request.partitions) {
             assert_eq!(index, asked, "{name}");
-            assert!(codes.iter().any(|code| code.code() == *error), "{name}: {error}");
+            assert_eq!(*error, code.code(), "{name}");
         }
     }
     // One partition twice: both have an answer, and what was acknowledged has offsets of its own.
@@ -56,7 +52,8 @@ fn every_field_of_produce_at_its_extremes() {
     client.send(&twice.frame()).unwrap();
     let answer = produced(client.receive().unwrap());
     assert_eq!(answer.len(), 2);
-    assert!(answer[0].1 != 0 || answer[1].1 != 0 || answer[0].2 != answer[1].2, "{answer:?}");
+    assert_eq!((answer[0].1, answer[1].1), (0, 0));
+    assert_ne!(answer[0].2, answer[1].2);
     scene.end();
 }
 
@@ -66,46 +63,46 @@ fn every_field_of_fetch_at_its_extremes() {
     let scene = Scene::new(&[]);
     let mut client = scene.client();
     let wish = |wish| Fetch { wishes: vec![wish], ..Fetch::default() };
-    let mut cases: Vec<(String, Fetch<'_>, Vec<ErrorCode>)> = Vec::new();
+    let mut cases: Vec<(String, Fetch<'_>, ErrorCode)> = Vec::new();
     for offset in [-1, i64::MIN, i64::MAX, i64::MAX - 1] {
         let fetch = wish(Wish { offset, ..Wish::default() });
-        cases.push((format!("offset {offset}"), fetch, vec![E::OffsetOutOfRange]));
+        cases.push((format!("offset {offset}"), fetch, E::OffsetOutOfRange));
     }
     for bytes_max in [0, -1, i32::MIN, i32::MAX] {
-        cases.push((format!("most {bytes_max}"), Fetch { bytes_max, ..Fetch::default() }, vec![E::None]));
+        cases.push((format!("most {bytes_max}"), Fetch { bytes_max, ..Fetch::default() }, E::None));
         let fetch = wish(Wish { bytes_max, ..Wish::default() });
-        cases.push((format!("most of a partition {bytes_max}"), fetch, vec![E::None]));
+        cases.push((format!("most of a partition {bytes_max}"), fetch, E::None));
     }
     for bytes_min in [0, -1, i32::MIN, i32::MAX] {
-        cases.push((format!("least {bytes_min}"), Fetch { bytes_min, ..Fetch::default() }, vec![E::None]));
+        cases.push((format!("least {bytes_min}"), Fetch { bytes_min, ..Fetch::default() }, E::None));
     }
     for wait_ms in [-1, i32::MIN] {
         let fetch = Fetch { wait_ms, bytes_min: i32::MAX, ..Fetch::default() };
-        cases.push((format!("wait {wait_ms}"), fetch, vec![E::None]));
+        cases.push((format!("wait {wait_ms}"), fetch, E::None));
     }
-    cases.push(("wait for ever".into(), Fetch { wait_ms: i32::MAX, ..Fetch::default() }, vec![E::None]));
+    cases.push(("wait for ever".into(), Fetch { wait_ms: i32::MAX, ..Fetch::default() }, E::None));
     for index in [-1, 1, i32::MIN, i32::MAX] {
         let fetch = wish(Wish { index, ..Wish::default() });
-        cases.push((format!("partition {index}"), fetch, vec![E::UnknownTopicOrPartition]));
+        cases.push((format!("partition {index}"), fetch, E::UnknownTopicOrPartition));
     }
     for leader_epoch in [-2, i32::MIN, i32::MAX] {
         let fetch = wish(Wish { leader_epoch, ..Wish::default() });
-        let codes = vec![E::UnknownLeaderEpoch, E::FencedLeaderEpoch, E::None];
-        cases.push((format!("epoch {leader_epoch}"), fetch, codes));
+        let code = if leader_epoch < 0 { E::FencedLeaderEpoch } else { E::UnknownLeaderEpoch };
+        cases.push((format!("epoch {leader_epoch}"), fetch, code));
     }
     for log_start in [i64::MIN, i64::MAX] {
         let fetch = wish(Wish { log_start, ..Wish::default() });
-        cases.push((format!("log start {log_start}"), fetch, vec![E::None]));
+        cases.push((format!("log start {log_start}"), fetch, E::None));
     }
     for isolation in [2, -1, i8::MIN, i8::MAX] {
         let fetch = Fetch { isolation, ..Fetch::default() };
-        cases.push((format!("isolation {isolation}"), fetch, vec![E::UnknownServerError]));
+        cases.push((format!("isolation {isolation}"), fetch, E::UnknownServerError));
     }
-    for (name, fetch, codes) in cases {
+    for (name, fetch, code) in cases {
         client.send(&fetch.frame()).unwrap();
         let answer = fetched(client.receive().unwrap());
         let error = answer.partitions.first().map_or(answer.error, |partition| partition.1);
-        assert!(codes.iter().any(|code| code.code() == error), "{name}: {error}");
+        assert_eq!(error, code.code(), "{name}");
     }
     sessions(&scene);
     replicas(&scene);
@@ -119,9 +116,9 @@ fn sessions(scene: &Scene) {
             let fetch = Fetch { session_id, session_epoch, ..Fetch::default() };
             client.send(&fetch.frame()).unwrap();
             let error = fetched(client.receive().unwrap()).error;
-            let known =
-                [ErrorCode::None, ErrorCode::FetchSessionIdNotFound, ErrorCode::InvalidFetchSessionEpoch];
-            assert!(known.iter().any(|code| code.code() == error), "{session_id} {session_epoch}: {error}");
+            // There is no session: what asks for one is told so, everything else is a fetch without one.
+            let code = if session_epoch > 0 { ErrorCode::FetchSessionIdNotFound } else { ErrorCode::None };
+            assert_eq!(error, code.code(), "{session_id} {session_epoch}");
         }
     }
     // The same partition a thousand times, and forgotten as often.
