@@ -15,6 +15,7 @@ use net::limits::Crowd;
 use net::listener::{Reservation, ReservedSocket};
 use shard::clock::Clock;
 use shard::executor::{self, ExecutorSettings, Executors, Queue};
+use shard::lending::Lender;
 use shard::mesh::{self, Link};
 use shard::ops::{Answer, Question};
 use storage::disk::uring::UringDisk;
@@ -71,6 +72,7 @@ struct Plan {
     service: ServiceSettings,
     paths: Paths,
     crowd: Arc<Crowd>,
+    lenders: Arc<[Arc<Lender>]>,
     clock: Clock,
     open_files_max: usize,
 }
@@ -113,6 +115,7 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
         service: service_settings(&settings, &data_dir, kafka),
         paths: Paths::new(&data_dir.path),
         crowd: Crowd::new(&settings.connections),
+        lenders: (0..cores).map(|_| Lender::new(settings.memory.fetch_answers())).collect(),
         clock: Clock::start(),
         open_files_max: crate::environment::open_segments_max(cores),
         settings,

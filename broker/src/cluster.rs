@@ -12,6 +12,7 @@ use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, Tick, TimestampMs, TopicPartition};
 use shard::clock::Clock;
 use shard::counters::{Counters, Timed};
+use shard::lending::Loan;
 use shard::mesh::Mesh;
 use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::route::owner_of;
@@ -51,11 +52,17 @@ pub trait Cluster: 'static {
     /// Whether the broker was asked to stop: nobody waits for more.
     fn is_stopping(&self) -> bool;
 
+    /// Whether fetches wait, on any core, for memory that their answers may take.
+    fn lacks_memory(&self) -> bool;
+
     /// Asks `core`, which may be this one. Ready when the question is queued there, behind all that was asked before.
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
 
     /// A fetch of partitions of this core: the records stay where they are.
-    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>>;
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)>;
+
+    /// Memory of this core for about this many bytes of an answer; waits for its turn.
+    fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan>;
 }
 
 /// The real one.
@@ -106,6 +113,10 @@ impl<D: Disk> Cluster for Node<D> {
         self.shard.is_stopping()
     }
 
+    fn lacks_memory(&self) -> bool {
+        self.shard.lenders().iter().any(|lender| lender.is_waited_for())
+    }
+
     #[allow(clippy::async_yields_async, reason = "queued first, answered later")]
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         Box::pin(async move {
@@ -123,9 +134,14 @@ impl<D: Disk> Cluster for Node<D> {
         })
     }
 
-    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>> {
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
         let shard = Rc::clone(&self.shard);
         Box::pin(async move { shard.fetch(fetch).await })
+    }
+
+    fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {
+        let shard = Rc::clone(&self.shard);
+        Box::pin(async move { shard.borrow_memory(bytes).await })
     }
 }
 

@@ -115,7 +115,7 @@ impl Broker {
         let mut permit = self.answers.admit(decoded_bytes).await;
         Ok(match self.control(api, session, &request).await? {
             Called::Now(reply) => Called::Now(self.answers.charge(reply, permit)),
-            Called::Later(reply) => {
+            Called::Later(reply) | Called::InTurn(reply) => {
                 let answers = self.answers.clone();
                 // What was decoded has gone to the owners. A member of a group may wait for minutes.
                 permit.settle(body_bytes);
@@ -204,6 +204,10 @@ impl Service for Home {
 
     fn supports(&self, api_key: i16, api_version: i16) -> bool {
         api_key == ApiKey::ApiVersions.number() || table::supported(api_key, api_version).is_some()
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.0.answers.is_waited_for() || self.0.cluster.lacks_memory()
     }
 
     async fn call(&self, session: &Rc<Session>, request: Request) -> Called {

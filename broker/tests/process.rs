@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-#[path = "process/client.rs"]
-mod client;
+mod harness;
+
 #[path = "process/configs.rs"]
 mod configs;
 #[path = "process/endings.rs"]
@@ -12,137 +12,9 @@ mod endings;
 mod groups;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
-/// A directory on the disk of the build: tests of direct I/O cannot use a file system in memory.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("process-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn data_dir(&self) -> String {
-        self.0.join("data").display().to_string()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left behind lies in the target directory.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn millrace(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command.args(arguments).env_remove("RUST_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = millrace(arguments).output().unwrap();
-    (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-/// A running broker on free ports; killed when dropped.
-struct Broker {
-    process: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-    stderr: BufReader<std::process::ChildStderr>,
-    /// What was read of `stderr`.
-    logged: String,
-    ready: String,
-}
-
-impl Broker {
-    fn start(data_dir: &str, more: &[&str]) -> Self {
-        let ports = [
-            "server",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--memory",
-            "128MiB",
-            "--cores",
-            "1",
-        ];
-        let mut process = millrace(&ports)
-            .args(["--data-dir", data_dir])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut ready = String::new();
-        stdout.read_line(&mut ready).unwrap();
-        let mut broker = Self { process, stdout, stderr, logged: String::new(), ready };
-        if !broker.ready.starts_with("ready ") {
-            let log = broker.log();
-            panic!("no ready line but {:?}; log:\n{log}", broker.ready);
-        }
-        broker
-    }
-
-    fn signal(&self, signal: libc::c_int) {
-        let pid = libc::pid_t::try_from(self.process.id()).unwrap();
-        // SAFETY: no memory is involved; the child is ours and not reaped yet, so the number is its own.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-    }
-
-    /// From now on it may write to no file: the limit on their size is 0, which holds for whoever runs it.
-    fn forbid_writes(&self) {
-        let pid = libc::pid_t::try_from(self.process.id()).unwrap();
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the child is ours and not reaped yet, and `limit` outlives both calls.
-        unsafe {
-            assert_eq!(libc::prlimit(pid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit), 0);
-            limit.rlim_cur = 0;
-            assert_eq!(libc::prlimit(pid, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()), 0);
-        }
-    }
-
-    /// Waits until it has logged a line with this in it.
-    fn wait_for_log(&mut self, text: &str) {
-        while !self.logged.lines().any(|line| line.contains(text)) {
-            let read = self.stderr.read_line(&mut self.logged).unwrap();
-            assert_ne!(read, 0, "it ended without saying {text:?}: {}", self.logged);
-        }
-    }
-
-    /// What it logged, once it has ended.
-    fn log(&mut self) -> String {
-        self.stderr.read_to_string(&mut self.logged).unwrap();
-        std::mem::take(&mut self.logged)
-    }
-
-    /// Exit code, the rest of standard output, and the log.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let log = self.log();
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        (self.process.wait().unwrap().code(), rest, log)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // It has usually ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use harness::{Broker, Scratch, files_below, run};
 
 #[test]
 fn a_bad_command_line_or_configuration_exits_2() {
@@ -249,11 +121,4 @@ fn every_file_left_behind_can_be_dumped_and_damage_exits_4() {
     assert_eq!(code, Some(4));
     // One for each file and one in the end.
     assert_eq!(errors.lines().count(), files.len() + 1, "{errors}");
-}
-
-fn files_below(directory: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files_below(&path, into) } else { into.push(path) }
-    }
 }

@@ -72,7 +72,7 @@ pub const WRITE_PIECES_MAX: usize = 64;
 /// Topics, and partitions in all, that one Produce or Fetch may name: ten times the partitions of a large broker.
 pub const REQUEST_PARTITIONS_MAX: usize = 100_000;
 /// Memory that decoding any other request may take at its peak; the same for its answer when encoded. One at a time on a
-/// core may take this, and the others together [`MemoryPlan::responses`].
+/// core may take this, and the others together [`MemoryPlan::control_answers`].
 pub const DECODED_BYTES_MAX: usize = 32 << 20;
 /// Elements of one array in such a request.
 pub const ELEMENTS_MAX: usize = 1 << 15;
@@ -167,8 +167,7 @@ pub struct MemoryPlan {
     pub cache: u64,
     /// Requests admitted and not yet answered.
     pub requests: u64,
-    /// What control-plane requests become and their answers; log bytes pinned by responses being sent, which are
-    /// bounded per connection ([`RESPONSE_PINNED_BYTES`]).
+    /// Answers until they are sent: see [`Self::fetch_answers`] and its kin.
     pub responses: u64,
     /// Groups, their members and committed offsets.
     pub groups: u64,
@@ -189,6 +188,24 @@ impl MemoryPlan {
         let groups = share / 16;
         let cache = share - 3 * io_memory - ring - requests - responses - groups;
         Some(Self { io_memory, ring, cache, requests, responses, groups })
+    }
+
+    /// Of what responses get: log bytes that answers to fetches hold.
+    #[must_use]
+    pub const fn fetch_answers(&self) -> u64 {
+        self.responses / 2
+    }
+
+    /// Of what responses get: what control-plane requests become, and their answers.
+    #[must_use]
+    pub const fn control_answers(&self) -> u64 {
+        self.responses / 8 * 3
+    }
+
+    /// Of what responses get: answers that nobody has to wait for, because they are small.
+    #[must_use]
+    pub const fn other_answers(&self) -> u64 {
+        self.responses / 8
     }
 
     /// Largest append the journal takes: a quarter of the ring.
@@ -216,6 +233,8 @@ mod tests {
                 if let Some(plan) = MemoryPlan::new(memory, cores) {
                     assert!(plan.total() <= memory / cores, "{memory_mib} MiB over {cores}: {plan:?}");
                     assert!(plan.cache > 0);
+                    let answers = plan.fetch_answers() + plan.control_answers() + plan.other_answers();
+                    assert!(answers <= plan.responses);
                 }
             }
         }

@@ -39,6 +39,12 @@ impl Answers {
         self.budget.used()
     }
 
+    /// Whether a request waits for memory.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.budget.is_waited_for()
+    }
+
     /// Waits until a request that may become this many bytes can be handled.
     ///
     /// # Panics

@@ -2,7 +2,8 @@
 //!
 //! Permits grow with the bytes that arrive, so a length alone reserves nothing. That could end with everybody holding
 //! half a request and nobody finishing; hence a reserve beside the ordinary capacity, as large as the largest request,
-//! which one request at a time may grow into.
+//! which one request at a time may grow into. And requests that have begun and are large may not take all of it: what is
+//! left is for reading what has not begun, so that peers who send small requests do not wait for those who send large ones.
 //!
 //! [`crate::answers`] has a second budget of the same kind, for what requests become.
 
@@ -15,6 +16,8 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 struct Ledger {
     capacity: usize,
+    /// Part of the capacity that requests which have begun may not grow into.
+    fresh: usize,
     used: usize,
     reserve: usize,
     /// Bytes of the reserve that are in use, while somebody has it.
@@ -22,9 +25,13 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn admit(&mut self, bytes: usize) -> bool {
+    const fn room(&self, started: bool) -> usize {
+        if started { self.capacity - self.fresh } else { self.capacity }
+    }
+
+    fn admit(&mut self, bytes: usize, started: bool) -> bool {
         // More may be in use than there is: see `Permit::settle`.
-        let fits = self.capacity.saturating_sub(self.used) >= bytes;
+        let fits = self.room(started).saturating_sub(self.used) >= bytes;
         if fits {
             self.used += bytes;
         }
@@ -67,15 +74,14 @@ struct State {
 }
 
 impl State {
-    /// Wakes whoever could be admitted now: the oldest, and the oldest that may use the reserve.
+    fn first(&self, started: bool) -> Option<&Waiter> {
+        self.waiters.iter().find(|waiter| waiter.started == started)
+    }
+
+    /// Wakes whoever could be admitted now: the oldest of those that have begun, and of those that have not.
     fn wake(&self) {
-        if let Some(first) = self.waiters.front() {
+        for first in [self.first(false), self.first(true)].into_iter().flatten() {
             first.waker.wake_by_ref();
-        }
-        if self.ledger.reserved.is_none()
-            && let Some(started) = self.waiters.iter().find(|waiter| waiter.started)
-        {
-            started.waker.wake_by_ref();
         }
     }
 
@@ -99,12 +105,12 @@ impl State {
         }
     }
 
-    fn is_first(&self, ticket: Option<u64>) -> bool {
-        self.waiters.front().is_none_or(|first| Some(first.id) == ticket)
+    fn is_first(&self, ticket: Option<u64>, started: bool) -> bool {
+        self.first(started).is_none_or(|first| Some(first.id) == ticket)
     }
 }
 
-/// One core's memory for requests. Waiters are served first come, first served.
+/// One core's memory for requests. Waiters are served first come, first served, those that have begun apart from the others.
 #[derive(Clone, Debug)]
 pub struct Budget {
     state: Rc<RefCell<State>>,
@@ -118,13 +124,18 @@ impl Budget {
     #[must_use]
     pub fn new(total: usize, request_bytes_max: usize) -> Self {
         assert!(request_bytes_max <= total / 2, "a request may take at most half of the budget");
-        Self::with_reserve(total - request_bytes_max, request_bytes_max)
+        let capacity = total - request_bytes_max;
+        Self::with(capacity, capacity / 8, request_bytes_max)
     }
 
     /// A budget of `capacity` bytes, and as many as `reserve` beside them for one at a time.
     #[must_use]
     pub fn with_reserve(capacity: usize, reserve: usize) -> Self {
-        let ledger = Ledger { capacity, used: 0, reserve, reserved: None };
+        Self::with(capacity, 0, reserve)
+    }
+
+    fn with(capacity: usize, fresh: usize, reserve: usize) -> Self {
+        let ledger = Ledger { capacity, fresh, used: 0, reserve, reserved: None };
         Self { state: Rc::new(RefCell::new(State { ledger, waiters: VecDeque::new(), next_id: 0 })) }
     }
 
@@ -153,6 +164,12 @@ impl Budget {
         self.state.borrow().ledger.reserved.is_some()
     }
 
+    /// Whether somebody waits for memory.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        !self.state.borrow().waiters.is_empty()
+    }
+
     /// A permit for nothing, to grow or merge into.
     #[must_use]
     pub fn empty(&self) -> Permit {
@@ -163,7 +180,7 @@ impl Budget {
     #[must_use]
     pub fn try_admit(&self, bytes: usize) -> Option<Permit> {
         let mut state = self.state.borrow_mut();
-        (state.waiters.is_empty() && state.ledger.admit(bytes)).then(|| Permit {
+        (state.waiters.is_empty() && state.ledger.admit(bytes, false)).then(|| Permit {
             budget: self.clone(),
             bytes,
             reserved: None,
@@ -207,11 +224,14 @@ impl Waiting {
     fn poll(&mut self, cx: &Context<'_>, bytes: usize, permit: &mut Permit, started: bool) -> Poll<()> {
         let mut state = self.budget.state.borrow_mut();
         let reserve = if started { state.ledger.reserve } else { 0 };
-        assert!(bytes <= state.ledger.capacity.max(reserve), "a step of {bytes} bytes can never be admitted");
+        assert!(
+            bytes <= state.ledger.room(started).max(reserve),
+            "a step of {bytes} bytes can never be admitted"
+        );
         if let Some(reserved) = &mut permit.reserved {
             *reserved += bytes;
             state.ledger.grow_reserved(bytes);
-        } else if state.is_first(self.ticket) && state.ledger.admit(bytes) {
+        } else if state.is_first(self.ticket, started) && state.ledger.admit(bytes, started) {
             permit.bytes += bytes;
         } else if bytes <= reserve && state.ledger.take_reserve(bytes) {
             permit.reserved = Some(bytes);

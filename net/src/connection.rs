@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_lite::future::poll_fn;
 
 use crate::budget::Permit;
-use crate::control::Control;
+use crate::control::{Abort, Control};
 use crate::inbox::{Inbox, ReadError};
 use crate::outbox::{Outbox, WriteEnd};
 use crate::service::{Peer, Request, RequestHeader, Service};
@@ -30,7 +30,7 @@ pub(crate) enum Ended {
     /// The socket failed; nobody's fault that we could name.
     Io(io::Error),
     /// Quiet for too long, or our shutdown could not wait.
-    Aborted(&'static str),
+    Aborted(Abort),
     /// The peer sent what no client should, or a handler asked for it.
     Closed(Cow<'static, str>),
     /// Its task panicked; the connection is all that is lost.

@@ -5,14 +5,32 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::traffic::{Traffic, add};
-use crate::watch::Sample;
+use crate::watch::{Sample, Verdict};
+
+/// Why a connection is ended from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Abort {
+    /// Looking at it now and then came to this.
+    Watched(Verdict),
+    /// The broker stops, and its patience is over.
+    Stopping,
+}
+
+impl Abort {
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Watched(verdict) => verdict.reason(),
+            Self::Stopping => "shutting down",
+        }
+    }
+}
 
 /// The handle.
 #[derive(Debug)]
 pub(crate) struct Control {
     traffic: Rc<Traffic>,
     draining: Cell<bool>,
-    abort: Cell<Option<&'static str>>,
+    abort: Cell<Option<Abort>>,
     sample: Cell<Sample>,
     waker: RefCell<Option<Waker>>,
 }
@@ -35,7 +53,7 @@ impl Control {
     }
 
     /// Ends at once.
-    pub(crate) fn abort(&self, reason: &'static str) {
+    pub(crate) fn abort(&self, reason: Abort) {
         self.abort.set(Some(reason));
         self.wake();
     }
@@ -44,7 +62,7 @@ impl Control {
         self.draining.get()
     }
 
-    pub(crate) fn aborted(&self) -> Option<&'static str> {
+    pub(crate) fn aborted(&self) -> Option<Abort> {
         self.abort.get()
     }
 
@@ -96,10 +114,11 @@ impl Control {
         self.change(|sample| sample.partial = partial);
     }
 
-    pub(crate) fn set_busy(&self, busy: bool, unsent: bool) {
+    pub(crate) fn set_busy(&self, busy: bool, unsent: bool, held: bool) {
         self.change(|sample| {
             sample.busy = busy;
             sample.unsent = unsent;
+            sample.held = held;
         });
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Inbox {
 enum Filled {
     More,
     End,
-    /// No memory for a whole read.
+    /// No memory for a whole read, or nothing to read yet of the rest of a frame.
     Lacking,
 }
 
@@ -142,8 +142,10 @@ impl Inbox {
         if self.control.draining() {
             return Poll::Ready(Ok(Filled::End));
         }
-        if self.buffer.capacity() == 0 {
-            self.buffer = self.buffers.take();
+        if self.spare() == 0 {
+            // None yet, or only what came of a length.
+            let arrived = std::mem::replace(&mut self.buffer, self.buffers.take());
+            self.buffer.extend_from_slice(&arrived);
         }
         let room = self.spare();
         let Poll::Ready(mut permit) = waiting.poll_admit(cx, room) else {
@@ -156,6 +158,14 @@ impl Inbox {
             self.control.count_received(n);
         } else if self.buffer.is_empty() {
             self.buffers.give(std::mem::take(&mut self.buffer));
+        } else if read.is_pending() && partial {
+            // The rest may be long in coming. What is charged is what arrived, so the buffer, whose other bytes were in use
+            // before, goes back: see `finish`.
+            return Poll::Ready(Ok(Filled::Lacking));
+        } else if read.is_pending() {
+            let arrived = BytesMut::from(&self.buffer[..]);
+            self.buffer.clear();
+            self.buffers.give(std::mem::replace(&mut self.buffer, arrived));
         }
         read.map_ok(|n| if n == 0 { Filled::End } else { Filled::More })
     }

@@ -10,8 +10,12 @@ use model::limits::REQUESTS_IN_FLIGHT_MAX;
 
 /// Within this time...
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
-/// ...a request that has begun must grow by this many bytes, or be complete.
+/// ...a request that has begun must grow by this many bytes, or be complete; and so must what is taken of an answer, when
+/// others wait for its memory.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
+/// While others wait for memory this is the window.
+pub const PROGRESS_WINDOW_PRESSED: Duration = Duration::from_secs(2);
+
 /// What the settings say about connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionLimits {
@@ -25,6 +29,8 @@ pub struct ConnectionLimits {
     pub connections_per_ip_max: u32,
     /// Requests of one connection that are read and not answered.
     pub in_flight_max: usize,
+    /// Bytes of answers that wait for their peers, but for those accounted for elsewhere: above this they are too many.
+    pub answer_bytes_max: u64,
 }
 
 impl Default for ConnectionLimits {
@@ -36,6 +42,7 @@ impl Default for ConnectionLimits {
             connections_max: usize::MAX,
             connections_per_ip_max: u32::MAX,
             in_flight_max: REQUESTS_IN_FLIGHT_MAX,
+            answer_bytes_max: u64::MAX,
         }
     }
 }

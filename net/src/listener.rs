@@ -10,6 +10,7 @@ use std::task::Poll;
 use futures_lite::future::poll_fn;
 use glommio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
+use tracing::debug;
 
 use crate::control::Control;
 use crate::stream::Stream;
@@ -96,14 +97,21 @@ impl Listener {
 
     /// The next connection; none when `stop` says to drain.
     pub(crate) async fn accept(&self, stop: &Control) -> io::Result<Option<Stream>> {
-        let mut accepted = pin!(self.listener.accept());
-        let socket = poll_fn(|cx| {
-            stop.register(cx.waker());
-            if stop.draining() { Poll::Ready(None) } else { accepted.as_mut().poll(cx).map(Some) }
-        });
-        match socket.await {
-            Some(socket) => Ok(Some(Stream::new(socket?)?)),
-            None => Ok(None),
+        loop {
+            let mut accepted = pin!(self.listener.accept());
+            let socket = poll_fn(|cx| {
+                stop.register(cx.waker());
+                if stop.draining() { Poll::Ready(None) } else { accepted.as_mut().poll(cx).map(Some) }
+            });
+            match socket.await {
+                None => return Ok(None),
+                // A peer that has reset its connection meanwhile has no address any more: nobody's fault, and no reason
+                // for the next one to wait.
+                Some(socket) => match Stream::new(socket?) {
+                    Ok(stream) => return Ok(Some(stream)),
+                    Err(error) => debug!(%error, "a connection was gone before it was accepted"),
+                },
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Replies to bytes: driven until they are known, put in request order, sent as pieces without copying them.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -36,6 +37,8 @@ enum Piece {
         #[expect(dead_code, reason = "held until it is dropped")]
         permit: Option<Permit>,
         #[expect(dead_code, reason = "held until it is dropped")]
+        loan: Option<Box<dyn Any>>,
+        #[expect(dead_code, reason = "held until it is dropped")]
         counted: Counted,
     },
 }
@@ -50,7 +53,9 @@ struct Counted {
 impl Counted {
     fn new(traffic: Rc<Traffic>, reply: &Reply) -> Self {
         let bytes = match reply {
-            Reply::Send(response) if response.permit.is_none() => response.len() as u64,
+            Reply::Send(response) if response.permit.is_none() && response.loan.is_none() => {
+                response.len() as u64
+            }
             _ => 0,
         };
         add(&traffic.answer_bytes, bytes);
@@ -79,6 +84,8 @@ pub(crate) struct Outbox {
     control: Rc<Control>,
     pipeline: Pipeline<(Reply, Counted)>,
     pending: Vec<(Ticket, BoxedLocal<Reply>)>,
+    /// Replies that begin when their turn has come, oldest first.
+    in_turn: VecDeque<(Ticket, BoxedLocal<Reply>)>,
     unsent: VecDeque<Piece>,
     /// Bytes of the first piece that are sent already.
     sent_of_first: usize,
@@ -94,6 +101,7 @@ impl Outbox {
             control,
             pipeline: Pipeline::new(in_flight_max),
             pending: Vec::new(),
+            in_turn: VecDeque::new(),
             unsent: VecDeque::new(),
             sent_of_first: 0,
             unsent_bytes: 0,
@@ -104,7 +112,12 @@ impl Outbox {
 
     /// Whether another request may be read.
     pub(crate) fn has_room(&self) -> bool {
-        self.pipeline.has_room() && self.unsent_bytes < UNSENT_BYTES_MAX && self.close.is_none()
+        self.pipeline.has_room() && self.unsent_bytes < self.unsent_bytes_max() && self.close.is_none()
+    }
+
+    /// While answers take more than their share, only who takes all of its own may ask for more.
+    fn unsent_bytes_max(&self) -> usize {
+        if self.control.traffic().is_crowded() { 1 } else { UNSENT_BYTES_MAX }
     }
 
     /// Takes the place of a request that is about to be handed over.
@@ -117,6 +130,7 @@ impl Outbox {
         match called {
             Called::Now(reply) => self.complete(ticket, reply),
             Called::Later(reply) => self.pending.push((ticket, reply)),
+            Called::InTurn(reply) => self.in_turn.push_back((ticket, reply)),
         }
     }
 
@@ -135,6 +149,9 @@ impl Outbox {
         self.drive(cx);
         let end = loop {
             self.enqueue();
+            if self.drive_in_turn(cx) {
+                continue;
+            }
             if self.unsent.is_empty() {
                 break self.end_when_sent();
             }
@@ -144,8 +161,8 @@ impl Outbox {
                 Poll::Ready(Err(end)) => break Some(end),
             }
         };
-        self.control
-            .set_busy(self.pipeline.in_flight() > 0 || !self.unsent.is_empty(), !self.unsent.is_empty());
+        let (unsent, held) = (!self.unsent.is_empty(), self.pipeline.holds_answers());
+        self.control.set_busy(self.pipeline.in_flight() > 0 || unsent, unsent, held);
         end.map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -167,6 +184,20 @@ impl Outbox {
                 index += 1;
             }
         }
+    }
+
+    /// Drives the reply whose turn it is; whether it is known now. It is begun once the answers before it are on their way, so
+    /// that reading goes on while they are sent.
+    fn drive_in_turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((ticket, reply)) = self.in_turn.front_mut() else { return false };
+        if !self.pipeline.is_next(*ticket) || self.unsent_bytes >= UNSENT_BYTES_MAX || self.close.is_some() {
+            return false;
+        }
+        let Poll::Ready(reply) = reply.as_mut().poll(cx) else { return false };
+        if let Some((ticket, _)) = self.in_turn.pop_front() {
+            self.complete(ticket, reply);
+        }
+        true
     }
 
     /// Moves answers whose turn it is behind what is unsent.
@@ -193,7 +224,7 @@ impl Outbox {
         }
         self.unsent.push_back(Piece::Length(length.to_be_bytes()));
         self.unsent.extend(response.pieces.into_iter().filter(|piece| !piece.is_empty()).map(Piece::Chunk));
-        self.unsent.push_back(Piece::End { permit: response.permit, counted });
+        self.unsent.push_back(Piece::End { permit: response.permit, loan: response.loan, counted });
         self.unsent_bytes += size_of_val(&length) + len;
     }
 

@@ -28,6 +28,18 @@ impl<T> Pipeline<T> {
         self.slots.len()
     }
 
+    /// Whether this request's answer is the next to be taken.
+    #[must_use]
+    pub fn is_next(&self, ticket: Ticket) -> bool {
+        ticket.0 == self.first
+    }
+
+    /// Whether answers are known that wait for an earlier one.
+    #[must_use]
+    pub fn holds_answers(&self) -> bool {
+        self.slots.iter().any(Option::is_some)
+    }
+
     /// Whether another request may be opened.
     #[must_use]
     pub fn has_room(&self) -> bool {

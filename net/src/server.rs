@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::connection::{Connection, Ended};
-use crate::control::Control;
+use crate::control::{Abort, Control};
 use crate::inbox::Inbox;
 use crate::limits::{ConnectionLimits, Crowd, Place};
 use crate::listener::Listener;
@@ -53,7 +53,7 @@ impl<S: Service> Server<S> {
             limits.request_bytes_max <= budget.reserve(),
             "requests larger than the reserve could never finish"
         );
-        let traffic = Rc::new(Traffic::default());
+        let traffic = Rc::new(Traffic::new(limits.answer_bytes_max));
         Rc::new(Self {
             service,
             limits,
@@ -98,7 +98,7 @@ impl<S: Service> Server<S> {
         }
         let left = self.connections.borrow().len();
         for control in self.connections.borrow().values() {
-            control.abort("shutting down");
+            control.abort(Abort::Stopping);
         }
         while !self.connections.borrow().is_empty() {
             sleep(LOOK_INTERVAL_MIN).await;
@@ -107,16 +107,25 @@ impl<S: Service> Server<S> {
     }
 
     async fn accept(self: Rc<Self>, listener: Listener) {
+        // Said once and not for every attempt: out of handles, there are fifty a second.
+        let mut failing = false;
         while !self.stop.draining() {
             let Some(place) = self.crowd.enter() else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             match listener.accept(&self.stop).await {
-                Ok(Some(stream)) => self.admit(stream, place),
+                Ok(Some(stream)) => {
+                    if std::mem::take(&mut failing) {
+                        info!("connections are accepted again");
+                    }
+                    self.admit(stream, place);
+                }
                 Ok(None) => break,
                 Err(error) => {
-                    warn!(%error, "could not accept a connection");
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(%error, "connections cannot be accepted; raise the limit of open files if it is that");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -165,7 +174,11 @@ impl<S: Service> Server<S> {
         match ended {
             Ended::Finished => debug!(%remote, "connection ended"),
             Ended::Io(error) => debug!(%remote, %error, "connection lost"),
-            Ended::Aborted(reason) => debug!(%remote, reason, "connection closed"),
+            Ended::Aborted(Abort::Watched(verdict @ (Verdict::Slow | Verdict::Deaf))) => {
+                add(&self.traffic.faulted, 1);
+                info!(%remote, reason = verdict.reason(), "connection closed");
+            }
+            Ended::Aborted(abort) => debug!(%remote, reason = abort.reason(), "connection closed"),
             Ended::Closed(reason) => {
                 add(&self.traffic.faulted, 1);
                 info!(%remote, %reason, "connection closed");
@@ -186,14 +199,14 @@ impl<S: Service> Server<S> {
         while !self.stop.draining() {
             sleep(interval).await;
             let now = started.elapsed();
+            let pressed =
+                self.budget.is_waited_for() || self.service.is_waited_for() || self.traffic.is_crowded();
             let connections = self.connections.borrow();
             watches.retain(|id, _| connections.contains_key(id));
             for (id, control) in connections.iter() {
                 let watch = watches.entry(*id).or_insert_with(|| Watch::new(now));
-                match watch.look(now, control.sample(), self.limits.idle) {
-                    None => {}
-                    Some(Verdict::Idle) => control.abort("idle"),
-                    Some(Verdict::Slow) => control.abort("its request does not get on"),
+                if let Some(verdict) = watch.look(now, control.sample(), self.limits.idle, pressed) {
+                    control.abort(Abort::Watched(verdict));
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! A call has two ends. Its `await` ends when the request's place in the order of its partitions is fixed; the
 //! connection then takes the next request. The reply comes later, and replies leave in the order of their requests.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -29,6 +30,11 @@ pub trait Service: 'static {
     /// Whether a request of this key and version may reach [`Self::call`]; otherwise the connection closes with one
     /// log line. ApiVersions is to be answered in every version (with an error), so it is always supported.
     fn supports(&self, api_key: i16, api_version: i16) -> bool;
+
+    /// Whether requests wait for memory that answers hold: peers that do not take theirs are closed then.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
 
     /// Takes one request. Until this future ends no further request of the connection is read, so it should end as
     /// soon as the request is queued where its order is decided; a full queue then stops the reading by itself.
@@ -61,6 +67,9 @@ pub enum Called {
     Now(Reply),
     /// Will be answered. Polled by the connection whatever its place in the order; dropped when the connection ends.
     Later(BoxedLocal<Reply>),
+    /// The same for an answer that takes much memory: not polled before its turn to be sent has come, so that a connection
+    /// holds about one of them however many it asks for.
+    InTurn(BoxedLocal<Reply>),
 }
 
 /// What becomes of one request.
@@ -89,6 +98,8 @@ pub struct Response {
     pub pieces: Vec<Chunk>,
     /// The memory it is charged with until it is sent, when it is: see [`crate::answers`].
     pub permit: Option<Permit>,
+    /// Where its memory is accounted for otherwise; dropped with it.
+    pub loan: Option<Box<dyn Any>>,
 }
 
 impl Response {
@@ -113,7 +124,7 @@ impl From<Bytes> for Response {
 
 impl From<Vec<Chunk>> for Response {
     fn from(pieces: Vec<Chunk>) -> Self {
-        Self { pieces, permit: None }
+        Self { pieces, permit: None, loan: None }
     }
 }
 

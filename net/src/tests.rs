@@ -32,6 +32,8 @@ struct Echo {
     seen: RefCell<Vec<i32>>,
     sessions: Cell<usize>,
     gate_open: Rc<Cell<bool>>,
+    /// Answers begun in their turn.
+    begun: Rc<Cell<usize>>,
     answers: Answers,
 }
 
@@ -69,6 +71,14 @@ impl Service for Echo {
                 drop(request);
                 answer
             })),
+            Some(b't') => {
+                let begun = self.begun.clone();
+                Called::InTurn(Box::pin(async move {
+                    begun.set(begun.get() + 1);
+                    wait_until(|| gate.get()).await;
+                    answer
+                }))
+            }
             Some(b'b') => {
                 wait_until(|| gate.get()).await;
                 Called::Now(answer)
@@ -113,6 +123,7 @@ fn start(limits: ConnectionLimits) -> Fixture {
         seen: RefCell::default(),
         sessions: Cell::new(0),
         gate_open: Rc::default(),
+        begun: Rc::default(),
         answers: Answers::new(1 << 20, 1 << 20),
     });
     let crowd = Crowd::new(&limits);

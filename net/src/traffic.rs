@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Counters of one core's connections, all since its start but for `open` and `answer_bytes`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
     /// Connections there are now.
     pub open: Cell<u64>,
@@ -19,8 +19,34 @@ pub struct Traffic {
     pub received_bytes: Cell<u64>,
     /// Bytes sent.
     pub sent_bytes: Cell<u64>,
-    /// Bytes of the answers that are known and not sent to the end, but for those with a permit of their own.
+    /// Bytes of the answers that are known and not sent to the end, but for those accounted for elsewhere.
     pub answer_bytes: Cell<u64>,
+    /// More of them than this are too many.
+    answer_bytes_max: u64,
+}
+
+impl Traffic {
+    /// Nothing yet; `answer_bytes` should stay below this.
+    #[must_use]
+    pub fn new(answer_bytes_max: u64) -> Self {
+        Self {
+            open: Cell::default(),
+            accepted: Cell::default(),
+            refused: Cell::default(),
+            faulted: Cell::default(),
+            requests: Cell::default(),
+            received_bytes: Cell::default(),
+            sent_bytes: Cell::default(),
+            answer_bytes: Cell::default(),
+            answer_bytes_max,
+        }
+    }
+
+    /// Whether answers take more than they should.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.answer_bytes.get() > self.answer_bytes_max
+    }
 }
 
 /// Adds to a counter.

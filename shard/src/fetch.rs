@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,28 +14,33 @@ use storage::Piece;
 use storage::disk::Disk;
 
 use crate::counters::Counted;
+use crate::lending::{Lender, Loan};
 use crate::ops::{Await, Fetch, FetchPartition, Fetched};
 use crate::shard::{Fault, PartitionLog, Shard, fault};
 
 /// How often waiting fetches are looked through for those whose time is over.
 const TIMER: Duration = Duration::from_millis(5);
+/// A loan as large as most are when memory is short.
+const LOAN_BYTES: u64 = RESPONSE_PINNED_BYTES as u64;
 
 impl<D: Disk> Shard<D> {
-    /// Reads what a fetch asks of this core; waits for more when there is less than it wants.
-    pub async fn fetch(self: &Rc<Self>, fetch: Fetch) -> Vec<Fetched<Piece>> {
+    /// Reads what a fetch asks of this core; waits for more when there is less than it wants. The loan, when there are records
+    /// and they are not paid for already, is for as long as the answer lives.
+    pub async fn fetch(self: &Rc<Self>, fetch: Fetch) -> (Vec<Fetched<Piece>>, Option<Loan>) {
         let deadline = self.tick().after_ms(u64::from(fetch.wait_ms));
         loop {
             let ends = self.ends(&fetch);
-            let fetched = self.collect(&fetch).await;
-            let bytes: usize =
-                fetched.iter().flat_map(|one| &one.records).map(|piece| piece.bytes().len()).sum();
+            let (fetched, loan) = self.collect(&fetch).await;
+            let bytes: usize = fetched.iter().map(records_bytes).sum();
             let news = fetched.iter().any(|one| !one.error.is_ok() || one.diverging.is_some());
             let missing = u64::from(fetch.bytes_min).saturating_sub(bytes as u64);
             let now = self.tick();
             if missing == 0 || news || now >= deadline || self.stopping.get() {
                 self.counters.add(Counted::FetchBytes, bytes as u64);
-                return fetched;
+                return (fetched, loan);
             }
+            // What is collected again later holds no memory until then.
+            drop((fetched, loan));
             // Bytes that came while this was collecting are not waited for.
             if self.ends(&fetch) == ends {
                 let ids = fetch.partitions.iter().map(|one| one.partition).collect();
@@ -49,23 +55,35 @@ impl<D: Disk> Shard<D> {
         fetch.partitions.iter().map(end).collect()
     }
 
-    async fn collect(self: &Rc<Self>, fetch: &Fetch) -> Vec<Fetched<Piece>> {
+    async fn collect(self: &Rc<Self>, fetch: &Fetch) -> (Vec<Fetched<Piece>>, Option<Loan>) {
         // One answer pins at most this much, or one batch that is larger: the client comes back for the rest.
         let mut room = (fetch.bytes_max as usize).min(RESPONSE_PINNED_BYTES);
         let mut fetched = Vec::with_capacity(fetch.partitions.len());
         let mut first = fetch.always_one;
+        let mut purse = if fetch.paid { Purse::Paid } else { Purse::Empty };
         for wanted in &fetch.partitions {
-            let one = self.fetch_one(wanted, if first { room.max(1) } else { room }, first).await;
-            let bytes: usize = one.records.iter().map(|piece| piece.bytes().len()).sum();
+            let one = self.fetch_one(wanted, if first { room.max(1) } else { room }, first, &mut purse).await;
+            let bytes = records_bytes(&one);
             room = room.saturating_sub(bytes);
             first = first && bytes == 0;
             fetched.push(one);
         }
-        fetched
+        let bytes: usize = fetched.iter().map(records_bytes).sum();
+        let Purse::Lent(mut loan) = purse else { return (fetched, None) };
+        loan.settle(bytes as u64);
+        // It was lent for more than that, and somebody may wait for the rest.
+        self.lend_again();
+        (fetched, (bytes > 0).then_some(loan))
     }
 
-    async fn fetch_one(self: &Rc<Self>, wanted: &FetchPartition, room: usize, first: bool) -> Fetched<Piece> {
-        match self.try_fetch(wanted, room, first).await {
+    async fn fetch_one(
+        self: &Rc<Self>,
+        wanted: &FetchPartition,
+        room: usize,
+        first: bool,
+        purse: &mut Purse,
+    ) -> Fetched<Piece> {
+        match self.try_fetch(wanted, room, first, purse).await {
             Ok(fetched) => fetched,
             Err(fault) => {
                 self.counters.count(Counted::FetchErrors);
@@ -88,6 +106,7 @@ impl<D: Disk> Shard<D> {
         wanted: &FetchPartition,
         room: usize,
         first: bool,
+        purse: &mut Purse,
     ) -> Result<Fetched<Piece>, Fault> {
         let id = wanted.partition;
         let log = self.loaded(id).await?;
@@ -116,6 +135,10 @@ impl<D: Disk> Shard<D> {
         if bytes_max == 0 || wanted.offset >= high_watermark {
             return Ok(fetched);
         }
+        if matches!(purse, Purse::Empty) {
+            // For all partitions at once: waiting for more while holding some could be for ever.
+            *purse = Purse::Lent(self.borrow_memory(self.most_at_once(id, room)).await);
+        }
         let read = self.store.read(&log, wanted.offset, bytes_max, high_watermark).await;
         let records = read.map_err(|error| fault(id, &error))?;
         let bytes: usize = records.iter().map(|piece| piece.bytes().len()).sum();
@@ -124,6 +147,44 @@ impl<D: Disk> Shard<D> {
             fetched.records = records;
         }
         Ok(fetched)
+    }
+
+    fn lender(&self) -> &Arc<Lender> {
+        &self.lenders[self.core]
+    }
+
+    /// What a read with room for this much may bring: one batch may be larger.
+    fn most_at_once(&self, id: TopicPartition, room: usize) -> u64 {
+        let image = self.image();
+        let batch = image.topic_by_id(id.topic).map_or(0, |topic| topic.settings.max_message_bytes);
+        (room as u64).max(u64::from(batch).min(self.store.plan().append_bytes_max()))
+    }
+
+    /// Waits in turn until there is memory for about this many bytes of an answer.
+    pub async fn borrow_memory(self: &Rc<Self>, bytes: u64) -> Loan {
+        let mut place = Place { shard: Rc::clone(self), turn: None };
+        poll_fn(|context| {
+            if self.stopping.get() {
+                return Poll::Ready(self.lender().lend(bytes));
+            }
+            let may = place.turn.is_some() || self.borrowers.borrow().is_empty();
+            if let Some(loan) = may.then(|| self.lender().try_lend(bytes)).flatten() {
+                return Poll::Ready(loan);
+            }
+            place.wait(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Wakes as many reads as there is memory for: now and then, since loans end on any core.
+    fn lend_again(&self) {
+        let borrowers = self.borrowers.borrow();
+        if borrowers.is_empty() {
+            return;
+        }
+        let count = if self.stopping.get() { usize::MAX } else { self.lender().room_for(LOAN_BYTES) };
+        borrowers.values().take(count).for_each(Waker::wake_by_ref);
     }
 
     /// Waits until a parked fetch is let go.
@@ -204,11 +265,50 @@ impl<D: Disk> Shard<D> {
                 let now = self.tick();
                 self.fetches.borrow_mut().tick(now);
                 self.let_go();
+                self.lender().set_pinned(self.store.pinned_bytes());
+                self.lend_again();
                 disk.sleep(TIMER).await;
             }
+            self.lend_again();
             self.fetches.borrow_mut().tick(model::Tick(u64::MAX));
             self.let_go();
         });
+    }
+}
+
+/// Where the memory of an answer comes from.
+enum Purse {
+    /// Nothing was read yet.
+    Empty,
+    /// From here.
+    Lent(Loan),
+    /// From the core that asks.
+    Paid,
+}
+
+/// A read's place among those that wait for memory; free when dropped.
+struct Place<D: Disk> {
+    shard: Rc<Shard<D>>,
+    turn: Option<u64>,
+}
+
+impl<D: Disk> Place<D> {
+    fn wait(&mut self, waker: &Waker) {
+        let next = &self.shard.next_borrower;
+        let turn = *self.turn.get_or_insert_with(|| next.replace(next.get() + 1));
+        let mut borrowers = self.shard.borrowers.borrow_mut();
+        borrowers.insert(turn, waker.clone());
+        self.shard.lender().set_waiting(borrowers.len());
+    }
+}
+
+impl<D: Disk> Drop for Place<D> {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn {
+            let mut borrowers = self.shard.borrowers.borrow_mut();
+            borrowers.remove(&turn);
+            self.shard.lender().set_waiting(borrowers.len());
+        }
     }
 }
 
@@ -240,10 +340,13 @@ fn diverging<D: Disk>(
     Ok((epoch < wanted.last_fetched_epoch || end < wanted.offset).then_some((epoch, end)))
 }
 
+fn records_bytes(fetched: &Fetched<Piece>) -> usize {
+    fetched.records.iter().map(|piece| piece.bytes().len()).sum()
+}
+
 /// The same with its records copied, for another core.
 pub(crate) fn copied(fetched: Fetched<Piece>) -> Fetched<Bytes> {
-    let bytes: usize = fetched.records.iter().map(|piece| piece.bytes().len()).sum();
-    let mut all = BytesMut::with_capacity(bytes);
+    let mut all = BytesMut::with_capacity(records_bytes(&fetched));
     for piece in &fetched.records {
         all.extend_from_slice(piece.bytes());
     }

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod executor;
 mod fetch;
 pub mod janitor;
+pub mod lending;
 mod lookup;
 pub mod mesh;
 pub mod metadata;

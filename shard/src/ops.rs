@@ -11,6 +11,7 @@ use coordination::metadata::machine::{Command, Outcome};
 use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 
 use crate::counters::Snapshot;
+use crate::lending::Loan;
 
 /// What one core asks of another.
 #[derive(Clone, Debug)]
@@ -44,12 +45,12 @@ pub enum Question {
 }
 
 /// The answer to a question of the same name.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Answer {
     /// In the order of the question, as all lists here.
     Appended(Vec<Appended>),
-    /// Records copied for the crossing.
-    Fetched(Vec<Fetched<Bytes>>),
+    /// Records copied for the crossing, and the memory lent for them.
+    Fetched(Vec<Fetched<Bytes>>, Option<Loan>),
     /// The wait is over, one way or another.
     Awaited,
     /// Offsets.
@@ -147,6 +148,8 @@ pub struct Fetch {
     pub read_committed: bool,
     /// The first batch found is given even when it is larger than all limits.
     pub always_one: bool,
+    /// Whoever asks has borrowed the memory of the answer.
+    pub paid: bool,
 }
 
 /// What one partition gives to a fetch. `R` is how records travel: shared frames at home, owned bytes across cores.

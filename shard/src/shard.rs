@@ -4,7 +4,7 @@
 //! happens without being asked.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -23,6 +23,7 @@ use storage::{Listener, LogRef, LogSettings, Store, StoreError};
 
 use crate::coordinator::Coordinators;
 use crate::counters::{Counted, Counters, Timed};
+use crate::lending::Lender;
 use crate::ops::{Answer, Question};
 use crate::produce::Deferred;
 use crate::state::PartitionState;
@@ -52,6 +53,11 @@ pub struct Shard<D: Disk> {
     pub(crate) fetch_wakers: RefCell<HashMap<FetchTicket, Waker>>,
     pub(crate) awaits: RefCell<HashMap<u64, FetchTicket>>,
     pub(crate) seen_bytes: RefCell<HashMap<TopicPartition, u64>>,
+    /// What each core may lend to answers; this core's among them.
+    pub(crate) lenders: Arc<[Arc<Lender>]>,
+    /// Reads that wait for a loan, by their turn, and whose turn comes next.
+    pub(crate) borrowers: RefCell<BTreeMap<u64, Waker>>,
+    pub(crate) next_borrower: Cell<u64>,
     pub(crate) coordinators: Coordinators,
     pub(crate) stopping: Cell<bool>,
 }
@@ -63,6 +69,8 @@ pub struct ShardSettings {
     pub upkeep: UpkeepSettings,
     /// What group coordinators obey.
     pub groups: GroupSettings,
+    /// What each core may lend to answers; without any, as much as they want.
+    pub lenders: Arc<[Arc<Lender>]>,
     /// Random, new at every start.
     pub seed: u64,
 }
@@ -128,6 +136,13 @@ impl<D: Disk> Shard<D> {
             fetch_wakers: RefCell::default(),
             awaits: RefCell::default(),
             seen_bytes: RefCell::default(),
+            lenders: if settings.lenders.is_empty() {
+                (0..cores).map(|_| Lender::new(u64::MAX)).collect()
+            } else {
+                settings.lenders
+            },
+            borrowers: RefCell::default(),
+            next_borrower: Cell::new(0),
             coordinators: Coordinators::new(settings.groups, settings.seed),
             stopping: Cell::new(false),
         });
@@ -147,8 +162,8 @@ impl<D: Disk> Shard<D> {
         match question {
             Question::Append(partitions) => Answer::Appended(self.append(partitions).await),
             Question::Fetch(fetch) => {
-                let fetched = self.fetch(fetch).await;
-                Answer::Fetched(fetched.into_iter().map(crate::fetch::copied).collect())
+                let (fetched, loan) = self.fetch(fetch).await;
+                Answer::Fetched(fetched.into_iter().map(crate::fetch::copied).collect(), loan)
             }
             Question::Await(token, wait) => {
                 self.await_bytes(token, wait).await;
@@ -243,6 +258,11 @@ impl<D: Disk> Shard<D> {
     /// Logical time of this core.
     pub(crate) fn tick(&self) -> Tick {
         Tick(self.disk.now_ns() / 1_000_000)
+    }
+
+    /// What every core may lend to answers.
+    pub fn lenders(&self) -> &[Arc<Lender>] {
+        &self.lenders
     }
 
     /// Whether it was asked to stop: nobody waits for more.

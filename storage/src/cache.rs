@@ -1,6 +1,6 @@
 //! Committed frames in memory and their budget, first in first out.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::derived::Derived;
 use crate::disk::Disk;
@@ -28,8 +28,18 @@ impl<D: Disk, S: Derived> Store<D, S> {
             }
             if let Some(gone) = frames.pop_front() {
                 self.frame_bytes.set(self.frame_bytes.get() - frame_len(&gone.frame));
+                if Rc::strong_count(&gone.frame) > 1 {
+                    self.pinned.borrow_mut().push(Rc::downgrade(&gone.frame));
+                }
             }
         }
+    }
+
+    /// Bytes of frames that left the cache and are in memory all the same, because readers or writes hold them.
+    pub fn pinned_bytes(&self) -> u64 {
+        let mut pinned = self.pinned.borrow_mut();
+        pinned.retain(|frame| frame.strong_count() > 0);
+        pinned.iter().filter_map(Weak::upgrade).map(|frame| frame_len(&frame)).sum()
     }
 
     pub(crate) fn remember(&self, committed: &Committed<D, LogRef<D, S>>) {

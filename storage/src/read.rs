@@ -239,6 +239,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         piece.range.end = piece.range.start + used;
         self.count(|counters| counters.read_bytes += len_u64(used));
+        // Small records must not keep a large buffer alive for as long as a peer takes to take them.
+        if 2 * used < (*piece.owner).as_ref().len() {
+            piece = Piece { owner: Rc::new(piece.bytes().to_vec()), range: 0..used };
+        }
         Ok(vec![piece])
     }
 

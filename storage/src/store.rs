@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use model::limits::MemoryPlan;
 use model::{Offset, OwnershipEpoch, TopicPartition};
@@ -21,7 +21,7 @@ use crate::journal::ring::Ring;
 use crate::journal::{Journal, JournalId};
 use crate::log::Log;
 use crate::paths::Paths;
-use crate::pool::Pool;
+use crate::pool::{Pool, Pooled};
 use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::{Gate, Signal};
 
@@ -150,6 +150,8 @@ pub struct Store<D: Disk, S> {
     pub(crate) moved: Signal,
     pub(crate) frames: RefCell<VecDeque<CachedFrame<D, S>>>,
     pub(crate) frame_bytes: Cell<u64>,
+    /// Frames that left the cache while somebody held them.
+    pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
     pub(crate) checkpoint_number: Cell<u64>,
     pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
@@ -202,6 +204,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             moved: Signal::default(),
             frames: RefCell::default(),
             frame_bytes: Cell::new(0),
+            pinned: RefCell::default(),
             listener: RefCell::new(None),
             checkpoint_number: Cell::new(0),
             needed_from: RefCell::default(),
@@ -288,6 +291,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Whether appends are refused because the disk is full.
     pub fn disk_is_full(&self) -> bool {
         self.disk_full.get()
+    }
+
+    /// How the shard's memory is divided.
+    pub fn plan(&self) -> &MemoryPlan {
+        &self.options.plan
     }
 
     /// Size of the journal's ring.

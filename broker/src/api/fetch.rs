@@ -6,6 +6,7 @@
 mod collect;
 mod respond;
 
+use std::any::Any;
 use std::rc::Rc;
 
 use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
@@ -66,15 +67,21 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
     }
     let collector = Collector::new(Rc::clone(broker), &wishes, &places, limits);
     let broker = Rc::clone(broker);
-    Ok(Called::Later(Box::pin(async move {
-        let mut collected = collector.run().await.into_iter();
+    Ok(Called::InTurn(Box::pin(async move {
+        let (collected, mut loan) = collector.run().await;
+        let mut collected = collected.into_iter();
         let outcomes: Vec<Outcome> = places
             .into_iter()
             .map(|place| place.and_then(|_| collected.next().flatten().ok_or(ErrorCode::UnknownServerError)))
             .collect();
         let response = respond::response(&broker, context, wishes, outcomes, limits.read_committed);
         broker.cluster.counters().time(Timed::Fetch, broker.cluster.elapsed().saturating_sub(started));
-        Reply::Send(Response::from(response.encode(&header)))
+        let mut response = Response::from(response.encode(&header));
+        if let Some(loan) = &mut loan {
+            loan.settle(response.len() as u64);
+        }
+        response.loan = loan.map(|loan| Box::new(loan) as Box<dyn Any>);
+        Reply::Send(response)
     })))
 }
 

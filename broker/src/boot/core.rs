@@ -72,7 +72,7 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     let groups =
         GroupSettings { memory_bytes_max: plan.settings.memory.groups, ..plan.settings.groups.clone() };
     let seed = u64::from_le_bytes(random()?);
-    let settings = ShardSettings { upkeep, groups, seed };
+    let settings = ShardSettings { upkeep, groups, lenders: plan.lenders.clone(), seed };
     let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
     answer_cores(&mesh, &shard, metadata, plan.crowd.clone());
     done(Phase::Start).await?;
@@ -186,7 +186,7 @@ fn serve(
     let node = Node::new(mesh.clone(), shard.clone(), plan.clock);
     let seed = u64::from_le_bytes(random()?);
     let memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let answers = Answers::new(memory(plan.settings.memory.responses), DECODED_BYTES_MAX);
+    let answers = Answers::new(memory(plan.settings.memory.control_answers()), DECODED_BYTES_MAX);
     let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), answers.clone(), seed);
     let limits = plan.settings.connections.clone();
     let budget = Budget::new(memory(plan.settings.memory.requests), limits.request_bytes_max);
@@ -209,7 +209,8 @@ fn tell_counters(
     executor::spawn(Queue::Serve, async move {
         while let Some(answer) = asked.recv().await {
             count_connections(&shard.counters, &server);
-            let answer_bytes = server.traffic().answer_bytes.get() + answers.used() as u64;
+            let lent = shard.lenders()[shard.core].lent();
+            let answer_bytes = server.traffic().answer_bytes.get() + answers.used() as u64 + lent;
             shard.counters.set(Gauge::MemoryResponses, answer_bytes);
             shard.counters.set(Gauge::MemoryIo, io_memory);
             // Whoever asked may have lost patience.

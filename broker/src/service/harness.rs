@@ -20,6 +20,7 @@ use net::service::{Called, Chunk, Peer, Reply, Request, Response, Service};
 use protocol::RequestHeader;
 use protocol::control::{KafkaRequest, KafkaResponse, decode_response, encode_request};
 use shard::counters::Counters;
+use shard::lending::{Lender, Loan};
 use shard::metadata::{OpenMetadata, Proposer, Publish};
 use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::shard::{Shard, ShardSettings};
@@ -83,6 +84,10 @@ impl Cluster for OneCore {
         false
     }
 
+    fn lacks_memory(&self) -> bool {
+        false
+    }
+
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked> {
         let mut answer: Asked = match question {
             Question::Propose(command) => {
@@ -99,9 +104,14 @@ impl Cluster for OneCore {
         Box::pin(std::future::ready(started))
     }
 
-    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<Vec<Fetched<Piece>>> {
+    fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
         let shard = Rc::clone(&self.cores.shards[self.core]);
         Box::pin(async move { shard.fetch(fetch).await })
+    }
+
+    fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {
+        let shard = Rc::clone(&self.cores.shards[self.core]);
+        Box::pin(async move { shard.borrow_memory(bytes).await })
     }
 }
 
@@ -112,9 +122,16 @@ pub struct Client {
     session: Rc<Session>,
     budget: Budget,
     pub answers: Answers,
+    /// What each core may lend.
+    pub lenders: Arc<[Arc<Lender>]>,
 }
 
-async fn shard(disk: &MemoryDisk, core: usize, image: Arc<Image>) -> Rc<Shard<MemoryDisk>> {
+async fn shard(
+    disk: &MemoryDisk,
+    core: usize,
+    image: Arc<Image>,
+    lenders: Arc<[Arc<Lender>]>,
+) -> Rc<Shard<MemoryDisk>> {
     let options = StoreOptions {
         paths: Paths::new("/data"),
         plan: MemoryPlan::new(64 << 20, 1).unwrap(),
@@ -124,7 +141,8 @@ async fn shard(disk: &MemoryDisk, core: usize, image: Arc<Image>) -> Rc<Shard<Me
         free_bytes_min: 0,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
-    Shard::start_serving(core, CORES, disk.clone(), store, image, ShardSettings::default())
+    let settings = ShardSettings { lenders, ..ShardSettings::default() };
+    Shard::start_serving(core, CORES, disk.clone(), store, image, settings)
 }
 
 impl Client {
@@ -138,6 +156,12 @@ impl Client {
 
     /// Of a broker that was started with this configuration.
     pub fn started(written: &[(&str, &str)], change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        Self::lending(u64::MAX, written, change)
+    }
+
+    /// With this much memory for answers to fetches on each core.
+    pub fn lending(bytes: u64, written: &[(&str, &str)], change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        let lenders: Arc<[_]> = (0..CORES).map(|_| Lender::new(bytes)).collect();
         let written = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let written: Overrides = written.collect();
         let simulation = Simulation::new(1);
@@ -148,7 +172,7 @@ impl Client {
             let metadata = OpenMetadata::open(disk.clone(), dir, policy, written, [1; 16]).await.unwrap();
             let mut shards = Vec::new();
             for core in 0..CORES {
-                shards.push(shard(&disk, core, metadata.image()).await);
+                shards.push(shard(&disk, core, metadata.image(), Arc::clone(&lenders)).await);
             }
             let cores =
                 Rc::new(Cores { simulation: simulation.clone(), shards, proposer: RefCell::new(None) });
@@ -179,7 +203,7 @@ impl Client {
         let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
-        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers }
+        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders }
     }
 
     /// Hands a frame to the service; the second future is the reply.
@@ -188,7 +212,7 @@ impl Client {
         let request = Request { header, frame, permit: self.budget.empty() };
         match self.home.call(&self.session, request).await {
             Called::Now(reply) => Box::pin(std::future::ready(reply)),
-            Called::Later(reply) => reply,
+            Called::Later(reply) | Called::InTurn(reply) => reply,
         }
     }
 

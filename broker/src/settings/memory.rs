@@ -77,6 +77,7 @@ pub(super) fn connections(
     Ok(ConnectionLimits {
         request_bytes_max,
         idle: u64::try_from(idle).ok().map(Duration::from_millis),
+        answer_bytes_max: memory.other_answers(),
         // How many there may be changes while it runs, and stands in the metadata.
         ..ConnectionLimits::default()
     })

@@ -11,8 +11,7 @@ use protocol::control::messages::{
 };
 use protocol::message;
 
-use super::client::{Client, TOPIC};
-use super::{Broker, Scratch};
+use super::harness::{Broker, Client, Scratch, TOPIC};
 
 const OF_TOPIC: i8 = 2;
 const OF_BROKER: i8 = 4;

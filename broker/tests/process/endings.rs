@@ -1,12 +1,9 @@
 //! The ends that are not clean: what was acknowledged is there afterwards.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use super::client::Client;
-use super::{Broker, Scratch, files_below};
+use super::harness::{Broker, Client, Scratch, files_below};
 
 /// The broker of this directory, asked for the end of its log once it is up again.
 fn end_offset_after(data_dir: &str) -> i64 {
@@ -17,26 +14,14 @@ fn end_offset_after(data_dir: &str) -> i64 {
     end
 }
 
-/// Bytes sent so far, and bytes of answers on their way.
-fn sent_and_unsent(ready: &str) -> [u64; 2] {
-    let address = ready.split_whitespace().find_map(|word| word.strip_prefix("admin=")).unwrap();
-    let mut admin = TcpStream::connect(address).unwrap();
-    admin.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    admin.read_to_string(&mut text).unwrap();
-    ["millrace_sent_bytes_total{core=\"0\"}", "millrace_memory_bytes{core=\"0\",use=\"responses\"}"].map(
-        |name| {
-            let value = text.lines().find_map(|line| line.strip_prefix(name));
-            value.unwrap_or_else(|| panic!("no {name} in {text}")).trim().parse().unwrap()
-        },
-    )
-}
-
 /// Waits until answers wait for somebody who takes none.
-fn wait_until_stuck(ready: &str) {
+fn wait_until_stuck(broker: &Broker) {
     let mut before = [0, 0];
     loop {
-        let now = sent_and_unsent(ready);
+        let now = [
+            broker.metric("millrace_sent_bytes_total{core=\"0\"}"),
+            broker.metric("millrace_memory_bytes{core=\"0\",use=\"responses\"}"),
+        ];
         if now == before && now[1] > 0 {
             return;
         }
@@ -49,7 +34,7 @@ fn wait_until_stuck(ready: &str) {
 fn asked_twice_it_ends_at_once_and_keeps_what_it_acknowledged() {
     let scratch = Scratch::new();
     for (round, second) in (1..).zip([libc::SIGTERM, libc::SIGINT]) {
-        let mut broker = Broker::start(&scratch.data_dir(), &[]);
+        let broker = Broker::start(&scratch.data_dir(), &[]);
         let mut client = Client::connect(&broker.ready);
         if round == 1 {
             client.create_topic();
@@ -60,7 +45,7 @@ fn asked_twice_it_ends_at_once_and_keeps_what_it_acknowledged() {
         // A clean stop waits for somebody who takes no answers: 60 MiB are more than sockets hold.
         let mut deaf = Client::connect(&broker.ready);
         deaf.fetch_without_listening(60);
-        wait_until_stuck(&broker.ready);
+        wait_until_stuck(&broker);
         broker.signal(libc::SIGTERM);
         broker.wait_for_log("stopping");
         broker.signal(second);
@@ -93,8 +78,8 @@ fn storage_that_fails_exits_5_and_loses_nothing_acknowledged() {
     client.create_topic();
     assert_eq!(client.produce(b"durable").unwrap(), 0);
     wait_for_spare_journal_file(&scratch);
-    // From here on every write to a file fails with EFBIG, and comes with a signal that would kill it.
-    broker.forbid_writes();
+    // From here on every write to a file fails with EFBIG, whoever runs it, and comes with a signal that would kill it.
+    broker.limit(libc::RLIMIT_FSIZE, 0);
     client.produce(b"never acknowledged").expect_err("nothing can be durable any more");
     let (code, _, log) = broker.end();
     assert_eq!(code, Some(5), "{log}");

@@ -14,8 +14,7 @@ use protocol::control::messages::{
 };
 use protocol::message;
 
-use super::client::{Client, TOPIC};
-use super::{Broker, Scratch, files_below};
+use super::harness::{Broker, Client, Scratch, TOPIC, files_below};
 
 const GROUP: &str = "group";
 
@@ -113,10 +112,9 @@ fn a_coordinator_starts_from_its_snapshot() {
     commit(&mut client, 5000, "last");
     drop(broker);
 
-    let mut broker = Broker::start(&scratch.data_dir(), &[]);
+    let broker = Broker::start(&scratch.data_dir(), &[]);
     assert_eq!(committed(&mut Client::connect(&broker.ready)), (5000, "last".into()));
-    broker.wait_for_log("a group coordinator is loaded");
-    let line = broker.logged.lines().find(|line| line.contains("a group coordinator is loaded")).unwrap();
+    let line = broker.wait_for_log("a group coordinator is loaded");
     let records: u64 =
         line.split("records=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
     assert!(records < 2200, "{records} records were read: {line}");

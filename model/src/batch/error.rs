@@ -103,13 +103,14 @@ impl BatchError {
     #[must_use]
     pub const fn error_code(self) -> ErrorCode {
         match self {
-            Self::Length(_) | Self::Crc { .. } => ErrorCode::CorruptMessage,
+            // A format that never was is damage; one that was is refused.
+            Self::Length(_) | Self::Crc { .. } | Self::Magic(..=-1 | 3..) => ErrorCode::CorruptMessage,
             Self::Compression(_) => ErrorCode::UnsupportedCompressionType,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::Transactional => ErrorCode::InvalidRequest,
             Self::Timestamp { .. } | Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::Truncated { .. }
-            | Self::Magic(_)
+            | Self::Magic(0..=2)
             | Self::NotOneBatch { .. }
             | Self::BaseOffset(_)
             | Self::RecordCount { .. }

@@ -40,6 +40,25 @@ fn waiters_are_served_in_order() {
 }
 
 #[test]
+fn large_requests_leave_room_for_those_that_have_not_begun() {
+    let budget = Budget::new(1000, 200);
+    let cx = context();
+    let (mut large, mut larger) = (budget.empty(), budget.empty());
+    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut large, 700).is_ready());
+    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut larger, 150).is_ready(), "by the reserve");
+    let (mut waiting, mut third) = (Waiting::new(budget.clone()), budget.empty());
+    assert!(waiting.poll_grow(&cx, &mut third, 10).is_pending());
+    let Poll::Ready(small) = Waiting::new(budget.clone()).poll_admit(&cx, 100) else {
+        panic!("there is room, and whoever waits could not use it")
+    };
+    assert!(Waiting::new(budget.clone()).poll_admit(&cx, 1).is_pending());
+    drop(large);
+    assert!(waiting.poll_grow(&cx, &mut third, 600).is_ready());
+    drop((small, larger, third));
+    assert_eq!((budget.used(), budget.is_waited_for()), (0, false));
+}
+
+#[test]
 fn one_that_gives_up_does_not_block_the_queue() {
     let budget = Budget::new(1000, 400);
     let cx = context();

@@ -42,6 +42,78 @@ fn a_connection_with_enough_in_flight_is_not_read() {
 }
 
 #[test]
+fn an_answer_in_turn_begins_when_its_turn_has_come() {
+    run(async {
+        let fixture = start(ConnectionLimits::default());
+        let mut client = fixture.connect().await;
+        client.send(0, b"g").await;
+        for correlation in 1..40 {
+            client.send(correlation, if correlation % 4 == 0 { b"r" } else { b"t" }).await;
+        }
+        wait_until(|| fixture.echo.seen.borrow().len() == 40).await;
+        sleep(Duration::from_millis(30)).await;
+        assert_eq!(fixture.echo.begun.get(), 0, "the first is not answered");
+        fixture.echo.gate_open.set(true);
+        for correlation in 0..40 {
+            assert_eq!(client.answer().await.unwrap().0, correlation);
+        }
+        assert_eq!(fixture.echo.begun.get(), 30);
+    });
+}
+
+#[test]
+fn answers_in_turn_to_one_who_does_not_listen_are_few() {
+    run(async {
+        let fixture = start(ConnectionLimits::default());
+        let mut client = fixture.connect().await;
+        client.send(0, b"g").await;
+        let body = [&b"t"[..], &[7; 300_000]].concat();
+        for correlation in 1..60 {
+            client.send(correlation, &body).await;
+        }
+        wait_until(|| fixture.echo.seen.borrow().len() == 60).await;
+        fixture.echo.gate_open.set(true);
+        // What the kernel takes, and those on their way.
+        sleep(Duration::from_millis(100)).await;
+        assert!(fixture.echo.begun.get() < 50, "{}", fixture.echo.begun.get());
+        let answer_bytes = fixture.server.traffic().answer_bytes.get();
+        assert!((1 << 20..2 << 20).contains(&answer_bytes), "{answer_bytes}");
+        for correlation in 0..60 {
+            assert_eq!(client.answer().await.unwrap().0, correlation);
+        }
+        assert_eq!(fixture.echo.begun.get(), 59);
+    });
+}
+
+#[test]
+fn while_answers_are_too_many_only_who_takes_them_is_heard() {
+    run(async {
+        let fixture = start(ConnectionLimits { answer_bytes_max: 10_000_000, ..ConnectionLimits::default() });
+        let (mut deaf, mut listens) = (fixture.connect().await, fixture.connect().await);
+        // Held back by the first, which waits.
+        deaf.send(0, b"g").await;
+        let body = vec![b'e'; 3_500_000];
+        for correlation in 1..3 {
+            deaf.send(correlation, &body).await;
+        }
+        let traffic = fixture.server.traffic();
+        wait_until(|| traffic.answer_bytes.get() > 7_000_000).await;
+        assert!(!traffic.is_crowded());
+        deaf.send(3, &body).await;
+        wait_until(|| traffic.is_crowded()).await;
+        for correlation in 0..10 {
+            listens.send(correlation, b"e").await;
+            assert_eq!(listens.answer().await.unwrap().0, correlation, "one that listens feels nothing");
+        }
+        fixture.echo.gate_open.set(true);
+        for correlation in 0..4 {
+            assert_eq!(deaf.answer().await.unwrap().0, correlation);
+        }
+        wait_until(|| !traffic.is_crowded()).await;
+    });
+}
+
+#[test]
 fn nothing_is_read_while_a_request_finds_no_place() {
     run(async {
         let fixture = start(ConnectionLimits::default());

@@ -9,6 +9,7 @@ use coordination::fetch_session::{PartitionKey, Wish};
 use model::{ErrorCode, Tick, TopicPartition};
 use net::service::Chunk;
 use protocol::fetch::Piece as _;
+use shard::lending::Loan;
 use shard::ops::{Answer, Await, Fetch, FetchPartition, Fetched, Question};
 use shard::route::owner_of;
 use storage::Piece;
@@ -24,6 +25,8 @@ pub(super) struct Collector {
     owners: BTreeMap<usize, (Vec<usize>, Vec<FetchPartition>)>,
     /// Wishes that mean a partition; the others are errors already.
     count: usize,
+    /// Largest batch that any of them may hold.
+    batch_bytes_max: u64,
     /// Some wish is an error already: the client hears of it at once.
     news: bool,
     limits: Limits,
@@ -50,18 +53,24 @@ impl Collector {
             }
         }
         let news = count < places.len();
-        Self { broker, owners, count, news, limits }
+        let batch_bytes_max = if owners.len() > 1 { batch_bytes_max(&broker, places) } else { 0 };
+        Self { broker, owners, count, batch_bytes_max, news, limits }
     }
 
-    /// What the owners have, in the order of service, once it is enough or the time is over.
-    pub(super) async fn run(self) -> Collected {
+    /// What the owners have, in the order of service, once it is enough or the time is over; and the memory it takes.
+    pub(super) async fn run(self) -> (Collected, Option<Loan>) {
         let wait_ms = if self.news { 0 } else { self.limits.wait_ms };
         if self.owners.len() <= 1 {
-            return self.collect(self.limits.bytes_min, wait_ms).await;
+            return self.collect(self.limits.bytes_min, wait_ms, false).await;
         }
         let deadline = self.broker.cluster.tick().after_ms(u64::from(wait_ms));
         loop {
-            let collected = self.collect(0, 0).await;
+            // Borrowed here and for all of them: a fetch that holds what one owner lent while it waits for another's
+            // could wait for ever.
+            let each = u64::from(self.limits.bytes_max) / self.owners.len() as u64;
+            let most = each.max(self.batch_bytes_max) * self.owners.len() as u64;
+            let loan = self.broker.cluster.borrow_memory(most).await;
+            let (mut collected, _) = self.collect(0, 0, true).await;
             let bytes: u64 = collected.iter().flatten().map(records_bytes).sum();
             let missing = u64::from(self.limits.bytes_min).saturating_sub(bytes);
             let news = collected
@@ -69,14 +78,17 @@ impl Collector {
                 .any(|one| one.as_ref().is_none_or(|one| !one.error.is_ok() || one.diverging.is_some()));
             let now = self.broker.cluster.tick();
             if missing == 0 || news || now >= deadline || self.broker.cluster.is_stopping() {
-                return collected;
+                return (collected, (bytes > 0).then_some(loan));
             }
+            // What is collected again later holds no memory until then.
+            collected.iter_mut().flatten().for_each(|one| one.records = Vec::new());
+            drop(loan);
             self.wait(&collected, missing, Tick(deadline.0 - now.0)).await;
         }
     }
 
-    /// Asks every owner; those of other cores copy, this one lends.
-    async fn collect(&self, bytes_min: u32, wait_ms: u32) -> Collected {
+    /// Asks every owner; those of other cores copy, this one gives what it holds. The one owner lends what is not `paid`.
+    async fn collect(&self, bytes_min: u32, wait_ms: u32, paid: bool) -> (Collected, Option<Loan>) {
         let cluster = &self.broker.cluster;
         let owners = u32::try_from(self.owners.len()).unwrap_or(1).max(1);
         let mut here = None;
@@ -89,6 +101,7 @@ impl Collector {
                 wait_ms,
                 read_committed: self.limits.read_committed,
                 always_one: true,
+                paid,
             };
             if owner == cluster.core() {
                 here = Some((places, cluster.fetch_here(fetch)));
@@ -97,20 +110,24 @@ impl Collector {
             }
         }
         let mut collected: Collected = (0..self.count).map(|_| None).collect();
+        let mut lent = None;
         if let Some((places, fetching)) = here {
-            for (place, fetched) in places.iter().zip(fetching.await) {
-                collected[*place] = Some(fetched.map_records(lent));
+            let (each, loan) = fetching.await;
+            lent = lent.or(loan);
+            for (place, fetched) in places.iter().zip(each) {
+                collected[*place] = Some(fetched.map_records(shared));
             }
         }
         for (places, asked) in asked {
-            if let Answer::Fetched(each) = asked.await {
+            if let Answer::Fetched(each, loan) = asked.await {
+                lent = lent.or(loan);
                 for (place, fetched) in places.iter().zip(each) {
                     collected[*place] = Some(fetched.map_records(Chunk::Bytes));
                 }
             }
         }
         self.trim(&mut collected);
-        collected
+        (collected, lent)
     }
 
     /// Each owner may have given one batch larger than its share: together they keep to the limit, but for the first.
@@ -165,11 +182,17 @@ impl Collector {
     }
 }
 
+fn batch_bytes_max(broker: &Broker, places: &[Result<TopicPartition, ErrorCode>]) -> u64 {
+    let image = broker.cluster.image();
+    let topics = places.iter().flatten().filter_map(|partition| image.topic_by_id(partition.topic));
+    topics.map(|topic| u64::from(topic.settings.max_message_bytes)).max().unwrap_or(0)
+}
+
 fn records_bytes(fetched: &Fetched<Chunk>) -> u64 {
     fetched.records.iter().map(|chunk| chunk.size_bytes() as u64).sum()
 }
 
 /// Records of this core, where they are.
-fn lent(piece: Piece) -> Chunk {
+fn shared(piece: Piece) -> Chunk {
     Chunk::Shared(piece.owner, piece.range)
 }

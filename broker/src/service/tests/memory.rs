@@ -1,5 +1,7 @@
 //! Memory of control-plane requests and their answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_lite::future::poll_once;
 use model::limits::DECODED_BYTES_MAX;
@@ -8,8 +10,9 @@ use protocol::control::encode_request;
 use protocol::control::messages::*;
 use protocol::message;
 
-use super::super::harness::{ANSWER_BYTES, Client, joined};
+use super::super::harness::{ANSWER_BYTES, Client, Wanted, fetch, joined, produce};
 use super::create;
+use super::data::{batch, produced, wanted};
 
 fn all_topics() -> Bytes {
     encode_request(12, 7, None, &message!(MetadataRequest { topics: None })).unwrap()
@@ -65,4 +68,103 @@ fn what_is_refused_leaves_nothing_behind() {
     };
     assert!(why.contains("Metadata"), "{why}");
     assert_eq!(client.answers.used(), 0);
+}
+
+const PARTITIONS: i32 = 8;
+
+/// A topic over both cores with a record in each partition, and little memory for answers.
+fn with_little_to_lend() -> Client {
+    let client = Client::lending(1000, &[("node.id", "1")], |_| {});
+    create(&client, "t", PARTITIONS, &[]);
+    for index in 0..PARTITIONS {
+        let value = "v".repeat(400);
+        let answer = produced(client.response(produce("t", -1, &[(index, batch(&client, &[&value]))])));
+        assert_eq!(answer[0].1, 0);
+    }
+    client
+}
+
+fn lent(client: &Client) -> u64 {
+    client.lenders.iter().map(|lender| lender.lent()).sum()
+}
+
+fn everything() -> Wanted {
+    let all: Vec<_> = (0..PARTITIONS).map(|index| (index, 0)).collect();
+    wanted((0, -1), &all)
+}
+
+#[test]
+fn an_answer_to_a_fetch_is_lent_its_memory_until_it_is_dropped() {
+    let client = with_little_to_lend();
+    for wanted in [wanted((0, -1), &[(0, 0)]), wanted((0, -1), &[(1, 0)]), everything()] {
+        let Reply::Send(response) = client.send(fetch("t", &wanted)) else { panic!("no response") };
+        assert_eq!(lent(&client), joined(&response).len() as u64);
+        drop(response);
+        assert_eq!(lent(&client), 0);
+    }
+}
+
+/// Each of them needs more than there is, and all of them at the same time: they take turns.
+#[test]
+fn fetches_over_all_partitions_never_wait_for_each_other() {
+    let client = with_little_to_lend();
+    client.simulation.run_until(async {
+        let mut begun = Vec::new();
+        for _ in 0..20 {
+            begun.push(client.begin(fetch("t", &everything())).await);
+        }
+        let mut answered = 0;
+        while !begun.is_empty() {
+            for mut reply in std::mem::take(&mut begun) {
+                match poll_once(&mut reply).await {
+                    Some(Reply::Send(response)) => {
+                        assert!(joined(&response).len() > 400 * PARTITIONS as usize);
+                        answered += 1;
+                    }
+                    Some(other) => panic!("no response but {other:?}"),
+                    None => begun.push(reply),
+                }
+            }
+            client.simulation.sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(answered, 20);
+    });
+    assert_eq!(lent(&client), 0);
+}
+
+#[test]
+fn a_fetch_that_waits_for_more_holds_no_memory() {
+    let client = with_little_to_lend();
+    for partitions in [vec![(0, 0)], vec![(1, 0)], everything().partitions] {
+        let patient = Wanted { bytes_min: 1 << 20, wait_ms: 10_000, ..wanted((0, -1), &partitions) };
+        client.simulation.run_until(async {
+            let mut waiting = client.begin(fetch("t", &patient)).await;
+            for _ in 0..50 {
+                assert!(poll_once(&mut waiting).await.is_none());
+                client.simulation.sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(lent(&client), 0);
+            let other = client.begin(fetch("t", &everything())).await.await;
+            assert!(matches!(other, Reply::Send(_)));
+        });
+        assert_eq!(lent(&client), 0, "nor does one that is given up");
+    }
+}
+
+#[test]
+fn a_fetch_waits_for_memory_and_is_given_some() {
+    let client = with_little_to_lend();
+    client.simulation.run_until(async {
+        let held = client.begin(fetch("t", &everything())).await.await;
+        let mut waiting = client.begin(fetch("t", &everything())).await;
+        for _ in 0..50 {
+            assert!(poll_once(&mut waiting).await.is_none());
+            client.simulation.sleep(Duration::from_millis(1)).await;
+        }
+        assert!(client.lenders.iter().any(|lender| lender.is_waited_for()));
+        drop(held);
+        assert!(matches!(waiting.await, Reply::Send(_)));
+        assert!(!client.lenders.iter().any(|lender| lender.is_waited_for()));
+    });
+    assert_eq!(lent(&client), 0);
 }

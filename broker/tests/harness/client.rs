@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use model::TimestampMs;
@@ -18,13 +19,19 @@ use protocol::message;
 pub const TOPIC: &str = "t";
 
 /// One connection.
-pub struct Client(TcpStream);
+pub struct Client(pub TcpStream);
+
+/// Nothing takes this long; a test that would hang fails instead.
+const HANG: Duration = Duration::from_secs(120);
 
 impl Client {
     /// To the address of a ready line.
     pub fn connect(ready: &str) -> Self {
         let address = ready.split_whitespace().find_map(|word| word.strip_prefix("kafka=")).unwrap();
-        Self(TcpStream::connect(address).unwrap())
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
+        stream.set_write_timeout(Some(HANG)).unwrap();
+        Self(stream)
     }
 
     /// Creates the topic.
@@ -66,7 +73,9 @@ impl Client {
         frame.put_i16(-1);
         frame.put_i16(-1);
         frame.put_i32(60_000);
-        put_partition(&mut frame);
+        put_topic(&mut frame, TOPIC);
+        frame.put_i32(1);
+        frame.put_i32(0);
         frame.put_i32(i32::try_from(batch.len()).unwrap());
         frame.put_slice(&batch);
         self.send(&frame)?;
@@ -85,7 +94,9 @@ impl Client {
         frame.put_i8(0);
         frame.put_i32(0);
         frame.put_i32(-1);
-        put_partition(&mut frame);
+        put_topic(&mut frame, TOPIC);
+        frame.put_i32(1);
+        frame.put_i32(0);
         frame.put_i32(-1);
         frame.put_i64(0);
         frame.put_i64(-1);
@@ -109,12 +120,14 @@ impl Client {
         decode_response(version, &self.receive().unwrap()).unwrap().1
     }
 
-    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+    /// Sends one frame, its length first.
+    pub fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         self.0.write_all(&i32::try_from(frame.len()).unwrap().to_be_bytes())?;
         self.0.write_all(frame)
     }
 
-    fn receive(&mut self) -> io::Result<Bytes> {
+    /// The next frame.
+    pub fn receive(&mut self) -> io::Result<Bytes> {
         let mut length = [0; 4];
         self.0.read_exact(&mut length)?;
         let mut frame = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
@@ -124,7 +137,7 @@ impl Client {
 }
 
 /// The front of a request whose version is not flexible.
-fn front(key: i16, version: i16) -> BytesMut {
+pub fn front(key: i16, version: i16) -> BytesMut {
     let mut frame = BytesMut::new();
     frame.put_i16(key);
     frame.put_i16(version);
@@ -133,11 +146,9 @@ fn front(key: i16, version: i16) -> BytesMut {
     frame
 }
 
-/// One topic with one partition of it.
-fn put_partition(frame: &mut BytesMut) {
+/// An array of one topic, up to its partitions.
+pub fn put_topic(frame: &mut BytesMut, name: &str) {
     frame.put_i32(1);
-    frame.put_i16(i16::try_from(TOPIC.len()).unwrap());
-    frame.put_slice(TOPIC.as_bytes());
-    frame.put_i32(1);
-    frame.put_i32(0);
+    frame.put_i16(i16::try_from(name.len()).unwrap());
+    frame.put_slice(name.as_bytes());
 }

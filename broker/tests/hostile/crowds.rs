@@ -1,0 +1,93 @@
+//! Many connections, and no handles for more.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use super::beside::Scene;
+use super::harness::{Broker, Client};
+
+/// Connections of this process beside those a test opens.
+const HANDLES_BESIDE: u64 = 500;
+
+/// The soft limit of this process raised to the hard one; that one.
+fn handles() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives both calls.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+    limit.rlim_max
+}
+
+/// One of many connections: from an address of its own for every ten thousand, which have ports of their own.
+fn one_of_many(broker: &Broker, number: usize) -> TcpStream {
+    let address = broker.ready.split_whitespace().find_map(|word| word.strip_prefix("kafka=")).unwrap();
+    let address: std::net::SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let last = u8::try_from(2 + number / 10_000).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn ten_thousand_idle_connections_cost_little() {
+    const CONNECTIONS: usize = 10_000;
+    let allowed = handles();
+    if allowed < CONNECTIONS as u64 + HANDLES_BESIDE {
+        eprintln!("skipped: {allowed} open files are allowed and this needs more than {CONNECTIONS}");
+        return;
+    }
+    let scene = Scene::new(&[]);
+    let idle: Vec<_> = (0..CONNECTIONS).map(|number| one_of_many(&scene.broker, number)).collect();
+    while scene.broker.metric("millrace_connections{core=\"0\"}") < CONNECTIONS as u64 {
+        scene.bystander.goes_on();
+    }
+    scene.client().end_offset();
+    drop(idle);
+    scene.end();
+}
+
+#[test]
+fn a_storm_of_connections_passes() {
+    const CONNECTIONS: usize = 20_000;
+    let scene = Scene::new(&[]);
+    for number in 0..CONNECTIONS {
+        let stream = one_of_many(&scene.broker, number);
+        // Every other one is reset, so that it leaves nothing behind on either side.
+        let linger = (number % 2 == 0).then_some(Duration::ZERO);
+        Socket::from(stream).set_linger(linger).unwrap();
+        if number % 1000 == 0 {
+            scene.bystander.goes_on();
+        }
+    }
+    // It has seen the end of all of them: the client beside and whoever asks are left.
+    while scene.broker.metric("millrace_connections{core=\"0\"}") > 1 {
+        scene.bystander.goes_on();
+    }
+    scene.end();
+}
+
+#[test]
+fn without_file_handles_it_waits_for_some() {
+    let scene = Scene::new(&[]);
+    let before = scene.broker.limit(libc::RLIMIT_NOFILE, 0);
+    // The kernel completes them, and the broker cannot take them.
+    let mut waiting: Vec<Client> = (0..100).map(|_| scene.client()).collect();
+    scene.broker.wait_for_log("connections cannot be accepted");
+    for _ in 0..10 {
+        scene.bystander.goes_on();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    scene.broker.limit(libc::RLIMIT_NOFILE, before);
+    for client in &mut waiting {
+        client.end_offset();
+    }
+    let log = scene.end();
+    assert_eq!(log.matches("connections cannot be accepted").count(), 1, "said once: {log}");
+    assert_eq!(log.matches("connections are accepted again").count(), 1, "{log}");
+}
