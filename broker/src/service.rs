@@ -177,6 +177,9 @@ impl Broker {
             ApiKey::IncrementalAlterConfigs => {
                 api::incremental_alter_configs::handle(self, header, decode(request)?).await
             }
+            ApiKey::ListConfigResources => {
+                api::list_config_resources::handle(self, header, &decode(request)?)
+            }
             ApiKey::DescribeCluster => api::describe_cluster::handle(self, header, &decode(request)?),
             ApiKey::DescribeTopicPartitions => {
                 api::describe_topic_partitions::handle(self, header, decode(request)?)

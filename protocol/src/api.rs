@@ -51,6 +51,7 @@ apis! {
     44 IncrementalAlterConfigs 0-1, flexible 1;
     47 OffsetDelete 0-0, flexible 1;
     60 DescribeCluster 0-2, flexible 0;
+    74 ListConfigResources 0-1, flexible 0;
     75 DescribeTopicPartitions 0-0, flexible 0;
 }
 

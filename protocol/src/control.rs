@@ -27,11 +27,11 @@ pub mod messages {
         DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, FindCoordinatorRequest,
         FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
         IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
-        JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
-        ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
-        OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, SyncGroupRequest,
-        SyncGroupResponse,
+        JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListConfigResourcesRequest,
+        ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
+        ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
+        OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
+        OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, SyncGroupRequest, SyncGroupResponse,
     };
     pub use kafka_wire::{
         alter_configs_request, alter_configs_response, api_versions_request, api_versions_response,
@@ -43,11 +43,12 @@ pub mod messages {
         find_coordinator_request, find_coordinator_response, heartbeat_request, heartbeat_response,
         incremental_alter_configs_request, incremental_alter_configs_response, init_producer_id_request,
         init_producer_id_response, join_group_request, join_group_response, leave_group_request,
-        leave_group_response, list_groups_request, list_groups_response, list_offsets_request,
-        list_offsets_response, metadata_request, metadata_response, offset_commit_request,
-        offset_commit_response, offset_delete_request, offset_delete_response, offset_fetch_request,
-        offset_fetch_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response,
-        sync_group_request, sync_group_response,
+        leave_group_response, list_config_resources_request, list_config_resources_response,
+        list_groups_request, list_groups_response, list_offsets_request, list_offsets_response,
+        metadata_request, metadata_response, offset_commit_request, offset_commit_response,
+        offset_delete_request, offset_delete_response, offset_fetch_request, offset_fetch_response,
+        offset_for_leader_epoch_request, offset_for_leader_epoch_response, sync_group_request,
+        sync_group_response,
     };
 }
 

@@ -27,6 +27,10 @@ use crate::service::Broker;
 pub const TOPIC: i8 = 2;
 /// Kafka's number of "broker" among resources.
 pub const BROKER: i8 = 4;
+/// Kafka's number of "broker logger" among resources.
+pub const BROKER_LOGGER: i8 = 8;
+/// Kafka's number of "client metrics" among resources.
+pub const CLIENT_METRICS: i8 = 16;
 /// Kafka's number of "group" among resources.
 pub const GROUP: i8 = 32;
 

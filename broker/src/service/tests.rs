@@ -100,6 +100,9 @@ fn every_version_of_every_api_is_answered() {
                 ApiKey::IncrementalAlterConfigs => {
                     default_of!(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse);
                 }
+                ApiKey::ListConfigResources => {
+                    default_of!(ListConfigResourcesRequest, ListConfigResourcesResponse);
+                }
                 ApiKey::DescribeCluster => default_of!(DescribeClusterRequest, DescribeClusterResponse),
                 ApiKey::DescribeTopicPartitions => {
                     default_of!(DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse);

@@ -280,3 +280,19 @@ def configs_tool_alters_brokers(ctx: Context) -> None:
             tools.call(CONFIGS, "--alter", *entity, "--delete-config", "log.retention.ms")
             eventually(lambda: equal("log.retention.ms" in shown(tools, *entity), False, f"still set on {entity}"))
         eventually(lambda: equal(shown(tools, *of_topic, "--all")["retention.ms"], "604800000", "what the topic inherits again"))
+
+
+@check("java")
+def configs_tool_alters_groups(ctx: Context) -> None:
+    group = ctx.name("g")
+    entity = ["--entity-type", "groups", "--entity-name", group]
+    with Tools(ctx) as tools:
+        equal(shown(tools, *entity, "--all")["consumer.session.timeout.ms"], "45000", "of a group that nobody configured")
+        tools.call(CONFIGS, "--alter", *entity, "--add-config", "consumer.session.timeout.ms=50000")
+        eventually(lambda: equal(shown(tools, *entity), {"consumer.session.timeout.ms": "50000"}, "set"))
+        listed = tools.call(CONFIGS, "--describe", "--entity-type", "groups")
+        that(group in listed, f"listed among groups with settings: {listed[-300:]!r}")
+        refused = tools.call(CONFIGS, "--alter", *entity, "--add-config", "consumer.session.timeout.ms=5", status=1)
+        that("group.consumer.min.session.timeout.ms" in refused, f"below the broker's bound: {refused[-300:]!r}")
+        tools.call(CONFIGS, "--alter", *entity, "--delete-config", "consumer.session.timeout.ms")
+        eventually(lambda: equal(shown(tools, *entity), {}, "settings of the group in the end"))

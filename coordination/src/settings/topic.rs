@@ -66,7 +66,7 @@ pub static ROWS: &[Setting] = &[
         "Age above which segments are deleted; -1 is no limit."),
     row("segment.bytes", Int(1 << 20, MAX), "1073741824", &["log.segment.bytes"], Obeyed, "Size at which a new segment is begun."),
     row("segment.index.bytes", Int(4, MAX), "10485760", &["log.index.size.max.bytes"], Kept("the index has a fixed maximum"), "Size of an index."),
-    row("segment.jitter.ms", Long(0), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], Kept("partitions are spread by their own traffic"), "Random part of segment.ms."),
+    row("segment.jitter.ms", Long(0), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], Kept("segments are rolled without it"), "Random part of segment.ms."),
     row("segment.ms", Long(1), "604800000", &["log.roll.ms", "log.roll.hours"], Obeyed, "Age at which a new segment is begun."),
     row("unclean.leader.election.enable", Boolean, "false", &["unclean.leader.election.enable"], Kept(ONE_BROKER),
         "Whether a replica that lacks records may lead."),
@@ -93,7 +93,9 @@ mod tests {
     fn names_are_sorted_and_every_default_on_the_broker_is_one() {
         assert!(ROWS.is_sorted_by_key(|setting| setting.name));
         for name in ROWS.iter().flat_map(|setting| setting.broker) {
-            assert_eq!(broker::named(name).unwrap().effect, Effect::Topics, "{name}");
+            // A broker's default for flushing is told, and relaxes nothing: only the topic itself does.
+            let flushing = name.starts_with("log.flush.");
+            assert_eq!(broker::named(name).unwrap().effect == Effect::Topics, !flushing, "{name}");
         }
         for setting in broker::all().filter(|setting| setting.effect == Effect::Topics) {
             assert!(by_broker_name(setting.name).is_some(), "{}", setting.name);

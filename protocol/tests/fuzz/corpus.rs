@@ -235,6 +235,10 @@ fn request(key: ApiKey, version: i16) -> Bytes {
                 message!(R { resource_name: name(), configs: vec![message!(C { value: Some("1".into()) })] });
             encode!(message!(m::IncrementalAlterConfigsRequest { resources: vec![resource] }))
         }
+        ApiKey::ListConfigResources if version == 0 => encode!(m::ListConfigResourcesRequest::default()),
+        ApiKey::ListConfigResources => {
+            encode!(message!(m::ListConfigResourcesRequest { resource_types: vec![2, 32] }))
+        }
         ApiKey::DescribeCluster => encode!(m::DescribeClusterRequest::default()),
         ApiKey::DescribeTopicPartitions => {
             use m::describe_topic_partitions_request::TopicRequest as T;

@@ -93,6 +93,7 @@ fn decode_frame(frame: &Bytes) {
         ApiKey::CreatePartitions => again::<m::CreatePartitionsRequest>(&header, frame),
         ApiKey::AlterConfigs => again::<m::AlterConfigsRequest>(&header, frame),
         ApiKey::IncrementalAlterConfigs => again::<m::IncrementalAlterConfigsRequest>(&header, frame),
+        ApiKey::ListConfigResources => again::<m::ListConfigResourcesRequest>(&header, frame),
         ApiKey::DescribeCluster => again::<m::DescribeClusterRequest>(&header, frame),
         ApiKey::DescribeTopicPartitions => again::<m::DescribeTopicPartitionsRequest>(&header, frame),
     }

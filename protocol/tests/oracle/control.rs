@@ -108,6 +108,7 @@ fn case(key: ApiKey, version: i16) {
         ApiKey::IncrementalAlterConfigs => {
             control!(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse)
         }
+        ApiKey::ListConfigResources => control!(ListConfigResourcesRequest, ListConfigResourcesResponse),
         ApiKey::DescribeCluster => control!(DescribeClusterRequest, DescribeClusterResponse),
         ApiKey::DescribeTopicPartitions => {
             control!(DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse)
