@@ -16,7 +16,10 @@ from harness.process import CommandFailed, run
 SUITE = "node-rdkafka"
 HERE = Path(__file__).parent
 BUILD_BOUND_S = 3600
-SPEC_BOUND_S = 280
+SPEC_BOUND_S = 140
+"""Ends a file of tests that hangs; each takes less than half of it."""
+TRIES = 2
+"""On a loaded machine the package's own disconnect never calls back now and then, whichever broker it speaks to."""
 LISTED = tomllib.loads((HERE / "node_rdkafka.toml").read_text())
 
 
@@ -58,10 +61,12 @@ def outcomes(spec: str, bootstrap: str) -> dict[str, dict] | CheckFailed | Comma
         if topic not in held:
             topics.create(admin, topic, 1, {})
     left_out = "|".join(re.escape(title) for title in LISTED["left_out"])
-    try:
-        return {test["fullTitle"]: test for test in mocha(spec, "--grep", left_out, "--invert", bootstrap=bootstrap)}
-    except (CheckFailed, CommandFailed) as failed:
-        return failed
+    for _ in range(TRIES):
+        try:
+            return {test["fullTitle"]: test for test in mocha(spec, "--grep", left_out, "--invert", bootstrap=bootstrap)}
+        except (CheckFailed, CommandFailed) as error:
+            failed = error
+    return failed
 
 
 def run_test(ctx: Context, spec: str, title: str) -> None:
