@@ -9,6 +9,8 @@ mod harness;
 mod batches;
 #[path = "hostile/beside.rs"]
 mod beside;
+#[path = "hostile/bombs.rs"]
+mod bombs;
 #[path = "hostile/crowds.rs"]
 mod crowds;
 #[path = "hostile/deaf.rs"]
@@ -21,6 +23,10 @@ mod fields;
 mod frames;
 #[path = "hostile/groups.rs"]
 mod groups;
+#[path = "hostile/large.rs"]
+mod large;
+#[path = "hostile/names.rs"]
+mod names;
 #[path = "hostile/unfinished.rs"]
 mod unfinished;
 #[path = "hostile/wire.rs"]

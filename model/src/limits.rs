@@ -44,9 +44,9 @@ pub const PRODUCER_BATCHES: usize = 5;
 pub const OPEN_SEGMENTS_MIN: usize = 16;
 /// See [`OPEN_SEGMENTS_MIN`].
 pub const OPEN_SEGMENTS_MAX: usize = 4096;
-/// A batch is decompressed to at most this many bytes when a record in it is looked for; one at a time on a core. The
-/// largest batch that Kafka's own defaults accept takes a hundredth of it.
-pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
+/// Bytes of a compressed batch's records that are looked through, at most, for one at some time; they pass by and are not
+/// kept. The largest batch that Kafka's own defaults accept takes a hundredth of it.
+pub const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 
 /// Bytes of one receive buffer. One per connection that is receiving; larger ones lose to cache misses.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;

@@ -154,7 +154,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// What a read with room for this much may bring: one batch may be larger.
-    fn most_at_once(&self, id: TopicPartition, room: usize) -> u64 {
+    pub(crate) fn most_at_once(&self, id: TopicPartition, room: usize) -> u64 {
         let image = self.image();
         let batch = image.topic_by_id(id.topic).map_or(0, |topic| topic.settings.max_message_bytes);
         (room as u64).max(u64::from(batch).min(self.store.plan().append_bytes_max()))

@@ -1,11 +1,14 @@
 //! Questions about offsets: by time, by epoch, and where a log begins.
 
+use std::io;
 use std::rc::Rc;
 
-use model::batch::{Compression, RecordBatch, Records};
+use model::batch::{Compression, RecordBatch};
 use model::limits::DECOMPRESSED_BYTES_MAX;
 use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicPartition};
+use storage::decompress::WINDOW_BYTES_MAX;
 use storage::disk::Disk;
+use storage::stamps::{Search, Step, Wanted};
 use storage::{Piece, StoreError};
 
 use crate::ops::{
@@ -56,44 +59,39 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The first record at or after `time` that lies before `end`.
-    async fn at_time(&self, log: &PartitionLog<D>, time: TimestampMs, end: Offset) -> Result<Found, Fault> {
+    async fn at_time(
+        self: &Rc<Self>,
+        log: &PartitionLog<D>,
+        time: TimestampMs,
+        end: Offset,
+    ) -> Result<Found, Fault> {
+        // One at a time, and each in turn: a batch is held while it is looked through, and there may be a thousand questions.
+        let _turn = self.lookups.turn().await;
+        let _loan = self.borrow_memory(self.most_at_once(log.id, 0) + WINDOW_BYTES_MAX).await;
         let piece = self.store.batch_for_time(log, time).await.map_err(|error| fault(log.id, &error))?;
         let Some(piece) = piece else { return Ok(NOTHING) };
-        let found = self.record_in(log, &piece, time).await?;
+        let found = self.record_in(log, piece, time).await?;
         Ok(found.filter(|(offset, ..)| *offset < end).unwrap_or(NOTHING))
     }
 
     async fn record_in(
         &self,
         log: &PartitionLog<D>,
-        piece: &Piece,
+        piece: Piece,
         time: TimestampMs,
     ) -> Result<Option<Found>, Fault> {
         let damaged = |what: String| fault(log.id, &StoreError::Damaged(what));
         let (batch, _) = RecordBatch::parse(piece.bytes()).map_err(|error| damaged(error.to_string()))?;
         let compression = batch.compression().map_err(|error| damaged(error.to_string()))?;
-        let plain;
-        let records = if compression == Compression::None {
-            batch.records()
-        } else {
-            let payload = batch.payload().to_vec();
-            let decompressed = crate::executor::blocking(move || {
-                storage::decompress::decompress(compression, &payload, DECOMPRESSED_BYTES_MAX)
-            });
-            plain = decompressed
-                .await
-                .map_err(|error| Fault { code: ErrorCode::CorruptMessage, message: error.to_string() })?;
-            Records::new(&plain, batch.record_count())
-        };
-        for record in records {
-            let record = record
-                .map_err(|error| Fault { code: ErrorCode::CorruptMessage, message: error.to_string() })?;
-            let (offset, stamp) = (record.offset(&batch), record.timestamp(&batch));
-            if stamp >= time && offset >= log.log_start() {
-                return Ok(Some((offset, stamp, batch.leader_epoch())));
-            }
+        let epoch = batch.leader_epoch();
+        if compression == Compression::None {
+            return plain_record_in(&batch, time, log.log_start());
         }
-        Ok(None)
+        let wanted = Wanted::new(&batch, time, log.log_start());
+        let (payload, count) = (batch.payload().to_vec(), batch.record_count());
+        drop(piece);
+        let found = search(compression, payload, count, wanted).await.map_err(corrupt)?;
+        Ok(found.map(|(offset, stamp)| (offset, stamp, epoch)))
     }
 
     /// Where leader epochs end, one per partition.
@@ -152,4 +150,48 @@ impl<D: Disk> Shard<D> {
         });
         Ok(log.log_start())
     }
+}
+
+/// The first record at or after `time` of a batch that is not compressed.
+fn plain_record_in(
+    batch: &RecordBatch<'_>,
+    time: TimestampMs,
+    start: Offset,
+) -> Result<Option<Found>, Fault> {
+    for record in batch.records() {
+        let record = record.map_err(corrupt)?;
+        let (offset, stamp) = (record.offset(batch), record.timestamp(batch));
+        if stamp >= time && offset >= start {
+            return Ok(Some((offset, stamp, batch.leader_epoch())));
+        }
+    }
+    Ok(None)
+}
+
+/// The same of one that is, step by step on a thread where it may take its time.
+async fn search(
+    compression: Compression,
+    payload: Vec<u8>,
+    count: i32,
+    wanted: Wanted,
+) -> io::Result<Option<(Offset, TimestampMs)>> {
+    let records = storage::decompress::reader(compression, payload, DECOMPRESSED_BYTES_MAX)?;
+    let mut search = Search::new(records, count, wanted);
+    loop {
+        let step;
+        (search, step) = crate::executor::blocking(move || {
+            let step = search.step();
+            (search, step)
+        })
+        .await;
+        match step? {
+            Step::Found(offset, stamp) => return Ok(Some((offset, stamp))),
+            Step::None => return Ok(None),
+            Step::More => {}
+        }
+    }
+}
+
+fn corrupt(error: impl std::fmt::Display) -> Fault {
+    Fault { code: ErrorCode::CorruptMessage, message: error.to_string() }
 }

@@ -229,7 +229,10 @@ impl<D: Disk> Driver<D> {
                 tracing::warn!(%error, "a metadata change was refused");
                 Input::AppendFailed(format!("the metadata log cannot be written: {error}"))
             }
-            Err(error) => self.disk.fatal("metadata log: write", &error),
+            Err(error) => {
+                let (path, at) = self.log.end();
+                self.disk.fatal(&format!("writing the metadata log {} at byte {at}", path.display()), &error)
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use coordination::replica::waiters::{FetchTicket, FetchWaiters};
 use model::{ErrorCode, Tick, TopicId, TopicPartition};
 use storage::disk::Disk;
 use storage::journal::commit::CommitFacts;
+use storage::signal::Gate;
 use storage::{Listener, LogRef, LogSettings, Store, StoreError};
 
 use crate::coordinator::Coordinators;
@@ -58,6 +59,8 @@ pub struct Shard<D: Disk> {
     /// Reads that wait for a loan, by their turn, and whose turn comes next.
     pub(crate) borrowers: RefCell<BTreeMap<u64, Waker>>,
     pub(crate) next_borrower: Cell<u64>,
+    /// Whoever looks for a time.
+    pub(crate) lookups: Gate,
     pub(crate) coordinators: Coordinators,
     pub(crate) stopping: Cell<bool>,
 }
@@ -143,6 +146,7 @@ impl<D: Disk> Shard<D> {
             },
             borrowers: RefCell::default(),
             next_borrower: Cell::new(0),
+            lookups: Gate::default(),
             coordinators: Coordinators::new(settings.groups, settings.seed),
             stopping: Cell::new(false),
         });

@@ -35,6 +35,7 @@ mod segment_write;
 pub mod signal;
 pub mod snapshot;
 mod space;
+pub mod stamps;
 mod store;
 mod tidy;
 mod truncate;

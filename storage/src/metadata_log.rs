@@ -115,6 +115,11 @@ pub struct MetadataLog<D: Disk> {
 }
 
 impl<D: Disk> MetadataLog<D> {
+    /// The file that entries are appended to, and where the next one goes.
+    pub fn end(&self) -> (PathBuf, u64) {
+        (log_path(&self.dir, self.first.index + 1), self.end)
+    }
+
     /// Opens the log in `dir`, making both when there is nothing, and cutting off a commit that did not finish.
     ///
     /// # Errors

@@ -50,7 +50,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
                         return; // Closing tries once more.
                     }
                 }
-                Err(error) => self.disk.fatal("moving the journal's oldest file to segments", &error),
+                Err(error) => {
+                    let oldest = self.journal.ring.oldest_used().map_or(0, |file| file.number);
+                    let path = self.journal.ring.path_of(oldest);
+                    self.disk.fatal(&format!("moving the journal {} to segments", path.display()), &error)
+                }
                 Ok(()) => self.reclaim_stalled.set(false),
             }
         }
@@ -212,7 +216,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
     async fn sync_segments(&self, unsynced: Vec<SegmentId>) -> io::Result<()> {
         if unsynced.len() > SYNC_FILES_MAX {
             if let Err(error) = self.disk.sync_all().await {
-                self.disk.fatal("syncing all segments", &error);
+                let root = self.paths.root().display();
+                self.disk.fatal(&format!("syncing the file system of {root}"), &error);
             }
             return Ok(());
         }

@@ -70,7 +70,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 self.pause_for_space(log).await;
             } else if again {
                 let what = format!(
-                    "writing {} at byte {}, twice; the journal has the records, so check the disk and start again",
+                    "writing {} at byte {}, twice; the journal has the records",
                     path.display(),
                     chunk.start
                 );

@@ -89,9 +89,24 @@ impl Gate {
         self.left.until(|| (!self.held.replace(true)).then_some(())).await;
     }
 
+    /// The same until the turn is dropped.
+    pub async fn turn(&self) -> Turn<'_> {
+        self.enter().await;
+        Turn(self)
+    }
+
     /// Lets the next one in.
     pub fn leave(&self) {
         self.held.set(false);
         self.left.notify();
+    }
+}
+
+/// Being inside of a [`Gate`].
+pub struct Turn<'a>(&'a Gate);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }

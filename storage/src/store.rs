@@ -236,7 +236,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let store = Rc::clone(self);
         self.disk.spawn(async move {
             if let Err(error) = store.journal.ring.provision().await {
-                store.disk.fatal("making a journal file", &error);
+                let dir = store.paths.journal(store.options.journal);
+                store.disk.fatal(&format!("making a journal file in {}", dir.display()), &error);
             }
         });
         let store = Rc::clone(self);

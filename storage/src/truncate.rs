@@ -65,7 +65,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if let Err(error) = applied {
             // The journal says that the log ends there, and memory does not.
             let error = io::Error::other(error.to_string());
-            self.disk.fatal(&format!("truncating partition {}", log.id), &error);
+            let dir = self.paths.partition(log.id);
+            self.disk.fatal(&format!("truncating the log in {} to offset {end}", dir.display()), &error);
         }
         self.moved.notify();
         self.checkpoint(None).await.map_err(failed)?;

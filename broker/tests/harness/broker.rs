@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::millrace;
+use super::{millrace, millrace_with_handles};
 
 /// What a broker has logged so far; read all the time, so that it never waits for somebody to read.
 #[derive(Default)]
@@ -51,6 +51,15 @@ pub struct Broker {
 impl Broker {
     /// On one core with 128 MiB, unless `more` says otherwise.
     pub fn start(data_dir: &str, more: &[&str]) -> Self {
+        Self::run(data_dir, more, millrace)
+    }
+
+    /// The same, allowed so many open files.
+    pub fn start_with_handles(data_dir: &str, more: &[&str], handles: u32) -> Self {
+        Self::run(data_dir, more, |arguments| millrace_with_handles(arguments, handles))
+    }
+
+    fn run(data_dir: &str, more: &[&str], command: impl Fn(&[&str]) -> Command) -> Self {
         let ports = [
             "server",
             "--listen",
@@ -62,7 +71,7 @@ impl Broker {
             "--cores",
             "1",
         ];
-        let mut process = millrace(&ports)
+        let mut process = command(&ports)
             .args(["--data-dir", data_dir])
             .args(more)
             .stdout(Stdio::piped())

@@ -36,20 +36,39 @@ impl Client {
 
     /// Creates the topic.
     pub fn create_topic(&mut self) {
-        let topic = message!(CreatableTopic { name: TOPIC.into(), num_partitions: 1, replication_factor: 1 });
+        assert_eq!(self.create(TOPIC, 1), 0);
+    }
+
+    /// Creates any topic; the error.
+    pub fn create(&mut self, name: &str, partitions: i32) -> i16 {
+        let topic =
+            message!(CreatableTopic { name: name.into(), num_partitions: partitions, replication_factor: 1 });
         let request = message!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000 });
         let response: CreateTopicsResponse = self.ask(7, &request);
-        assert_eq!(response.topics[0].error_code, 0);
+        response.topics[0].error_code
     }
 
     /// The offset behind the last record.
     pub fn end_offset(&mut self) -> i64 {
-        let partition = message!(ListOffsetsPartition { partition_index: 0, timestamp: -1 });
-        let topic = message!(ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] });
+        let (error, offset) = self.offset_at(TOPIC, -1);
+        assert_eq!(error, 0);
+        offset
+    }
+
+    /// Error, and the first offset at or after a time.
+    pub fn offset_at(&mut self, name: &str, timestamp: i64) -> (i16, i64) {
+        self.offset_of(name, 0, timestamp)
+    }
+
+    /// The same of any partition.
+    pub fn offset_of(&mut self, name: &str, partition_index: i32, timestamp: i64) -> (i16, i64) {
+        let partition =
+            message!(ListOffsetsPartition { partition_index: partition_index, timestamp: timestamp });
+        let topic = message!(ListOffsetsTopic { name: name.into(), partitions: vec![partition] });
         let request = message!(ListOffsetsRequest { replica_id: -1, topics: vec![topic] });
         let response: ListOffsetsResponse = self.ask(7, &request);
-        assert_eq!(response.topics[0].partitions[0].error_code, 0);
-        response.topics[0].partitions[0].offset
+        let found = &response.topics[0].partitions[0];
+        (found.error_code, found.offset)
     }
 
     /// Appends one record with acks=all; its offset once it is durable.

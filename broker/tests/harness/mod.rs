@@ -45,6 +45,18 @@ pub fn millrace(arguments: &[&str]) -> Command {
     command
 }
 
+/// The same, allowed so many open files.
+pub fn millrace_with_handles(arguments: &[&str], handles: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit -n {handles} && exec \"$0\" \"$@\""),
+        env!("CARGO_BIN_EXE_millrace"),
+    ]);
+    command.args(arguments).env_remove("RUST_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
 /// Exit code and standard error of a run that ends by itself.
 pub fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = millrace(arguments).output().unwrap();

@@ -21,6 +21,11 @@ fn good() -> Vec<u8> {
 fn changed(at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut batch = good();
     batch[at..at + bytes.len()].copy_from_slice(bytes);
+    sealed(batch)
+}
+
+/// The batch with the right checksum.
+pub fn sealed(mut batch: Vec<u8>) -> Vec<u8> {
     let crc = crc32c(&batch[CRC_AT + 4..]);
     batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
     batch

@@ -15,6 +15,8 @@ pub const MEMORY: u64 = 128 << 20;
 /// What a process takes beside its `--memory`: a debug build's code and read-only data in pages of its file, stacks,
 /// the runtime's tables, and what the allocator keeps between allocations.
 pub const BESIDE_MEMORY: u64 = 64 << 20;
+/// The records of these tests are from 1970, and none may go for that.
+const KEEP: &[&str] = &["--set", "log.retention.ms=-1"];
 /// Nothing takes this long.
 const HANG: Duration = Duration::from_secs(110);
 
@@ -100,9 +102,18 @@ pub struct Scene {
 impl Scene {
     pub fn new(more: &[&str]) -> Self {
         let scratch = Scratch::new();
-        // The records of these tests are from 1970, and none may go for that.
-        let keep = ["--set", "log.retention.ms=-1"];
-        let broker = Broker::start(&scratch.data_dir(), &[&keep, more].concat());
+        let broker = Broker::start(&scratch.data_dir(), &[KEEP, more].concat());
+        Self::with(scratch, broker)
+    }
+
+    /// With a broker that is allowed so many open files.
+    pub fn with_handles(handles: u32) -> Self {
+        let scratch = Scratch::new();
+        let broker = Broker::start_with_handles(&scratch.data_dir(), KEEP, handles);
+        Self::with(scratch, broker)
+    }
+
+    fn with(scratch: Scratch, broker: Broker) -> Self {
         Client::connect(&broker.ready).create_topic();
         Self { bystander: Bystander::start(&broker), broker, _scratch: scratch }
     }

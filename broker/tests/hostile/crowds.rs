@@ -73,6 +73,30 @@ fn a_storm_of_connections_passes() {
 }
 
 #[test]
+fn started_with_few_file_handles_it_serves_as_many_as_they_allow() {
+    const HANDLES: u32 = 300;
+    let scene = Scene::with_handles(HANDLES);
+    // More than there are handles for: the kernel completes them.
+    let mut clients: Vec<Client> = (0..HANDLES + 100).map(|_| scene.client()).collect();
+    scene.broker.wait_for_log("connections cannot be accepted");
+    for _ in 0..5 {
+        scene.bystander.goes_on();
+        clients[0].end_offset();
+        clients[0].produce(b"by one that was there before").unwrap();
+    }
+    // Those that are served go, and those that waited come.
+    for client in clients.drain(..200) {
+        drop(client);
+    }
+    for client in &mut clients {
+        client.end_offset();
+    }
+    let log = scene.end();
+    assert_eq!(log.matches("connections cannot be accepted").count(), 1, "said once: {log}");
+    assert_eq!(log.matches("connections are accepted again").count(), 1, "{log}");
+}
+
+#[test]
 fn without_file_handles_it_waits_for_some() {
     let scene = Scene::new(&[]);
     let before = scene.broker.limit(libc::RLIMIT_NOFILE, 0);

@@ -1,33 +1,77 @@
 //! A stop in the middle of work.
 
+use std::collections::BTreeMap;
 use std::thread;
 
+use model::batch::RecordBatch;
+
 use super::harness::{Broker, Client, Scratch};
+use super::wire::{Fetch, Wish, fetched};
+
+const WRITERS: usize = 8;
+
+/// What each record begins with: who wrote it, and which of theirs it is.
+fn value(writer: usize, number: u64) -> Vec<u8> {
+    let mut value = format!("{writer} {number} ").into_bytes();
+    value.resize(20_000, b'v');
+    value
+}
+
+/// Writes until the broker goes; what was acknowledged, by offset.
+fn write(mut client: Client, writer: usize) -> BTreeMap<i64, Vec<u8>> {
+    let mut acknowledged = BTreeMap::new();
+    for number in 0.. {
+        let value = value(writer, number);
+        let Ok(offset) = client.produce(&value) else { break };
+        acknowledged.insert(offset, value);
+    }
+    acknowledged
+}
+
+/// Everything in the log, by offset.
+fn read(client: &mut Client, end: i64) -> BTreeMap<i64, Vec<u8>> {
+    let mut there = BTreeMap::new();
+    while let offset = there.last_key_value().map_or(0, |(last, _)| last + 1)
+        && offset < end
+    {
+        let fetch = Fetch { wishes: vec![Wish { offset, ..Wish::default() }], ..Fetch::default() };
+        client.send(&fetch.frame()).unwrap();
+        let answer = fetched(client.receive().unwrap());
+        for batch in RecordBatch::all_in(&answer.partitions[0].3).map(Result::unwrap) {
+            for record in batch.records().map(Result::unwrap) {
+                there.insert(record.offset(&batch).0, record.value.unwrap().to_vec());
+            }
+        }
+    }
+    there
+}
 
 #[test]
 fn a_stop_under_load_keeps_all_that_was_acknowledged() {
     let scratch = Scratch::new();
     let broker = Broker::start(&scratch.data_dir(), &[]);
     Client::connect(&broker.ready).create_topic();
-    let writers: Vec<_> = (0..8)
-        .map(|_| {
-            let mut client = Client::connect(&broker.ready);
-            thread::spawn(move || {
-                let mut acknowledged = 0;
-                while client.produce(&[b'v'; 20_000]).is_ok() {
-                    acknowledged += 1;
-                }
-                acknowledged
-            })
-        })
+    let clients: Vec<_> = (0..WRITERS).map(|_| Client::connect(&broker.ready)).collect();
+    let writers: Vec<_> = clients
+        .into_iter()
+        .enumerate()
+        .map(|(writer, client)| thread::spawn(move || write(client, writer)))
         .collect();
     while Client::connect(&broker.ready).end_offset() < 200 {}
     broker.signal(libc::SIGTERM);
-    let acknowledged: i64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+    let mut acknowledged = BTreeMap::new();
+    for writer in writers {
+        let theirs = writer.join().unwrap();
+        assert!(!theirs.is_empty());
+        acknowledged.extend(theirs);
+    }
     let (code, _, log) = broker.end();
     assert_eq!(code, Some(0), "{log}");
-    let broker = Broker::start(&scratch.data_dir(), &[]);
-    let end = Client::connect(&broker.ready).end_offset();
+    let broker = Broker::start(&scratch.data_dir(), &["--set", "log.retention.ms=-1"]);
+    let mut client = Client::connect(&broker.ready);
+    let end = client.end_offset();
+    let there = read(&mut client, end);
+    assert!(acknowledged.iter().all(|(offset, value)| there.get(offset) == Some(value)));
     // What was not answered any more may be there too: one request of each.
-    assert!((acknowledged..=acknowledged + 8).contains(&end), "{acknowledged} acknowledged, {end} there");
+    assert!((acknowledged.len()..=acknowledged.len() + WRITERS).contains(&there.len()));
 }

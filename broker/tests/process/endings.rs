@@ -85,6 +85,9 @@ fn storage_that_fails_exits_5_and_loses_nothing_acknowledged() {
     assert_eq!(code, Some(5), "{log}");
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "said once: {log}");
-    assert!(errors[0].contains("journal") && errors[0].contains("restart"), "{log}");
+    let file = scratch.0.join("data/journals").display().to_string();
+    for told in [&*file, "/ring-", " at byte ", "look at the disk", "restart"] {
+        assert!(errors[0].contains(told), "{told}: {log}");
+    }
     assert_eq!(end_offset_after(&scratch.data_dir()), 1);
 }

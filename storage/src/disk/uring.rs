@@ -177,7 +177,11 @@ impl Disk for UringDisk {
     }
 
     fn fatal(&self, what: &str, error: &io::Error) -> ! {
-        tracing::error!(what, %error, "storage failed: the process ends, a restart recovers from what is durable");
+        tracing::error!(
+            what,
+            %error,
+            "storage failed: the process ends; look at the disk and the kernel's log, then restart: it recovers all that is durable"
+        );
         std::process::exit(EXIT_STORAGE_FAILED)
     }
 }

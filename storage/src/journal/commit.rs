@@ -243,7 +243,9 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             queue.written.raise(queue.written.level() + finished);
         };
         if let Err(error) = place.file.handle.write_durable(&buffers, place.position, written).await {
-            self.disk.fatal("writing the journal", &error);
+            let path = self.ring.path_of(place.file.number);
+            self.disk
+                .fatal(&format!("writing the journal {} at byte {}", path.display(), place.position), &error);
         }
         drop(buffers);
         self.ring.advance(len_u64(bytes));

@@ -90,6 +90,11 @@ impl<D: Disk> Ring<D> {
         }
     }
 
+    /// Where a file of it is.
+    pub fn path_of(&self, number: u32) -> PathBuf {
+        self.dir.join(ring_file_name(number))
+    }
+
     /// Files in use or not made yet, as parts of all: 0.0 is an empty ring, 1.0 a full one.
     pub fn occupancy(&self) -> f64 {
         let used = self.used.borrow().len() + usize::from(self.current.borrow().is_some());
@@ -188,7 +193,7 @@ impl<D: Disk> Ring<D> {
     pub async fn provision(&self) -> io::Result<()> {
         while self.unmade() > 0 {
             self.changed.until(|| (self.short.get() || self.free.borrow().is_empty()).then_some(())).await;
-            let path = self.dir.join(ring_file_name(self.made.get()));
+            let path = self.path_of(self.made.get());
             let made = self.make(&path).await;
             let short = made.as_ref().is_err_and(is_full);
             if short && !self.short.get() {
