@@ -100,12 +100,20 @@ impl Setting {
         }
     }
 
+    /// A value as Kafka would tell it: of the type, and in the range.
+    ///
+    /// # Errors
+    /// Kafka's sentence for people.
+    pub fn parse(&self, value: &str) -> Result<String, String> {
+        self.kind.take(self.name, value)
+    }
+
     /// A value as it is kept: of the type, in the range, and asking for nothing that is not implemented.
     ///
     /// # Errors
     /// A sentence for people, Kafka's where Kafka would refuse it too.
     pub fn take(&self, value: &str) -> Result<String, String> {
-        let taken = self.kind.take(self.name, value)?;
+        let taken = self.parse(value)?;
         match self.in_effect() {
             Effect::Only(allowed, why) if !self.kind.words(&taken).all(|word| allowed.contains(&word)) => {
                 let (name, can) = (self.name, allowed.first().copied().unwrap_or_default());

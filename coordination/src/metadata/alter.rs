@@ -90,11 +90,10 @@ fn take_broker(wanted: &Overrides, of_all: bool) -> Result<Overrides, Refusal> {
         "These security configs can be dynamically updated only per-listener using the listener prefix",
         &|name| broker::BY_LISTENER_ONLY.contains(&name),
     )?;
-    let mut after = Overrides::new();
+    let refused = |why| Refusal::new(ErrorCode::InvalidRequest, why);
+    // Types first, as in Kafka, then where it is set, then what is not here.
     for (name, value) in wanted {
-        let taken =
-            take_broker_value(name, value).map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why))?;
-        after.insert(name.clone(), taken);
+        parse_broker_value(name, value).map_err(refused)?;
     }
     if of_all {
         let single = |name: &str| {
@@ -107,24 +106,35 @@ fn take_broker(wanted: &Overrides, of_all: bool) -> Result<Overrides, Refusal> {
     refuse("Not implemented by this broker while it runs, restart it with other values of", &|name| {
         broker::WITH_A_START.contains(&name)
     })?;
-    Ok(after)
+    let take = |(name, value): (&String, &String)| Ok((name.clone(), take_broker_value(name, value)?));
+    wanted.iter().map(take).collect::<Result<_, _>>().map_err(refused)
 }
 
-fn take_broker_value(name: &str, value: &str) -> Result<String, String> {
-    let base = broker::without_listener(name).unwrap_or(name);
-    let Some(setting) = broker::named(base) else { return Ok(value.to_owned()) };
-    if let (Kind::Password, Effect::Kept(why)) = (setting.kind, setting.effect) {
-        // Of no use here, and it would stand in the metadata log for everybody who reads that.
-        return Err(format!("{name} is not implemented by this broker: {why}"));
-    }
+/// The row of a broker's setting, or of the one that a listener has of its own.
+fn row(name: &str) -> Option<&'static Setting> {
+    broker::named(broker::without_listener(name).unwrap_or(name))
+}
+
+fn parse_broker_value(name: &str, value: &str) -> Result<(), String> {
+    let Some(setting) = row(name) else { return Ok(()) };
     if setting.kind == Kind::Class && setting.default != Some(value) {
+        let base = setting.name;
         return Err(format!(
             "Invalid value {value} for configuration {base}: Class {value} could not be found."
         ));
     }
+    setting.parse(value).map(drop)
+}
+
+fn take_broker_value(name: &str, value: &str) -> Result<String, String> {
+    let Some(setting) = row(name) else { return Ok(value.to_owned()) };
+    if let (Kind::Password, Effect::Kept(why)) = (setting.kind, setting.effect) {
+        // Of no use here, and it would stand in the metadata log for everybody who reads that.
+        return Err(format!("{name} is not implemented by this broker: {why}"));
+    }
     let taken = setting.take(value)?;
     if setting.effect == Effect::Topics {
-        configs::check_default(base, &taken)?;
+        configs::check_default(setting.name, &taken)?;
     }
     Ok(taken)
 }

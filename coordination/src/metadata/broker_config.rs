@@ -137,6 +137,41 @@ impl BrokerConfig {
     }
 }
 
+/// What the settings of a broker mean that may change while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BrokerSettings {
+    /// `max.connections`: connections at a time.
+    pub connections_max: u32,
+    /// `max.connections.per.ip`: connections at a time from one address.
+    pub connections_per_ip_max: u32,
+    /// `producer.id.expiration.ms`: a producer that was silent for this long is forgotten.
+    pub producer_expiration_ms: u64,
+}
+
+impl BrokerSettings {
+    /// What `config` means.
+    #[must_use]
+    pub fn of(config: &BrokerConfig) -> Self {
+        let connections = |name| match config.number(name, i32::MAX) {
+            // Kafka's way to say that there is no limit.
+            i32::MAX => u32::MAX,
+            number => number.unsigned_abs(),
+        };
+        Self {
+            connections_max: connections("max.connections"),
+            connections_per_ip_max: connections("max.connections.per.ip"),
+            producer_expiration_ms: config.number("producer.id.expiration.ms", 86_400_000),
+        }
+    }
+}
+
+impl Default for BrokerSettings {
+    /// Those of a broker nobody configured.
+    fn default() -> Self {
+        Self::of(&BrokerConfig::default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,12 +20,17 @@ pub(super) fn described(
     asked: &Asked<'_>,
 ) -> Vec<DescribeConfigsResourceResult> {
     let config = image.broker();
+    let listed =
+        |name: &str| broker::named(name).is_some_and(|setting| !setting.hidden) || config.set(name).is_some();
+    // A request may name single settings of one broker over and over: each costs as much as it names.
     let mut names: BTreeSet<&str> =
-        broker::all().filter(|setting| !setting.hidden).map(|setting| setting.name).collect();
-    for set in [config.started(), config.altered(None), config.altered(Some(settings.node))] {
-        names.extend(set.keys().map(String::as_str));
+        asked.names.iter().map(|name| &**name).filter(|name| listed(name)).collect();
+    if asked.names.is_empty() {
+        names.extend(broker::all().filter(|setting| !setting.hidden).map(|setting| setting.name));
+        for set in [config.started(), config.altered(None), config.altered(Some(settings.node))] {
+            names.extend(set.keys().map(String::as_str));
+        }
     }
-    names.retain(|name| asked.wants(name));
     let told = |name: &str| match broker::named(name) {
         Some(setting) => described_known(settings, config, setting, asked),
         None => described_unknown(config, name, asked, |_| true),
