@@ -19,10 +19,11 @@ MODULES = {
     "rdkafka": ["clients.crates.checks"],
     "rskafka": ["clients.crates.checks"],
     "differential": ["differential.checks"],
+    "fuzz": ["fuzz.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups"],
 }
 SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java",
-                                                                 "differential"],
+                                                                 "differential", "fuzz"],
           **{name: [name] for name in MODULES}}
 
 
@@ -35,7 +36,7 @@ def main() -> int:
                         help="the broker; both prints the outcomes side by side (default millrace)")
     parser.add_argument("--only", metavar="WORD", help="checks whose name contains WORD")
     parser.add_argument("--list", action="store_true", help="names of the checks, and nothing else")
-    parser.add_argument("--requests", type=int, metavar="N", help="how many, for differential (default 3,000)")
+    parser.add_argument("--requests", type=int, metavar="N", help="how many, for differential and fuzz (default 3,000)")
     parser.add_argument("--seed", type=int, metavar="S", help="of the requests; drawn when it is not given")
     arguments = parser.parse_args()
     options.ask(arguments.requests, arguments.seed)

@@ -66,6 +66,9 @@ final class ClusterScenes {
         resource.configs().add(change);
         if (model.chance(10)) {
             resource.setResourceName(model.name("unknown"));
+            resource.configs().clear();
+            change = valid();
+            resource.configs().add(change);
         }
         boolean onlyValidate = model.chance(20);
         var resources = new AlterConfigsResourceCollection();

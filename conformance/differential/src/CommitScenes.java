@@ -48,8 +48,8 @@ final class CommitScenes {
             places.add(new Place(OffsetScenes.unknown(model), 0, 5, -1, ""));
         }
         if (model.chance(5)) {
-            Model.Topic topic = model.any(model.topics);
-            places.add(new Place(topic, topic.logs.size() + 1, 5, -1, ""));
+            Model.Topic topic = places.get(0).topic();
+            places.add(0, new Place(topic, topic.logs.size() + 1, 5, -1, ""));
         }
         return places;
     }

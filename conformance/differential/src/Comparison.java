@@ -1,10 +1,14 @@
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /** Holds the answers of both brokers against each other, field by field. */
@@ -17,6 +21,7 @@ final class Comparison {
         }
     }
 
+    private final long begunMs = System.currentTimeMillis();
     private final Rules rules;
     private final Bijections bijections;
     private String api;
@@ -49,7 +54,15 @@ final class Comparison {
         String how = rule == null ? "equal" : rule.how();
         switch (how) {
             case "ignored" -> { }
-            case "presence" -> unlessEqual(path, reference.isNull() == target.isNull(), reference, target);
+            case "presence" -> {
+                boolean more = rule.argument().equals("or more") && reference.isNull();
+                unlessEqual(path, more || reference.isNull() == target.isNull(), reference, target);
+            }
+            case "pair" -> unlessEqual(path, reference.equals(target)
+                    || rule.argument().equals(reference.asText() + "/" + target.asText()), reference, target);
+            case "clock" -> unlessEqual(path, reference.equals(target) || isOfTheRun(reference) && isOfTheRun(target), reference, target);
+            case "merged" -> array(path, sorted(path, merged(reference, rule), rule, false), sorted(path, merged(target, rule), rule, true));
+            case "within" -> within(path, rule, reference, target);
             case "same" -> same(path, rule.argument(), reference, target);
             case "unordered" -> array(path, sorted(path, reference, rule, false), sorted(path, target, rule, true));
             case "equal" -> plain(path, reference, target);
@@ -89,6 +102,37 @@ final class Comparison {
         unlessEqual(path, agreed, reference, target);
     }
 
+    /** Records of the model are years older. */
+    private boolean isOfTheRun(JsonNode time) {
+        return time.asLong() >= begunMs;
+    }
+
+    /** Elements of the reference that the target has no counterpart of do not count. */
+    private void within(String path, Rules.Rule rule, JsonNode reference, JsonNode target) {
+        String key = rule.argument().substring("by ".length());
+        List<JsonNode> left = list(reference);
+        left.removeIf(one -> list(target).stream().noneMatch(other -> other.path(key).equals(one.path(key))));
+        array(path, left, list(target));
+    }
+
+    /** Elements of the same key put together: what they hold in arrays follows one another. */
+    private static JsonNode merged(JsonNode array, Rules.Rule rule) {
+        String[] keys = rule.argument().substring("by ".length()).split(",");
+        Map<String, ObjectNode> byKey = new LinkedHashMap<>();
+        for (JsonNode element : array) {
+            StringBuilder key = new StringBuilder();
+            for (String name : keys) {
+                key.append(element.path(name).asText()).append('\0');
+            }
+            ObjectNode known = byKey.putIfAbsent(key.toString(), ((ObjectNode) element).deepCopy());
+            if (known != null) {
+                element.properties().stream().filter(field -> field.getValue().isArray())
+                        .forEach(field -> ((ArrayNode) known.get(field.getKey())).addAll((ArrayNode) field.getValue()));
+            }
+        }
+        return JsonNodeFactory.instance.arrayNode().addAll(byKey.values());
+    }
+
     /** What stands for nothing: it is the same at both brokers and names nobody. */
     private static boolean isBlank(JsonNode value) {
         String text = value.asText();
@@ -126,7 +170,7 @@ final class Comparison {
     }
 
     private static JsonNode shown(List<JsonNode> elements) {
-        ObjectNode node = com.fasterxml.jackson.databind.node.JsonNodeFactory.instance.objectNode();
+        ObjectNode node = JsonNodeFactory.instance.objectNode();
         node.put("length", elements.size());
         if (!elements.isEmpty()) {
             node.set("last", elements.get(elements.size() - 1));

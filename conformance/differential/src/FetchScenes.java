@@ -19,6 +19,7 @@ final class FetchScenes {
     private static final int TOPIC_ID_SINCE = 13;
     private static final int SESSION_SINCE = 7;
     private static final int SESSIONS_MAX = 8;
+    private static final int PARTITION_BYTES = 1 << 20;
     private static final int NO_SESSION_EPOCH = -1;
 
     private final Runner runner;
@@ -44,23 +45,33 @@ final class FetchScenes {
         }
     }
 
+    /**
+     * One fetch. Limits that bind are asked of single partitions only: how several share a limit depends on Kafka's habit to
+     * cut a batch in the middle.
+     */
     void once() throws IOException {
         short version = runner.version(ApiMessageType.FETCH);
-        runner.ask(step(version, 0, NO_SESSION_EPOCH, wishes(version, false), Map.of(), limits()));
+        boolean alone = model.chance(40);
+        List<Wish> wishes = alone ? new ArrayList<>() : wishes(version);
+        if (alone) {
+            Model.Topic topic = model.any(model.topics);
+            wishes.add(wish(version, topic, model.random.nextInt(topic.logs.size()), model.random.nextInt(900)));
+        }
+        runner.ask(step(version, 0, NO_SESSION_EPOCH, wishes, Map.of(), limits(alone)));
     }
 
     private record Limits(int waitMs, int bytesMin, int bytesMax, byte isolation) {}
 
-    private Limits limits() {
-        int bytesMax = model.chance(80) ? 50 << 20 : model.random.nextInt(3000);
+    private Limits limits(boolean binding) {
+        int bytesMax = binding && model.chance(50) ? model.random.nextInt(2000) : 50 << 20;
         return new Limits(model.random.nextInt(3), model.random.nextInt(3), bytesMax, (byte) model.random.nextInt(2));
     }
 
-    private List<Wish> wishes(short version, boolean generous) {
+    private List<Wish> wishes(short version) {
         List<Wish> wishes = new ArrayList<>();
         for (Model.Topic topic : model.some(3)) {
             for (int partition : model.partitions(topic, 3)) {
-                wishes.add(wish(version, topic, partition, generous));
+                wishes.add(wish(version, topic, partition, PARTITION_BYTES));
             }
         }
         if (model.chance(5)) {
@@ -75,7 +86,7 @@ final class FetchScenes {
         return wishes;
     }
 
-    private Wish wish(short version, Model.Topic topic, int partition, boolean generous) {
+    private Wish wish(short version, Model.Topic topic, int partition, int bytesMax) {
         Model.Log log = topic.logs.get(partition);
         int span = (int) (log.end - log.start);
         long offset = log.start + model.random.nextInt(span + 1);
@@ -85,7 +96,6 @@ final class FetchScenes {
             // Near the end: whole logs would make a long run slow.
             offset = Math.max(log.start, log.end - model.random.nextInt(20));
         }
-        int bytesMax = generous || model.chance(50) ? 20_000 : model.random.nextInt(600);
         int epochOff = version >= EPOCH_SINCE && model.chance(3) ? 1 : 0;
         int lastEpochOff = version >= LAST_EPOCH_SINCE && model.chance(3) ? 1 : 0;
         return new Wish(topic, partition, offset, bytesMax, epochOff, lastEpochOff);
@@ -141,14 +151,14 @@ final class FetchScenes {
         short version = sessionVersion(session.byId);
         int fate = model.random.nextInt(30);
         if (fate == 0) {
-            runner.ask(step(version, session.id, NO_SESSION_EPOCH, wishes(version, true), Map.of(), limits()));
+            runner.ask(step(version, session.id, NO_SESSION_EPOCH, wishes(version), Map.of(), limits(false)));
             sessions.remove(session);
         } else if (fate == 1) {
-            runner.ask(step(version, session.id, session.epoch + 2, List.of(), Map.of(), limits()));
+            runner.ask(step(version, session.id, session.epoch + 2, List.of(), Map.of(), limits(false)));
         } else if (fate == 2) {
-            runner.ask(step(version, session.id + 1, session.epoch, List.of(), Map.of(), limits()));
+            runner.ask(step(version, session.id + 1, session.epoch, List.of(), Map.of(), limits(false)));
         } else if (fate == 3) {
-            runner.ask(step(sessionVersion(!session.byId), session.id, session.epoch, List.of(), Map.of(), limits()));
+            runner.ask(step(sessionVersion(!session.byId), session.id, session.epoch, List.of(), Map.of(), limits(false)));
         } else {
             goOn(session, version);
         }
@@ -162,8 +172,8 @@ final class FetchScenes {
     private void begin() throws IOException {
         var session = new Session(model.chance(50));
         short version = sessionVersion(session.byId);
-        List<Wish> wishes = wishes(version, true);
-        var answer = (FetchResponseData) runner.ask(step(version, 0, 0, wishes, Map.of(), limits()));
+        List<Wish> wishes = wishes(version);
+        var answer = (FetchResponseData) runner.ask(step(version, 0, 0, wishes, Map.of(), limits(false)));
         if (answer.errorCode() == 0 && answer.sessionId() != 0) {
             session.id = answer.sessionId();
             session.epoch = 1;
@@ -176,7 +186,7 @@ final class FetchScenes {
         List<Wish> wishes = new ArrayList<>();
         Map<Model.Topic, List<Integer>> forgotten = new LinkedHashMap<>();
         if (model.chance(40)) {
-            wishes.addAll(wishes(version, true));
+            wishes.addAll(wishes(version));
         }
         List<Model.Topic> held = new ArrayList<>(session.wanted.keySet());
         if (!held.isEmpty() && model.chance(20)) {
@@ -185,7 +195,7 @@ final class FetchScenes {
                 forgotten.put(topic, List.of(model.any(session.wanted.get(topic))));
             }
         }
-        var answer = (FetchResponseData) runner.ask(step(version, session.id, session.epoch, wishes, forgotten, limits()));
+        var answer = (FetchResponseData) runner.ask(step(version, session.id, session.epoch, wishes, forgotten, limits(false)));
         if (answer.errorCode() != 0) {
             sessions.remove(session);
             return;

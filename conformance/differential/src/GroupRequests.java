@@ -58,18 +58,19 @@ final class GroupRequests {
     /** The leader tells what everybody gets, the others ask. */
     Step sync(Group group, Group.Member member, boolean leads) {
         short version = runner.version(ApiMessageType.SYNC_GROUP, member.instance == null ? 0 : INSTANCE_SINCE);
-        boolean nulls = model.chance(20);
         List<Group.Member> members = List.copyOf(group.members);
         List<byte[]> parts = new ArrayList<>();
         members.forEach(any -> parts.add(("part " + model.random.nextInt(100)).getBytes()));
         String id = member.id;
         int generation = group.generation;
+        // Whoever names neither is refused; a stranger may.
+        String named = group.protocol == null ? null : TYPE;
         String protocol = group.protocol;
         return new Step(member.connection, ApiMessageType.SYNC_GROUP, version, names -> {
             var request = new SyncGroupRequestData().setGroupId(group.name).setGenerationId(generation)
                     .setMemberId(names.member(id)).setGroupInstanceId(member.instance);
             if (version >= PROTOCOL_SINCE) {
-                request.setProtocolType(nulls ? null : TYPE).setProtocolName(nulls ? null : protocol);
+                request.setProtocolType(named).setProtocolName(protocol);
             }
             for (int n = 0; leads && n < members.size(); n++) {
                 request.assignments().add(new SyncGroupRequestAssignment().setMemberId(names.member(members.get(n).id))

@@ -96,9 +96,10 @@ final class GroupScenes {
             }
         }
         // The leader's answer names everybody: by then they have been named in their own.
+        String leads = group.leader;
         for (boolean leader : new boolean[] {false, true}) {
             for (int n = 0; n < others.size(); n++) {
-                if (group.leader.equals(others.get(n).id) == leader) {
+                if (leads.equals(others.get(n).id) == leader) {
                     joined(group, others.get(n), joins.get(n));
                 }
             }

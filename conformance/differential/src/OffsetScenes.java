@@ -22,6 +22,7 @@ final class OffsetScenes {
     private static final int EPOCH_SINCE = 4;
     private static final int TIMEOUT_SINCE = 10;
     /** Latest, earliest, greatest time, earliest local, latest tiered, earliest to be uploaded: first versions. */
+    private static final int GREATEST_TIME = 2;
     private static final int[] SPECIAL_SINCE = {1, 1, 7, 8, 9, 11};
 
     private final Runner runner;
@@ -39,7 +40,7 @@ final class OffsetScenes {
         List<Wish> wishes = new ArrayList<>();
         for (Model.Topic topic : model.some(3)) {
             for (int partition : model.partitions(topic, 3)) {
-                wishes.add(new Wish(topic.name, partition, time(version), 0, model.chance(3) ? 1 : 0));
+                wishes.add(new Wish(topic.name, partition, time(version, topic, topic.logs.get(partition)), 0, model.chance(3) ? 1 : 0));
             }
         }
         addMistake(wishes);
@@ -64,8 +65,9 @@ final class OffsetScenes {
 
     private void addMistake(List<Wish> wishes) {
         if (model.chance(5)) {
-            Model.Topic topic = model.any(model.topics);
-            wishes.add(new Wish(topic.name, topic.logs.size(), -1, 0, 0));
+            // Beside the topic's other partitions: Kafka makes one of two entries of one name.
+            String topic = wishes.get(wishes.size() - 1).topic();
+            wishes.add(new Wish(topic, 100, -1, 0, 0));
         }
         if (model.chance(5)) {
             wishes.add(new Wish(model.name("unknown"), 0, -1, 0, 0));
@@ -75,9 +77,14 @@ final class OffsetScenes {
         }
     }
 
-    private long time(short version) {
+    private long time(short version, Model.Topic topic, Model.Log log) {
         if (model.chance(60)) {
             int special = model.random.nextInt(SPECIAL_SINCE.length);
+            if (special == GREATEST_TIME && (topic.stampedByBroker || log.start > 0)) {
+                // Which of several batches of one millisecond is the first of it is up to the clock; and Kafka goes on to tell
+                // of a record that was deleted.
+                return -1;
+            }
             // One version too early now and then.
             return version >= SPECIAL_SINCE[special] || model.chance(3) ? -1 - special : -1;
         }

@@ -30,7 +30,7 @@ final class Rules {
                 JsonNode found = holder.get(wanted.getKey());
                 boolean held = false;
                 for (JsonNode one : wanted.getValue()) {
-                    held |= one.equals(found);
+                    held |= found != null && one.asText().equals(found.asText());
                 }
                 if (!held) {
                     return false;
