@@ -1,5 +1,6 @@
 """A million changed requests of real clients: the broker lives, answers or closes, and its other client feels nothing."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def changed_requests_break_nothing(ctx: Context) -> None:
     try:
         _fuzz(ctx)
     finally:
+        # Whatever happened: the threads end. What the fuzzer found is told before what follows from it.
         watch.stop()
         neighbour.stop()
-    that(ctx.broker.running(), "the broker has ended")
+    neighbour.felt_nothing()
     print(f"          | {no_trend(watch.resident, TREND_SLACK_BYTES)}; slowest turn of the client beside it "
           f"{neighbour.slowest_s:.2f} s", flush=True)
     that(max(watch.resident) <= (MEMORY_MIB << 20) + BASE_BYTES, f"{max(watch.resident) >> 20} MiB are resident")
@@ -70,4 +72,8 @@ def _fuzz(ctx: Context) -> None:
         said.wait()
         said.stdout.close()
     if last != "nothing broke":
-        raise CheckFailed(f"{last}; again with --seed {options.seed()} --requests {options.requests(REQUESTS_DEFAULT)}")
+        kept = paths.WORK / f"broken-{options.seed()}.log"
+        shutil.copy(ctx.broker.log, kept)
+        state = "" if ctx.broker.running() else f"the broker has ended with status {ctx.broker.exit_status()}; "
+        raise CheckFailed(f"{state}{last}; the broker's log: {kept}; again with --seed {options.seed()} "
+                          f"--requests {options.requests(REQUESTS_DEFAULT)}")

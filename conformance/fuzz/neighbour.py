@@ -35,6 +35,9 @@ class Neighbour:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+
+    def felt_nothing(self) -> None:
+        """Fails when anything went wrong."""
         that(not self.faults, f"the client beside it: {self.faults[:3]}")
 
     def _guarded(self, body) -> None:

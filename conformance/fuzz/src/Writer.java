@@ -8,6 +8,9 @@ import org.apache.kafka.common.message.ApiMessageType;
 final class Writer {
     private static final int FRAMES_MAX = 60;
     private static final int CORRELATION_AT = 4;
+    /** Far apart and far from what fields are changed to: a changed one must not be taken for another's. */
+    private static final int CORRELATION_FIRST = 12_345_678;
+    private static final int CORRELATION_STEP = 1013;
 
     private final Recording recording;
     private final long seed;
@@ -30,7 +33,7 @@ final class Writer {
             // Mostly in the recorded order, from anywhere.
             at = random.nextInt(10) == 0 ? random.nextInt(recorded.size()) : (at + 1) % recorded.size();
             Recording.Request request = recorded.get(at);
-            int correlation = frames.size();
+            int correlation = CORRELATION_FIRST + frames.size() * CORRELATION_STEP;
             frames.add(frame(random, mutator, request, correlation));
         }
         return frames;
