@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness import check as registry, paths, runner  # noqa: E402
+from harness import check as registry, options, paths, runner  # noqa: E402
 from harness.process import unwind_on_terminate  # noqa: E402
 
 MODULES = {
@@ -19,9 +19,12 @@ MODULES = {
     "rdkafka": ["clients.crates.checks"],
     "rskafka": ["clients.crates.checks"],
     "node-rdkafka": ["clients.node.checks"],
+    "differential": ["differential.checks"],
+    "fuzz": ["fuzz.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups"],
 }
-SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java"],
+SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java",
+                                                                 "differential", "fuzz"],
           **{name: [name] for name in MODULES}}
 
 
@@ -34,7 +37,10 @@ def main() -> int:
                         help="the broker; both prints the outcomes side by side (default millrace)")
     parser.add_argument("--only", metavar="WORD", help="checks whose name contains WORD")
     parser.add_argument("--list", action="store_true", help="names of the checks, and nothing else")
+    parser.add_argument("--requests", type=int, metavar="N", help="how many, for differential and fuzz (default 3,000)")
+    parser.add_argument("--seed", type=int, metavar="S", help="of the requests; drawn when it is not given")
     arguments = parser.parse_args()
+    options.ask(arguments.requests, arguments.seed)
     for name in SUITES[arguments.suite]:
         for module in MODULES[name]:
             importlib.import_module(module)

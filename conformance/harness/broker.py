@@ -58,6 +58,10 @@ class Broker:
         """Whether the process is there."""
         raise NotImplementedError
 
+    def exit_status(self) -> int | None:
+        """How a process that ended by itself ended, if that is known; a signal as a negative number."""
+        return None
+
     @property
     def log(self) -> Path:
         """Everything the broker logged, over all its starts."""
@@ -179,6 +183,9 @@ class Millrace(Broker):
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def exit_status(self) -> int | None:
+        return None if self._process is None else self._process.poll()
 
 
 class Kafka(Broker):

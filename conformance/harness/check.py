@@ -34,6 +34,7 @@ class Check:
     name: str
     body: Callable[["Context"], None]
     settings: dict[str, str] = field(default_factory=dict)
+    bound_s: Callable[[], int] = lambda: CHECK_BOUND_S
 
     @property
     def full_name(self) -> str:
@@ -44,11 +45,12 @@ class Check:
 REGISTERED: list[Check] = []
 
 
-def check(suite: str, settings: dict[str, str] | None = None) -> Callable:
-    """Registers a function as a check of `suite`; its name is the check's name."""
+def check(suite: str, settings: dict[str, str] | None = None,
+          bound_s: Callable[[], int] = lambda: CHECK_BOUND_S) -> Callable:
+    """Registers a function as a check of `suite`; its name is the check's name. `bound_s` ends one that hangs."""
 
     def register(body: Callable[["Context"], None]) -> Callable[["Context"], None]:
-        REGISTERED.append(Check(suite, body.__name__, body, settings or {}))
+        REGISTERED.append(Check(suite, body.__name__, body, settings or {}, bound_s))
         return body
 
     return register

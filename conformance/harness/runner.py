@@ -86,7 +86,7 @@ def _run_one(broker: Broker, check: Check, watch: LogWatch) -> Outcome:
         context = Context(broker, check.full_name, Path(scratch))
 
         def body():
-            with bounded():
+            with bounded(check.bound_s()):
                 check.body(context)
 
         why = _guarded(body)

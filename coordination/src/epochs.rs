@@ -82,10 +82,29 @@ impl Epochs {
         if requested == self.latest() {
             return (requested, log_end);
         }
-        // `requested` is below the newest epoch, so there is a later one.
         let later = self.starts.partition_point(|entry| entry.epoch <= requested);
+        // Below the newest epoch there is a later one; but of an empty log the newest is -1, and clients send less.
+        let Some(next) = self.starts.get(later) else { return (LeaderEpoch::NONE, Offset::NONE) };
         let epoch = later.checked_sub(1).map_or(requested, |at| self.starts[at].epoch);
-        (epoch, self.starts[later].start)
+        (epoch, next.start)
+    }
+
+    /// The same of a log led in `leader`: that epoch begins where the log ended when its leader took over, whether
+    /// anything was written in it since or not.
+    #[must_use]
+    pub fn end_offset_led(
+        &self,
+        requested: LeaderEpoch,
+        leader: LeaderEpoch,
+        log_end: Offset,
+    ) -> (LeaderEpoch, Offset) {
+        let latest = self.latest();
+        if requested == LeaderEpoch::NONE || latest >= leader || requested > leader || requested < latest {
+            return self.end_offset_for(requested, log_end);
+        }
+        // Nothing was written in the leader's epoch yet: it begins, and the one before it ends, where the log does.
+        let epoch = if requested == leader || latest == LeaderEpoch::NONE { requested } else { latest };
+        (epoch, log_end)
     }
 
     /// Forgets epochs that begin at or after the new log end.
@@ -166,5 +185,51 @@ mod tests {
         assert_eq!(log, Epochs::new());
         log.trim_to(Offset(5));
         assert_eq!(log, Epochs::new());
+    }
+
+    #[test]
+    fn epochs_below_all_numbers_are_no_panic() {
+        let (end, unknown) = (Offset(0), (LeaderEpoch::NONE, Offset::NONE));
+        let mut epochs = Epochs::new();
+        for requested in [-2, -5, i32::MIN] {
+            assert_eq!(epochs.end_offset_for(LeaderEpoch(requested), end), unknown, "{requested}");
+            assert_eq!(
+                epochs.end_offset_led(LeaderEpoch(requested), LeaderEpoch(3), end),
+                unknown,
+                "{requested}"
+            );
+        }
+        epochs.assign(LeaderEpoch(0), Offset(7));
+        assert_eq!(epochs.end_offset_for(LeaderEpoch(-5), Offset(9)), (LeaderEpoch(-5), Offset(7)));
+    }
+
+    #[test]
+    fn the_leaders_epoch_is_known_before_its_first_record() {
+        let (end, unknown) = (Offset(20), (LeaderEpoch::NONE, Offset::NONE));
+        let mut epochs = Epochs::new();
+        assert_eq!(
+            epochs.end_offset_led(LeaderEpoch(3), LeaderEpoch(3), Offset(0)),
+            (LeaderEpoch(3), Offset(0))
+        );
+        assert_eq!(
+            epochs.end_offset_led(LeaderEpoch(2), LeaderEpoch(3), Offset(0)),
+            (LeaderEpoch(2), Offset(0))
+        );
+        assert_eq!(epochs.end_offset_led(LeaderEpoch(4), LeaderEpoch(3), Offset(0)), unknown);
+        epochs.assign(LeaderEpoch(1), Offset(0));
+        epochs.assign(LeaderEpoch(3), Offset(10));
+        // Led in 6, of which there is no record: 3, 4 and 5 end where it begins.
+        for (requested, answer) in [(1, (1, 10)), (2, (1, 10)), (3, (3, 20)), (5, (3, 20)), (6, (6, 20))] {
+            let answer = (LeaderEpoch(answer.0), Offset(answer.1));
+            assert_eq!(
+                epochs.end_offset_led(LeaderEpoch(requested), LeaderEpoch(6), end),
+                answer,
+                "{requested}"
+            );
+        }
+        assert_eq!(epochs.end_offset_led(LeaderEpoch(7), LeaderEpoch(6), end), unknown);
+        assert_eq!(epochs.end_offset_led(LeaderEpoch::NONE, LeaderEpoch(6), end), unknown);
+        // Once it wrote, as ever.
+        assert_eq!(epochs.end_offset_led(LeaderEpoch(2), LeaderEpoch(3), end), (LeaderEpoch(1), Offset(10)));
     }
 }

@@ -125,13 +125,17 @@ impl<D: Disk> Shard<D> {
             records: Vec::new(),
         };
         if wanted.last_fetched_epoch != LeaderEpoch::NONE {
-            fetched.diverging = diverging(&log, wanted).map_err(told)?;
+            fetched.diverging = diverging(&log, leader.epoch(), wanted).map_err(told)?;
             if fetched.diverging.is_some() {
                 return Ok(fetched);
             }
         }
         leader.check_offset(wanted.offset).map_err(told)?;
-        let bytes_max = (wanted.bytes_max as usize).min(room);
+        let mut bytes_max = (wanted.bytes_max as usize).min(room);
+        if first {
+            // Whatever the limit of a partition: the first batch of an answer is given.
+            bytes_max = bytes_max.max(1);
+        }
         if bytes_max == 0 || wanted.offset >= high_watermark {
             return Ok(fetched);
         }
@@ -329,10 +333,11 @@ impl<D: Disk> Drop for Parked<D> {
 /// KIP-595: where the log a client has read from leaves this one.
 fn diverging<D: Disk>(
     log: &PartitionLog<D>,
+    leader: LeaderEpoch,
     wanted: &FetchPartition,
 ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     let end = log.durable_end();
-    let found = log.with_derived(|state| state.epochs.end_offset_for(wanted.last_fetched_epoch, end));
+    let found = log.with_derived(|state| state.epochs.end_offset_led(wanted.last_fetched_epoch, leader, end));
     let (epoch, end) = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if epoch == LeaderEpoch::NONE {
         return Err(ErrorCode::OffsetOutOfRange);

@@ -40,12 +40,14 @@ impl<D: Disk> Shard<D> {
         let leader = self.leader(&log);
         let told = |code: ErrorCode| Fault { code, message: String::new() };
         leader.check_epoch(query.current_leader_epoch).map_err(told)?;
-        let epoch_at =
-            |offset| log.with_derived(|state| state.epochs.epoch_at(offset)).unwrap_or(LeaderEpoch::NONE);
-        let latest = || log.with_derived(|state| state.epochs.latest()).unwrap_or(LeaderEpoch::NONE);
         let (start, end) = (leader.log_start(), leader.high_watermark());
+        // The leader's epoch begins where the log ended when it took over, whether it wrote since or not (as in Kafka).
+        let epoch_at = |offset| match log.with_derived(|state| state.epochs.epoch_at(offset)) {
+            Some(epoch) if epoch != LeaderEpoch::NONE && offset < end => epoch,
+            _ => leader.epoch(),
+        };
         match query.query {
-            OffsetQuery::Latest => Ok((end, TimestampMs::NONE, latest())),
+            OffsetQuery::Latest => Ok((end, TimestampMs::NONE, leader.epoch())),
             OffsetQuery::Earliest | OffsetQuery::EarliestLocal => {
                 Ok((start, TimestampMs::NONE, epoch_at(start)))
             }
@@ -113,10 +115,7 @@ impl<D: Disk> Shard<D> {
         let told = |code: ErrorCode| Fault { code, message: String::new() };
         leader.check_epoch(query.current_leader_epoch).map_err(told)?;
         let end = log.durable_end();
-        if query.epoch == leader.epoch() {
-            return Ok(EpochEnd { error: ErrorCode::None, epoch: leader.epoch(), end });
-        }
-        let found = log.with_derived(|state| state.epochs.end_offset_for(query.epoch, end));
+        let found = log.with_derived(|state| state.epochs.end_offset_led(query.epoch, leader.epoch(), end));
         let (epoch, end) = found.unwrap_or((LeaderEpoch::NONE, Offset::NONE));
         Ok(EpochEnd { error: ErrorCode::None, epoch, end })
     }

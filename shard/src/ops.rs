@@ -114,8 +114,10 @@ pub struct Appended {
     pub message: Option<String>,
     /// Offset of the first record; of the original when the batch was a duplicate; -1 with an error.
     pub base_offset: Offset,
-    /// The partition's log start offset; -1 with an error.
+    /// The partition's log start offset; -1 with an error other than a producer's.
     pub log_start: Offset,
+    /// When a duplicate's original was stamped, by its producer or the broker; -1 of what is new.
+    pub original_time: TimestampMs,
 }
 
 /// What one fetch wants of one partition.

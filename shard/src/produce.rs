@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use coordination::producers::Verdict;
 use model::batch::Header;
-use model::{ErrorCode, Offset, TopicPartition};
+use model::{ErrorCode, Offset, TimestampMs, TopicPartition};
 use storage::disk::Disk;
 use storage::signal::Signal;
 
@@ -24,6 +24,8 @@ struct Taken {
     ticket: u64,
     /// Written is enough: the log does not ask for stable storage.
     when_written: bool,
+    /// Of a duplicate's original; -1 of what is new.
+    original_time: TimestampMs,
 }
 
 /// The outcome of an append that waits for its log to be loaded.
@@ -74,19 +76,31 @@ impl<D: Disk> Shard<D> {
                 error: ErrorCode::None,
                 message: None,
                 base_offset: taken.base,
-                log_start: self.store.existing(id).map_or(Offset::NONE, |log| log.log_start()),
+                log_start: self.log_start(id),
+                original_time: taken.original_time,
             },
             Err(fault) => {
                 self.counters.count(Counted::ProduceErrors);
-                let none = Offset::NONE;
+                // As in Kafka: whoever lost count of its sequences learns whether the log lost records instead.
+                let lost = matches!(
+                    fault.code,
+                    ErrorCode::OutOfOrderSequenceNumber
+                        | ErrorCode::InvalidProducerEpoch
+                        | ErrorCode::UnknownProducerId
+                );
                 Appended {
                     error: fault.code,
                     message: Some(fault.message),
-                    base_offset: none,
-                    log_start: none,
+                    base_offset: Offset::NONE,
+                    log_start: if lost { self.log_start(id) } else { Offset::NONE },
+                    original_time: TimestampMs::NONE,
                 }
             }
         }
+    }
+
+    fn log_start(&self, id: TopicPartition) -> Offset {
+        self.store.existing(id).map_or(Offset::NONE, |log| log.log_start())
     }
 
     fn begin_append(self: &Rc<Self>, id: TopicPartition, batch: Bytes) -> Step {
@@ -131,8 +145,12 @@ impl<D: Disk> Shard<D> {
                 Some(Verdict::Append) | None => {}
                 // The original may still be on its way to the disk: the answer waits for everything before it.
                 Some(Verdict::Duplicate(original)) => {
-                    let (base, ticket) = (original.base_offset, self.store.last_ticket());
-                    return Ok(Taken { base, ticket, when_written: log.acknowledges_written() });
+                    return Ok(Taken {
+                        base: original.base_offset,
+                        ticket: self.store.last_ticket(),
+                        when_written: log.acknowledges_written(),
+                        original_time: original.timestamp,
+                    });
                 }
                 Some(Verdict::Refuse(code, message)) => return Err(Fault { code, message }),
             }
@@ -144,6 +162,7 @@ impl<D: Disk> Shard<D> {
         self.counters.add(Counted::ProduceBytes, bytes);
         self.counters.add(Counted::ProduceRecords, records);
         let when_written = log.acknowledges_written();
-        Ok(Taken { base: placed.base, ticket: placed.ticket, when_written })
+        let original_time = TimestampMs::NONE;
+        Ok(Taken { base: placed.base, ticket: placed.ticket, when_written, original_time })
     }
 }

@@ -2,7 +2,7 @@
 
 use coordination::metadata::placement::Assignment;
 use coordination::metadata::{Command, NewTopic, Overrides, Refusal, Topic};
-use model::{BrokerId, ErrorCode, TopicId};
+use model::{BrokerId, ErrorCode};
 use net::service::Reply;
 use protocol::control::messages::CreateTopicsRequest;
 use protocol::control::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
@@ -29,11 +29,10 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopi
         (name, judged)
     });
     let judged = judged.collect();
-    let validate_only = request.validate_only;
-    let command = Command::CreateTopics { topics: wanted, validate_only };
+    let command = Command::CreateTopics { topics: wanted, validate_only: request.validate_only };
     let created = propose_judged(broker, judged, command).await;
     let topics = created.map(|(name, topic)| match topic {
-        Ok(topic) => created_topic(broker, name, &topic, validate_only),
+        Ok(topic) => created_topic(broker, name, &topic),
         Err(refusal) => refused(name, &refusal, header.api_version),
     });
     reply(header, &message!(CreateTopicsResponse { topics: topics.collect() }))
@@ -52,18 +51,21 @@ fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignment: assignment(&topic.assignments)?,
+        assignment: assignment(topic)?,
         configs,
     })
 }
 
-fn assignment(given: &[CreatableReplicaAssignment]) -> Result<Option<Assignment>, Refusal> {
+fn assignment(topic: &CreatableTopic) -> Result<Option<Assignment>, Refusal> {
+    let mut given: Vec<_> = topic.assignments.iter().collect();
     if given.is_empty() {
         return Ok(None);
     }
-    let mut given: Vec<_> = given.iter().collect();
     given.sort_by_key(|one| one.partition_index);
-    if (0..).zip(&given).any(|(index, one)| one.partition_index != index) {
+    // Counts beside an assignment are worse than an assignment with gaps: the command refuses them.
+    let counted = topic.num_partitions != -1 || topic.replication_factor != -1;
+    let gaps = (0..).zip(&given).any(|(index, one)| one.partition_index != index);
+    if gaps && !counted {
         let text = "partitions should be a consecutive 0-based integer sequence";
         return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
     }
@@ -71,7 +73,7 @@ fn assignment(given: &[CreatableReplicaAssignment]) -> Result<Option<Assignment>
     Ok(Some(given.iter().map(brokers).collect()))
 }
 
-fn created_topic(broker: &Broker, name: Text, topic: &Topic, validate_only: bool) -> CreatableTopicResult {
+fn created_topic(broker: &Broker, name: Text, topic: &Topic) -> CreatableTopicResult {
     let image = broker.cluster.image();
     let configs = topic_values(&image, topic).map(|value| {
         message!(CreatableTopicConfigs {
@@ -80,10 +82,10 @@ fn created_topic(broker: &Broker, name: Text, topic: &Topic, validate_only: bool
             config_source: value.source,
         })
     });
-    let id = if validate_only { TopicId::ZERO } else { topic.id };
     message!(CreatableTopicResult {
         name: name,
-        topic_id: uuid(id),
+        topic_id: uuid(topic.id),
+        error_message: None,
         num_partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX),
         replication_factor: 1,
         configs: Some(configs.collect()),

@@ -17,7 +17,6 @@ const CONTROLLERS: i8 = 2;
 /// Answers a DescribeCluster request.
 pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeClusterRequest) -> Reply {
     let settings = &broker.settings;
-    let cluster_id = Text::from(settings.cluster_id.as_str());
     let error = match request.endpoint_type {
         BROKERS => None,
         CONTROLLERS => Some((ErrorCode::MismatchedEndpointType, "this endpoint is a broker's")),
@@ -27,7 +26,6 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeCluster
         let refused = message!(DescribeClusterResponse {
             error_code: code.code(),
             error_message: Some(Text::from(text)),
-            cluster_id: cluster_id,
         });
         return reply(header, &refused);
     }
@@ -40,7 +38,7 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: &DescribeCluster
     let operations =
         if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { OPERATIONS_NOT_ASKED };
     let response = message!(DescribeClusterResponse {
-        cluster_id: cluster_id,
+        cluster_id: Text::from(settings.cluster_id.as_str()),
         controller_id: settings.node.0,
         brokers: vec![this],
         cluster_authorized_operations: operations,

@@ -70,7 +70,11 @@ fn page(
                 Ok(()) => ErrorCode::UnknownTopicOrPartition,
                 Err(refusal) => refusal.code,
             };
-            response.topics.push(failed(name, code));
+            response.topics.push(message!(DescribeTopicPartitionsResponseTopic {
+                error_code: code.code(),
+                name: Some(name),
+                topic_authorized_operations: TOPIC_OPERATIONS,
+            }));
             continue;
         };
         let end = topic.partitions.min(first.saturating_add(room));

@@ -20,7 +20,9 @@ const SEVERAL_SINCE: i16 = 4;
 /// Answers a FindCoordinator request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: FindCoordinatorRequest) -> Reply {
     let (error, why) = judge(broker, request.key_type).await;
-    let why = why.map(Text::from);
+    // Success has words too in Kafka: its error's name, and later none.
+    let success = if header.api_version < SEVERAL_SINCE { "NONE" } else { "" };
+    let why = why.or(error.is_ok().then_some(success)).map(Text::from);
     let (node, host, port) = match error {
         ErrorCode::None => {
             let settings = &broker.settings;

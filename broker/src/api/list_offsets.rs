@@ -1,5 +1,7 @@
 //! ListOffsets: earliest, latest, by time and their kin, from the owners.
 
+use std::collections::HashSet;
+
 use model::{ErrorCode, LeaderEpoch, TimestampMs, TopicPartition};
 use net::service::Called;
 use protocol::control::messages::ListOffsetsRequest;
@@ -36,13 +38,19 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: ListOffset
     });
     let counts = occurrences(named);
     let isolation = read_committed(request.isolation_level);
+    let mut told = HashSet::new();
     let mut topics = Verdicts::new();
     let mut queries: Vec<(TopicPartition, ListOffset)> = Vec::new();
     for topic in request.topics {
         let mut verdicts = Vec::with_capacity(topic.partitions.len());
         for wanted in topic.partitions {
             let index = wanted.partition_index;
-            let repeated = counts.get(&(topic.name.clone(), index)).is_some_and(|count| *count > 1);
+            // What is asked for twice is refused, and told once.
+            let place = (topic.name.clone(), index);
+            let repeated = counts.get(&place).is_some_and(|count| *count > 1);
+            if repeated && !told.insert(place) {
+                continue;
+            }
             let judged = isolation.and_then(|read_committed| {
                 if repeated {
                     return Err(ErrorCode::InvalidRequest);
@@ -54,7 +62,9 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: ListOffset
             });
             verdicts.push((index, judged.map(|asked| queries.push((asked.partition, asked)))));
         }
-        topics.push((topic.name, verdicts));
+        if !verdicts.is_empty() {
+            topics.push((topic.name, verdicts));
+        }
     }
     let answer = |answer| if let Answer::Listed(each) = answer { Some(each) } else { None };
     let listed = scatter(&*broker.cluster, queries, Question::ListOffsets, answer).await;

@@ -72,7 +72,9 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: MetadataRe
 }
 
 fn topics_with(mut topics: Vec<MetadataResponseTopic>, operations: bool) -> Vec<MetadataResponseTopic> {
-    for topic in topics.iter_mut().filter(|topic| operations && topic.error_code == 0) {
+    // As in Kafka of topics that are not there too, but for an id, which names nothing to be permitted on.
+    let nameless = ErrorCode::UnknownTopicId.code();
+    for topic in topics.iter_mut().filter(|topic| operations && topic.error_code != nameless) {
         topic.topic_authorized_operations = TOPIC_OPERATIONS;
     }
     topics

@@ -87,11 +87,11 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan 
         let mut verdicts = Vec::with_capacity(wanted.partitions.len());
         for partition in wanted.partitions {
             let batch = partition.records.unwrap_or_default();
-            let judged = match (&refusal, topic) {
-                (Some((code, text)), _) => Err((*code, (*text).to_owned())),
-                (None, Some(topic)) => judge(topic, partition.index, batch, asked.acks, header, now),
-                (None, None) if by_id => Err((ErrorCode::UnknownTopicId, String::new())),
-                (None, None) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
+            let judged = match (topic, &refusal) {
+                (None, _) if by_id => Err((ErrorCode::UnknownTopicId, String::new())),
+                (None, _) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
+                (Some(_), Some((code, text))) => Err((*code, (*text).to_owned())),
+                (Some(topic), None) => judge(topic, partition.index, batch, asked.acks, header, now),
             };
             verdicts.push(match judged {
                 Ok((append, stamped)) => {
@@ -166,9 +166,14 @@ fn join(topics: Vec<(TopicRef, Vec<(i32, Verdict)>)>, appended: Vec<Option<Appen
         ),
         Verdict::Sent(stamped) => match appended.next().flatten() {
             Some(done) if done.error.is_ok() => {
+                let duplicate = done.original_time != TimestampMs::NONE;
+                let stamped = if duplicate { done.original_time } else { stamped };
                 ProducePartitionResponse::appended(index, done.base_offset, stamped, done.log_start)
             }
-            Some(failed) => ProducePartitionResponse::refused(index, failed.error, failed.message.as_deref()),
+            Some(failed) => ProducePartitionResponse {
+                log_start_offset: failed.log_start,
+                ..ProducePartitionResponse::refused(index, failed.error, failed.message.as_deref())
+            },
             None => ProducePartitionResponse::refused(index, ErrorCode::UnknownServerError, None),
         },
     };

@@ -107,7 +107,8 @@ impl BatchError {
             Self::Length(_) | Self::Crc { .. } | Self::Magic(..=-1 | 3..) => ErrorCode::CorruptMessage,
             Self::Compression(_) => ErrorCode::UnsupportedCompressionType,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            Self::Transactional => ErrorCode::InvalidRequest,
+            // What Kafka says to a transactional batch of a request without a transactional id.
+            Self::Transactional => ErrorCode::TransactionalIdAuthorizationFailed,
             Self::Timestamp { .. } | Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::Truncated { .. }
             | Self::Magic(0..=2)

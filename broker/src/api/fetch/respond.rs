@@ -61,7 +61,11 @@ fn partition(
     leader: LeaderHint,
 ) -> FetchPartitionResponse<Chunk> {
     let mut response = match outcome {
-        Err(code) => FetchPartitionResponse::refused(index, code),
+        // As in Kafka: an empty list where it did not look, null where it looked and failed.
+        Err(code) => FetchPartitionResponse {
+            aborted_transactions: Some(Vec::new()),
+            ..FetchPartitionResponse::refused(index, code)
+        },
         Ok(fetched) if !fetched.error.is_ok() => FetchPartitionResponse::refused(index, fetched.error),
         Ok(fetched) => FetchPartitionResponse {
             high_watermark: fetched.high_watermark,
@@ -69,7 +73,7 @@ fn partition(
             log_start_offset: fetched.log_start,
             diverging_epoch: fetched.diverging.map(|(epoch, end_offset)| EpochEnd { epoch, end_offset }),
             // Nobody has aborted anything: there are no transactions.
-            aborted_transactions: read_committed.then(Vec::new),
+            aborted_transactions: (read_committed && fetched.diverging.is_none()).then(Vec::new),
             records: fetched.records,
             ..FetchPartitionResponse::refused(index, ErrorCode::None)
         },

@@ -1,0 +1,49 @@
+"""The same random requests to the broker under test and to Apache Kafka, and their answers field by field."""
+
+import json
+import subprocess
+import tomllib
+
+from harness import options, paths
+from harness.broker import TARGETS
+from harness.check import CheckFailed, Context, check
+from harness.java import class_path, logging_options
+
+DIFFERENCES = paths.CONFORMANCE / "differential" / "differences.toml"
+SOURCES = [paths.CONFORMANCE / "wire" / "src", paths.CONFORMANCE / "differential" / "src"]
+REQUESTS_DEFAULT = 3000
+
+SETTINGS = {
+    # Alike at both, and nothing that happens by the clock.
+    "node.id": "1",
+    "auto.create.topics.enable": "false",
+    "num.partitions": "2",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.max.session.timeout.ms": "100000000",
+    "offsets.retention.check.interval.ms": "100000000",
+    "offsets.topic.num.partitions": "4",
+    "log.retention.ms": "-1",
+    "log.retention.check.interval.ms": "100000000",
+}
+
+
+@check("differential", settings=SETTINGS, bound_s=lambda: 300 + options.requests(REQUESTS_DEFAULT) // 10)
+def answers_agree(ctx: Context) -> None:
+    rules = ctx.scratch / "differences.json"
+    rules.write_text(json.dumps(tomllib.loads(DIFFERENCES.read_text())))
+    with TARGETS["kafka"](SETTINGS) as reference:
+        command = ["java", "-Xmx512m", "-XX:+UseSerialGC", *logging_options(), "Differential", reference.bootstrap,
+                   ctx.bootstrap, rules, options.requests(REQUESTS_DEFAULT), options.seed()]
+        said = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, env=class_path("differential", SOURCES))
+        last = ""
+        try:
+            for line in said.stdout:
+                print(f"          | {line}", end="", flush=True)
+                last = line.strip() or last
+        finally:
+            said.kill()
+            said.wait()
+            said.stdout.close()
+    if last != "every answer agrees":
+        raise CheckFailed(f"{last}; again with --seed {options.seed()} --requests {options.requests(REQUESTS_DEFAULT)}")

@@ -1,0 +1,90 @@
+"""What the broker uses while it is fuzzed; and a janitor who removes what the fuzzer made, so that growth would be a leak."""
+
+import os
+import threading
+import time
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from harness.check import Context, that
+from harness.process import usage
+
+PAUSE_S = 1.0
+WARM_UP_S = 20
+CLEAN_EVERY_S = 5
+ADMIN_BOUND_S = 60
+
+
+class Watch:
+    """Measures resident memory once a second and cleans up now and then, until `stop`."""
+
+    def __init__(self, ctx: Context, kept: set[str]):
+        self._pid, self._kept = ctx.broker.pid, kept
+        self._admin = AdminClient({"bootstrap.servers": ctx.bootstrap, "log_level": 0})
+        self.resident: list[int] = []
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._measure), threading.Thread(target=self._clean)]
+
+    def start(self) -> None:
+        """Begins."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends, after a last cleaning."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        self._remove_strangers()
+
+    def _measure(self) -> None:
+        while not self._stopping.wait(PAUSE_S) and os.path.exists(f"/proc/{self._pid}"):
+            self.resident.append(usage(self._pid).resident_bytes)
+
+    def _clean(self) -> None:
+        while not self._stopping.wait(CLEAN_EVERY_S):
+            self._remove_strangers()
+
+    def _remove_strangers(self) -> None:
+        try:
+            strangers = [name for name in self._admin.list_topics(timeout=ADMIN_BOUND_S).topics
+                         if name not in self._kept and not name.startswith("__")]
+            groups = [group.group_id for group in self._admin.list_consumer_groups().result(ADMIN_BOUND_S).valid]
+        except KafkaException:
+            return
+        waits = list(self._admin.delete_topics(strangers).values()) if strangers else []
+        for group in groups:
+            # One at a time: a name that the client cannot say must not stop the others.
+            if group:
+                waits += self._admin.delete_consumer_groups([group]).values()
+        for wait in waits:
+            try:
+                wait.result(ADMIN_BOUND_S)
+            except (KafkaException, ValueError):
+                pass  # a group with members goes when they have expired
+
+
+def open_files(pid: int) -> int:
+    """File handles of the process."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def returns_to(pid: int, base: int, slack: int, bound_s: int = 60) -> None:
+    """Waits until the process holds at most `slack` more file handles than it did."""
+    deadline = time.monotonic() + bound_s
+    while (held := open_files(pid)) > base + slack:
+        that(time.monotonic() < deadline, f"{held} file handles are open, {base} were before")
+        time.sleep(0.2)
+
+
+def no_trend(resident: list[int], slack_bytes: int) -> str:
+    """Holds the first quarter of the measurements against the last; returns what it saw. A run shorter than a few times
+    WARM_UP_S only shows how buffers fill, and is not judged."""
+    warm = resident[WARM_UP_S:] if len(resident) >= 4 * WARM_UP_S else resident
+    quarter = max(1, len(warm) // 4)
+    first, last = (sum(part) / len(part) for part in (warm[:quarter], warm[-quarter:]))
+    points = " ".join(f"{size >> 20}" for size in resident[:: max(1, len(resident) // 16)])
+    told = f"resident memory {first / 2**20:.0f} MiB in the first quarter, {last / 2**20:.0f} MiB in the last ({points})"
+    that(warm is resident or last <= first * 1.1 + slack_bytes, f"it grows: {told}")
+    return f"{told}, at most {max(resident) / 2**20:.0f} MiB"
