@@ -17,6 +17,7 @@ use shard::clock::Clock;
 use shard::executor::{self, ExecutorSettings, Executors, Queue};
 use shard::mesh::{self, Link};
 use shard::ops::{Answer, Question};
+use storage::disk::recorded::Recorded;
 use storage::disk::uring::UringDisk;
 use storage::paths::Paths;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -75,10 +76,13 @@ struct Plan {
     open_files_max: usize,
 }
 
+/// The disk of this machine.
+type MachineDisk = Recorded<UringDisk>;
+
 /// What one core is given.
 struct Part {
     plan: Arc<Plan>,
-    disk: UringDisk,
+    disk: MachineDisk,
     link: Link<Question, Answer>,
     socket: ReservedSocket,
     asked: Asked,
@@ -168,6 +172,7 @@ fn parts(
             Fatal::new(Exit::DataDirectory, format!("cannot open {}: {error}", data_dir.path.display()))
         })?;
         let disk = disk.with_queue_behind(|task| executor::spawn(Queue::Flush, task));
+        let disk = Recorded::new(disk, data_dir.tape.clone());
         let (plan, events, phase) = (plan.clone(), events.clone(), phases.clone());
         Ok(Part { plan, disk, link, socket, asked, events, phase, seat })
     })

@@ -14,6 +14,9 @@ pub const MEMORY: &str = "millrace.memory";
 /// See [`ADMIN_LISTENER`].
 pub const SPIN: &str = "millrace.spin.us";
 
+/// A directory for recordings of the disk (`storage::disk::tape`): for power-cut tests only.
+pub const DISK_RECORD: &str = "millrace.disk.record";
+
 /// Keys that `settings.rs` reads; the defaults of topic settings come on top of them.
 pub const OBEYED: &[&str] = &[
     "advertised.listeners",
@@ -36,6 +39,7 @@ pub const OBEYED: &[&str] = &[
     "max.request.partition.size.limit",
     ADMIN_LISTENER,
     CORES,
+    DISK_RECORD,
     MEMORY,
     SPIN,
     "node.id",
