@@ -206,7 +206,9 @@ fn event(head: &[u8], body: &[u8]) -> Option<Event> {
         ENDED_BADLY => return Some(Event::Ended(operation, false)),
         CREATE => Action::Create(path(body)?),
         OPEN => Action::Open(path(body)?),
-        REPLACE => parts().and_then(|(name, contents)| Some(Action::Replace(path(name)?, contents.to_vec())))?,
+        REPLACE => {
+            parts().and_then(|(name, contents)| Some(Action::Replace(path(name)?, contents.to_vec())))?
+        }
         RENAME => parts().and_then(|(from, to)| Some(Action::Rename(path(from)?, path(to)?)))?,
         REMOVE_FILE => Action::RemoveFile(path(body)?),
         REMOVE_DIR => Action::RemoveDir(path(body)?),

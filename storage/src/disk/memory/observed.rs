@@ -88,7 +88,9 @@ impl Playback {
     /// Of the machine's file system, or when the recording contradicts itself.
     pub fn killed(&mut self, root: &Path, ignored: &[&str]) -> io::Result<Vec<String>> {
         let mut observed = Observed::new(root)?;
-        observed.files.retain(|path| !path.file_name().is_some_and(|name| ignored.iter().any(|no| name == *no)));
+        observed
+            .files
+            .retain(|path| !path.file_name().is_some_and(|name| ignored.iter().any(|no| name == *no)));
         let under_way: Vec<Action<Vec<u8>>> = self.actions_under_way().cloned().collect();
         for action in &under_way {
             self.settle_names(action, &observed)?;
@@ -106,7 +108,13 @@ impl Playback {
             } else if is_file {
                 let bytes = observed.read(&path)?;
                 let few = Vec::new();
-                self.settle_contents(node, &path, &bytes, ranges.get(&node).unwrap_or(&few), &mut differences)?;
+                self.settle_contents(
+                    node,
+                    &path,
+                    &bytes,
+                    ranges.get(&node).unwrap_or(&few),
+                    &mut differences,
+                )?;
             }
             observed.files.remove(&path);
             observed.directories.remove(&path);
@@ -127,7 +135,9 @@ impl Playback {
                     self.fs.close(node);
                 }
             }
-            Action::Rename(from, to) if !observed.has(from) && known(self, from) => self.fs.rename(from, to)?,
+            Action::Rename(from, to) if !observed.has(from) && known(self, from) => {
+                self.fs.rename(from, to)?
+            }
             Action::RemoveFile(path) if !observed.has(path) && known(self, path) => self.fs.remove(path)?,
             Action::RemoveDir(path) => {
                 for path in self.below(path)? {
