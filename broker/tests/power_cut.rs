@@ -103,7 +103,7 @@ fn acknowledged_data_survives_power_cuts() {
 }
 
 #[test]
-fn a_device_that_lies_is_caught() {
+fn devices_that_lie_are_caught() {
     let place = scratch("lies");
     let recording = recording::record(&binary(), &place, 7);
     for lie in [

@@ -16,7 +16,7 @@ use protocol::control::messages::{
 };
 use protocol::message;
 
-use super::ledger::{Book, Identity, Kind, LogName, Moment, Topic, identity};
+use super::ledger::{Batch, Book, Identity, Kind, LogName, Moment, Topic, identity};
 use super::recording::Broker;
 use super::wire::Wire;
 
@@ -38,8 +38,26 @@ struct Log {
     records: Vec<Identity>,
 }
 
+/// The book, with the batches of each log together.
+pub struct Index<'a> {
+    book: &'a Book,
+    batches: BTreeMap<&'a LogName, Vec<&'a Batch>>,
+}
+
+impl<'a> Index<'a> {
+    pub fn new(book: &'a Book) -> Self {
+        let mut batches: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        book.batches.iter().for_each(|batch| batches.entry(&batch.log).or_default().push(batch));
+        Self { book, batches }
+    }
+
+    fn of(&self, log: &LogName) -> &[&'a Batch] {
+        self.batches.get(log).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Everything that is wrong with an image, each beginning with the word of its kind. Empty: the promise was kept.
-pub fn violations(binary: &Path, book: &Book, job: &Job) -> Vec<String> {
+pub fn violations(binary: &Path, book: &Index<'_>, job: &Job) -> Vec<String> {
     let log = job.image.with_extension("log");
     let arguments = ["--cores", &job.cores.to_string(), "--memory", &format!("{}MiB", 64 * job.cores)];
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
@@ -60,9 +78,10 @@ pub fn violations(binary: &Path, book: &Book, job: &Job) -> Vec<String> {
     found
 }
 
-fn look(address: &str, book: &Book, moment: Moment, found: &mut Vec<String>) -> io::Result<()> {
+fn look(address: &str, index: &Index<'_>, moment: Moment, found: &mut Vec<String>) -> io::Result<()> {
     let mut wire = Wire::connect(address)?;
     let there = topics(&mut wire)?;
+    let book = index.book;
     for (name, topic) in &book.topics {
         judge_topic(name, topic, there.get(name).copied(), moment, found);
     }
@@ -72,9 +91,9 @@ fn look(address: &str, book: &Book, moment: Moment, found: &mut Vec<String>) -> 
         for partition in 0..*partitions {
             let log = (name.clone(), partition);
             let read = read(&mut wire, &log, found)?;
-            judge_log(&log, topic.kind, &read, book, moment, found);
+            judge_log(&log, topic.kind, &read, index, moment, found);
             if topic.kind != Kind::Relaxed {
-                repeat(&mut wire, &log, &read, book, moment, found)?;
+                repeat(&mut wire, &log, &read, index.of(&log), moment, found)?;
             }
             ends.insert(log, read.end);
         }
@@ -169,8 +188,15 @@ fn offset(wire: &mut Wire, log: &LogName, timestamp: i64) -> io::Result<i64> {
     }
 }
 
-fn judge_log(log: &LogName, kind: Kind, read: &Log, book: &Book, moment: Moment, found: &mut Vec<String>) {
-    judge_start(log, kind, read, book, moment, found);
+fn judge_log(
+    log: &LogName,
+    kind: Kind,
+    read: &Log,
+    index: &Index<'_>,
+    moment: Moment,
+    found: &mut Vec<String>,
+) {
+    judge_start(log, kind, read, index.book, moment, found);
     let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (offset, whose) in (read.start..).zip(&read.records) {
@@ -181,7 +207,7 @@ fn judge_log(log: &LogName, kind: Kind, read: &Log, book: &Book, moment: Moment,
         }
         newest.insert(whose.producer, whose.number);
     }
-    for batch in book.batches.iter().filter(|batch| batch.log == *log) {
+    for batch in index.of(log) {
         let last = Identity { producer: batch.producer, number: batch.first + batch.count - 1 };
         if !batch.asked.asked_by(moment) {
             if seen.contains(&last) {
@@ -223,20 +249,19 @@ fn repeat(
     wire: &mut Wire,
     log: &LogName,
     read: &Log,
-    book: &Book,
+    batches: &[&Batch],
     moment: Moment,
     found: &mut Vec<String>,
 ) -> io::Result<()> {
-    let producers: BTreeSet<u32> = book.batches.iter().map(|batch| batch.producer).collect();
+    let known = batches.iter().filter(|batch| batch.bytes.is_some());
+    let producers: BTreeSet<u32> = known.map(|batch| batch.producer).collect();
     for producer in producers {
         let Some(newest) = read.records.iter().rposition(|whose| whose.producer == producer) else {
             continue;
         };
         let number = read.records[newest].number;
-        let batch = book.batches.iter().find(|batch| {
-            batch.producer == producer
-                && batch.log == *log
-                && (batch.first..batch.first + batch.count).contains(&number)
+        let batch = batches.iter().find(|batch| {
+            batch.producer == producer && (batch.first..batch.first + batch.count).contains(&number)
         });
         let Some((batch, bytes)) = batch.and_then(|batch| Some((batch, batch.bytes.as_ref()?))) else {
             continue;

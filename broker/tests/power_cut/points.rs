@@ -11,8 +11,8 @@ use storage::disk::memory::{Lie, Playback};
 use storage::disk::random::Random;
 use storage::disk::tape::{self, Action, Event};
 
-use super::check::{Job, violations};
-use super::ledger::{Book, Moment};
+use super::check::{Index, Job, violations};
+use super::ledger::Moment;
 use super::recording::Recording;
 
 /// Images looked at side by side.
@@ -52,6 +52,7 @@ pub fn try_points(
     let mut cuts: Vec<Cut> = (0..points).map(|_| choose(&tapes, &mut random)).collect();
     cuts.sort_unstable();
     let book = recording.ledger.book();
+    let index = Index::new(&book);
     let failures = Mutex::new(Vec::new());
     let directory = recording.tapes.with_file_name("images");
     fs::create_dir_all(&directory)?;
@@ -59,8 +60,8 @@ pub fn try_points(
         let (jobs, queue) = sync_channel::<Job>(1);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..WORKERS {
-            let (queue, book, failures) = (Arc::clone(&queue), &*book, &failures);
-            scope.spawn(move || work(binary, book, &queue, failures));
+            let (queue, index, failures) = (Arc::clone(&queue), &index, &failures);
+            scope.spawn(move || work(binary, index, &queue, failures));
         }
         drop(queue);
         let enough = || stop_at_first && !failures.lock().expect("no worker panics with it").is_empty();
@@ -69,14 +70,14 @@ pub fn try_points(
     Ok(failures.into_inner().expect("no worker panics with it"))
 }
 
-fn work(binary: &Path, book: &Book, queue: &Mutex<Receiver<Job>>, failures: &Mutex<Vec<Failure>>) {
+fn work(binary: &Path, index: &Index<'_>, queue: &Mutex<Receiver<Job>>, failures: &Mutex<Vec<Failure>>) {
     loop {
         let job = queue.lock().expect("no worker panics with it").recv();
         let Ok(job) = job else { return };
         let kept = job.image.with_extension("as-cut");
         // Recovery changes the image, and one that fails is wanted as it was.
         let fresh = keep(&job.image, &kept);
-        let wrong = violations(binary, book, &job);
+        let wrong = violations(binary, index, &job);
         // What is left behind lies in the target directory.
         let _ = fs::remove_dir_all(&job.image);
         if wrong.is_empty() {
