@@ -25,6 +25,7 @@ const LOADING: std::ops::RangeInclusive<i16> = 14..=16;
 
 /// One image to look at.
 pub struct Job {
+    pub number: u64,
     pub image: PathBuf,
     pub moment: Moment,
     pub cores: u64,
@@ -197,6 +198,9 @@ fn judge_log(
     found: &mut Vec<String>,
 ) {
     judge_start(log, kind, read, index.book, moment, found);
+    // The sequences of an idempotent producer have no gaps, acknowledged or not.
+    let idempotent = index.of(log).iter().filter(|batch| batch.bytes.is_some());
+    let idempotent: BTreeSet<u32> = idempotent.map(|batch| batch.producer).collect();
     let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (offset, whose) in (read.start..).zip(&read.records) {
@@ -204,6 +208,13 @@ fn judge_log(
             found.push(format!("REPEATED: {whose:?} in {log:?} at {offset}"));
         } else if newest.get(&whose.producer).is_some_and(|newest| *newest > whose.number) {
             found.push(format!("REORDERED: {whose:?} in {log:?} at {offset}"));
+        }
+        let next = newest.get(&whose.producer).map(|newest| newest + 1).or((read.start == 0).then_some(0));
+        if idempotent.contains(&whose.producer) && next.is_some_and(|next| whose.number > next) {
+            found.push(format!(
+                "GAP: {whose:?} in {log:?} at {offset} follows {:?}",
+                newest.get(&whose.producer)
+            ));
         }
         newest.insert(whose.producer, whose.number);
     }

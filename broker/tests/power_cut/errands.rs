@@ -89,7 +89,7 @@ pub fn come_and_go(stage: &Arc<Stage>, mut random: Random) {
         if random.below(4) > 0 {
             delete_topic(stage, &name);
         }
-        thread::sleep(Duration::from_millis(random.below(120)));
+        thread::sleep(Duration::from_millis(random.between(30, 250)));
     }
 }
 
@@ -179,8 +179,7 @@ fn commit_on(
 ) -> io::Result<()> {
     let groups = ["readers", "writers"];
     for group in groups {
-        let request = message!(FindCoordinatorRequest { coordinator_keys: vec![group.into()] });
-        let _: FindCoordinatorResponse = wire.ask(4, &request)?;
+        find_coordinator(stage, wire, group)?;
     }
     while !stage.is_over() {
         let mut under_way = Vec::new();
@@ -205,6 +204,18 @@ fn commit_on(
             }
         }
         thread::sleep(Duration::from_millis(random.below(8)));
+    }
+    Ok(())
+}
+
+fn find_coordinator(stage: &Stage, wire: &mut Wire, group: &str) -> io::Result<()> {
+    let request = message!(FindCoordinatorRequest { coordinator_keys: vec![group.into()] });
+    while !stage.is_over() {
+        let response: FindCoordinatorResponse = wire.ask(4, &request)?;
+        if response.coordinators[0].error_code == 0 {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }

@@ -83,17 +83,18 @@ impl Producer {
 
     fn producer_id(&self) -> Option<(ProducerId, ProducerEpoch)> {
         let request = message!(InitProducerIdRequest {
+            transactional_id: None,
             transaction_timeout_ms: 60_000,
             producer_id: -1,
             producer_epoch: -1
         });
         loop {
             let mut wire = self.stage.connect()?;
-            if let Ok(response) = wire.ask::<_, InitProducerIdResponse>(3, &request)
-                && response.error_code == 0
-            {
+            let Ok(response) = wire.ask::<_, InitProducerIdResponse>(3, &request) else { continue };
+            if response.error_code == 0 {
                 return Some((ProducerId(response.producer_id), ProducerEpoch(response.producer_epoch)));
             }
+            thread::sleep(RECONNECT);
         }
     }
 

@@ -1,13 +1,14 @@
 //! Cuts a recording at random points, recovers each image, and says what is wrong with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use storage::disk::memory::{Lie, Playback};
+use storage::disk::memory::{Image, Lie, Playback};
 use storage::disk::random::Random;
 use storage::disk::tape::{self, Action, Event};
 
@@ -16,7 +17,7 @@ use super::ledger::Moment;
 use super::recording::Recording;
 
 /// Images looked at side by side.
-const WORKERS: usize = 2;
+const WORKERS: usize = 4;
 /// What a broker keeps in its directory that need not survive anything.
 const UNRECORDED: [&str; 1] = [".lock"];
 
@@ -53,49 +54,89 @@ pub fn try_points(
     cuts.sort_unstable();
     let book = recording.ledger.book();
     let index = Index::new(&book);
-    let failures = Mutex::new(Vec::new());
     let directory = recording.tapes.with_file_name("images");
     fs::create_dir_all(&directory)?;
     thread::scope(|scope| {
         let (jobs, queue) = sync_channel::<Job>(1);
+        let (looked_at, results) = channel();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..WORKERS {
-            let (queue, index, failures) = (Arc::clone(&queue), &index, &failures);
-            scope.spawn(move || work(binary, index, &queue, failures));
+            let (queue, index, looked_at) = (Arc::clone(&queue), &index, looked_at.clone());
+            scope.spawn(move || work(binary, index, &queue, &looked_at));
         }
-        drop(queue);
-        let enough = || stop_at_first && !failures.lock().expect("no worker panics with it").is_empty();
-        play(recording, tapes, &cuts, &directory, (&mut random, lie), &jobs, &enough)
-    })?;
-    Ok(failures.into_inner().expect("no worker panics with it"))
+        drop((queue, looked_at));
+        let mut inspection = Inspection {
+            directory,
+            jobs: Some(jobs),
+            results,
+            images: BTreeMap::new(),
+            failures: Vec::new(),
+            stop_at_first,
+        };
+        play(recording, tapes, &cuts, (&mut random, lie), &mut inspection)?;
+        inspection.finish()
+    })
 }
 
-fn work(binary: &Path, index: &Index<'_>, queue: &Mutex<Receiver<Job>>, failures: &Mutex<Vec<Failure>>) {
-    loop {
-        let job = queue.lock().expect("no worker panics with it").recv();
-        let Ok(job) = job else { return };
-        let kept = job.image.with_extension("as-cut");
-        // Recovery changes the image, and one that fails is wanted as it was.
-        let fresh = keep(&job.image, &kept);
-        let wrong = violations(binary, index, &job);
-        // What is left behind lies in the target directory.
-        let _ = fs::remove_dir_all(&job.image);
-        if wrong.is_empty() {
-            let _ = fs::remove_dir_all(&kept);
-        } else {
-            let image = if fresh.is_ok() { kept } else { job.image };
-            failures.lock().expect("no worker panics with it").push(Failure { image, wrong });
+/// Images on their way to the workers, and what they found.
+struct Inspection {
+    directory: PathBuf,
+    jobs: Option<SyncSender<Job>>,
+    results: Receiver<(u64, Vec<String>)>,
+    /// Those that are looked at: one that fails is kept as it was.
+    images: BTreeMap<u64, Image>,
+    failures: Vec<Failure>,
+    stop_at_first: bool,
+}
+
+impl Inspection {
+    /// Has an image looked at. False when enough is known.
+    fn look_at(&mut self, number: u64, image: Image, moment: Moment, cores: u64) -> io::Result<bool> {
+        let path = self.directory.join(format!("{number:05}"));
+        image.store(&path)?;
+        self.images.insert(number, image);
+        let job = Job { number, image: path, moment, cores };
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        let results: Vec<_> = self.results.try_iter().collect();
+        results.into_iter().try_for_each(|result| self.take(result))?;
+        Ok(sent && !(self.stop_at_first && !self.failures.is_empty()))
+    }
+
+    fn take(&mut self, (number, wrong): (u64, Vec<String>)) -> io::Result<()> {
+        let image = self.images.remove(&number);
+        if !wrong.is_empty() {
+            let path = self.directory.join(format!("{number:05}-as-cut"));
+            image.map_or(Ok(()), |image| image.store(&path))?;
+            self.failures.push(Failure { image: path, wrong });
         }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Vec<Failure>> {
+        self.jobs = None;
+        while let Ok(result) = self.results.recv() {
+            self.take(result)?;
+        }
+        Ok(self.failures)
     }
 }
 
-/// Sparse copies are cheap; links would be changed with the image.
-fn keep(from: &Path, to: &Path) -> io::Result<()> {
-    let copied = std::process::Command::new("cp")
-        .args(["-r", "--sparse=always", "--reflink=auto"])
-        .args([from, to])
-        .status()?;
-    if copied.success() { Ok(()) } else { Err(io::Error::other("cp failed")) }
+fn work(
+    binary: &Path,
+    index: &Index<'_>,
+    queue: &Mutex<Receiver<Job>>,
+    looked_at: &Sender<(u64, Vec<String>)>,
+) {
+    loop {
+        let job = queue.lock().expect("no worker panics with it").recv();
+        let Ok(job) = job else { return };
+        let wrong = violations(binary, index, &job);
+        // Recovery has changed it; and what is left behind lies in the target directory.
+        let _ = fs::remove_dir_all(&job.image);
+        if looked_at.send((job.number, wrong)).is_err() {
+            return;
+        }
+    }
 }
 
 /// Half of the points anywhere, half near something rarer than a write.
@@ -135,22 +176,18 @@ fn play(
     recording: &Recording,
     tapes: Vec<Vec<(u64, Event)>>,
     cuts: &[Cut],
-    directory: &Path,
     (random, lie): (&mut Random, Option<Lie>),
-    jobs: &SyncSender<Job>,
-    enough: &dyn Fn() -> bool,
+    inspection: &mut Inspection,
 ) -> io::Result<()> {
     let mut playback = Playback::new(random.bits(), lie);
-    let mut cuts = cuts.iter().enumerate().peekable();
+    let mut cuts = (0..).zip(cuts).peekable();
     for (tape, events) in tapes.into_iter().enumerate() {
         for (event, (length, what)) in events.into_iter().enumerate() {
             playback.play(what)?;
             while let Some((number, _)) = cuts.next_if(|(_, cut)| **cut == Cut { tape, event }) {
-                let image = directory.join(format!("{number:05}"));
-                playback.cut(&mut random.fork()).store(&image)?;
+                let image = playback.cut(&mut random.fork());
                 let moment = Moment { tape: tape as u64, length };
-                let job = Job { image, moment, cores: random.between(1, 2) };
-                if enough() || jobs.send(job).is_err() {
+                if !inspection.look_at(number, image, moment, random.between(1, 2))? {
                     return Ok(());
                 }
             }

@@ -112,7 +112,7 @@ impl Scenario {
         Self {
             producers: if slow { 2 } else { 4 },
             pause: Duration::from_micros(if slow { 1500 } else { random.between(0, 300) }),
-            bytes: if slow { 6 << 20 } else { random.between(16, 36) << 20 },
+            bytes: if slow { 6 << 20 } else { random.between(14, 28) << 20 },
             kills: random.below(3),
             clean_end: random.one_in(2),
             metadata: "m".repeat(if large_commits { 3000 } else { 8 }),
