@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "power_cut/broker.rs"]
+mod broker;
 #[path = "power_cut/check.rs"]
 mod check;
 #[path = "power_cut/errands.rs"]

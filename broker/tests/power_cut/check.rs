@@ -16,8 +16,8 @@ use protocol::control::messages::{
 };
 use protocol::message;
 
+use super::broker::Broker;
 use super::ledger::{Batch, Book, Identity, Kind, LogName, Moment, Topic, identity};
-use super::recording::Broker;
 use super::wire::Wire;
 
 /// COORDINATOR_LOAD_IN_PROGRESS and those that come before it.

@@ -99,7 +99,7 @@ impl Inspection {
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         let results: Vec<_> = self.results.try_iter().collect();
         results.into_iter().try_for_each(|result| self.take(result))?;
-        Ok(sent && !(self.stop_at_first && !self.failures.is_empty()))
+        Ok(sent && (!self.stop_at_first || self.failures.is_empty()))
     }
 
     fn take(&mut self, (number, wrong): (u64, Vec<String>)) -> io::Result<()> {

@@ -1,9 +1,7 @@
 //! One recording: the real binary under load, killed and started again, with everything it asked of its disk on tape.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use storage::disk::random::Random;
 
+use super::broker::{Broker, copy_tree};
 use super::errands;
 use super::ledger::{Kind, Ledger, LogName};
 use super::load::{Producer, Stage};
@@ -19,70 +18,6 @@ use super::load::{Producer, Stage};
 const AFTERMATH: Duration = Duration::from_millis(200);
 /// A load ends at the latest now.
 const LOAD_MAX: Duration = Duration::from_secs(20);
-
-/// A broker under test; killed when dropped.
-pub struct Broker {
-    pub process: Child,
-    /// Where clients connect.
-    pub address: String,
-    log: PathBuf,
-}
-
-impl Broker {
-    /// Starts it and does not wait.
-    pub fn launch(binary: &Path, data_dir: &Path, log: &Path, more: &[String]) -> Self {
-        let mut command = Command::new(binary);
-        command.args(["server", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"]);
-        command.arg(data_dir).args(more).env_remove("RUST_LOG").env("NO_COLOR", "1");
-        let log_file = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
-        let process = command.spawn().expect("the binary starts");
-        Self { process, address: String::new(), log: log.to_owned() }
-    }
-
-    /// Waits until it serves.
-    ///
-    /// # Errors
-    /// How it ended instead, with its log.
-    pub fn ready(mut self) -> Result<Self, String> {
-        let stdout = self.process.stdout.take().expect("piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
-        match line.split_whitespace().find_map(|word| word.strip_prefix("kafka=")) {
-            Some(address) => {
-                self.address = address.to_owned();
-                Ok(self)
-            }
-            None => {
-                let status = self.process.wait().map_err(|error| error.to_string())?;
-                Err(format!("it did not start: {status}\n{}", self.log()))
-            }
-        }
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    pub fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-
-    fn stop(&mut self) {
-        let pid = libc::pid_t::try_from(self.process.id()).expect("a process id");
-        // SAFETY: no memory is involved; the child is ours and not reaped yet, so the number is its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
-        let _ = self.process.wait();
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 /// What is left of a recording.
 pub struct Recording {
@@ -202,7 +137,7 @@ pub fn record(binary: &Path, directory: &Path, seed: u64) -> Recording {
     stage.over.store(true, Ordering::SeqCst);
     if scenario.clean_end {
         clients.into_iter().for_each(|client| client.join().expect("no client panics"));
-        broker.stop();
+        assert_eq!(broker.stop(), Some(0), "seed {seed}: {}", broker.log());
     } else {
         broker.kill();
         clients.into_iter().for_each(|client| client.join().expect("no client panics"));
@@ -261,17 +196,4 @@ fn clients(stage: &Arc<Stage>, scenario: &mut Scenario) -> Vec<thread::JoinHandl
         errands::commit(&stage_of, &durable, &metadata, random);
     }));
     clients
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a readable directory") {
-        let entry = entry.expect("a readable directory");
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).expect("a copy");
-        }
-    }
 }
