@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,6 +13,8 @@ pub struct Broker {
     pub process: Child,
     /// Where clients connect.
     pub address: String,
+    /// Where it tells its metrics.
+    pub admin: String,
     log: PathBuf,
 }
 
@@ -24,7 +27,7 @@ impl Broker {
         let log_file = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
         let process = command.spawn().expect("the binary starts");
-        Self { process, address: String::new(), log: log.to_owned() }
+        Self { process, address: String::new(), admin: String::new(), log: log.to_owned() }
     }
 
     /// Waits until it serves.
@@ -35,12 +38,13 @@ impl Broker {
         let stdout = self.process.stdout.take().expect("piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
-        match line.split_whitespace().find_map(|word| word.strip_prefix("kafka=")) {
-            Some(address) => {
-                self.address = address.to_owned();
+        let word = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key));
+        match (word("kafka="), word("admin=")) {
+            (Some(address), Some(admin)) => {
+                (self.address, self.admin) = (address.to_owned(), admin.to_owned());
                 Ok(self)
             }
-            None => {
+            _ => {
                 let status = self.process.wait().map_err(|error| error.to_string())?;
                 Err(format!("it did not start: {status}\n{}", self.log()))
             }
@@ -49,6 +53,20 @@ impl Broker {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The sum of a metric over the cores.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut admin = TcpStream::connect(&self.admin).expect("it serves");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n";
+        admin.write_all(request).expect("it listens");
+        let mut text = String::new();
+        admin.read_to_string(&mut text).expect("it answers");
+        let of =
+            |line: &str| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next()?.trim().parse().ok();
+        let values: Vec<u64> = text.lines().filter_map(of).collect();
+        assert!(!values.is_empty(), "no {name} in {text}");
+        values.iter().sum()
     }
 
     pub fn kill(&mut self) {
