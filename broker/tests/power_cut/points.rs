@@ -18,8 +18,8 @@ use super::recording::Recording;
 
 /// Images looked at side by side.
 const WORKERS: usize = 4;
-/// What a broker keeps in its directory that need not survive anything.
-const UNRECORDED: [&str; 1] = [".lock"];
+/// What a broker makes in its directory that need not survive anything: its lock, and the file with which it tries the disk.
+const UNRECORDED: [&str; 2] = [".lock", ".millrace-probe.tmp"];
 
 /// An image that shows something wrong.
 #[derive(Debug)]
