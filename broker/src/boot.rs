@@ -18,6 +18,7 @@ use shard::executor::{self, ExecutorSettings, Executors, Queue};
 use shard::lending::Lender;
 use shard::mesh::{self, Link};
 use shard::ops::{Answer, Question};
+use storage::disk::recorded::Recorded;
 use storage::disk::uring::UringDisk;
 use storage::paths::Paths;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -77,10 +78,13 @@ struct Plan {
     open_files_max: usize,
 }
 
+/// The disk of this machine.
+type MachineDisk = Recorded<UringDisk>;
+
 /// What one core is given.
 struct Part {
     plan: Arc<Plan>,
-    disk: UringDisk,
+    disk: MachineDisk,
     link: Link<Question, Answer>,
     socket: ReservedSocket,
     asked: Asked,
@@ -171,6 +175,7 @@ fn parts(
             Fatal::new(Exit::DataDirectory, format!("cannot open {}: {error}", data_dir.path.display()))
         })?;
         let disk = disk.with_queue_behind(|task| executor::spawn(Queue::Flush, task));
+        let disk = Recorded::new(disk, data_dir.tape.clone());
         let (plan, events, phase) = (plan.clone(), events.clone(), phases.clone());
         Ok(Part { plan, disk, link, socket, asked, events, phase, seat })
     })

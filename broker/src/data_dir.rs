@@ -3,8 +3,10 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model::BrokerId;
+use storage::disk::tape::{Action, Tape};
 
 use crate::fatal::{Exit, Fatal};
 
@@ -34,6 +36,8 @@ pub struct DataDir {
     pub node_id: BrokerId,
     /// `directory.id`: 22 characters, as in Kafka.
     pub directory_id: String,
+    /// Where its disk is recorded, if it is.
+    pub tape: Option<Arc<Tape>>,
     _lock: File,
 }
 
@@ -46,12 +50,12 @@ struct Meta {
 }
 
 impl DataDir {
-    /// Opens `path` for `node_id`, making it when it is not there.
+    /// Opens `path` for `node_id`, making it when it is not there. What happens in it is recorded in `record`, if given.
     ///
     /// # Errors
     /// Exit 3 when it cannot be made or written; 4 when another broker has it, it is damaged, from a newer version or
     /// not ours; 2 when it belongs to another node id.
-    pub fn open(path: &Path, node_id: Option<BrokerId>) -> Result<Self, Fatal> {
+    pub fn open(path: &Path, node_id: Option<BrokerId>, record: Option<&Path>) -> Result<Self, Fatal> {
         let cannot = |what: &str, error: &io::Error| {
             let message = format!(
                 "cannot {what} the data directory {}: {error}; make it writable for this user, or choose another with --data-dir",
@@ -62,6 +66,7 @@ impl DataDir {
         fs::create_dir_all(path).map_err(|error| cannot("make", &error))?;
         let path = path.canonicalize().map_err(|error| cannot("find", &error))?;
         let lock = lock(&path)?;
+        let tape = record.map(|record| start_tape(record, &path)).transpose()?;
         let meta = match read_meta(&path)? {
             Some(meta) => meta,
             None => {
@@ -71,7 +76,7 @@ impl DataDir {
                     node_id: node_id.unwrap_or(NODE_ID),
                     directory_id: random_id()?,
                 };
-                write_meta(&path, &meta).map_err(|error| cannot("write to", &error))?;
+                write_meta(&path, &meta, tape.as_deref()).map_err(|error| cannot("write to", &error))?;
                 meta
             }
         };
@@ -85,8 +90,20 @@ impl DataDir {
             return Err(Fatal::new(Exit::Configuration, message));
         }
         let Meta { cluster_id, node_id, directory_id } = meta;
-        Ok(Self { path, cluster_id, node_id, directory_id, _lock: lock })
+        Ok(Self { path, cluster_id, node_id, directory_id, tape, _lock: lock })
     }
+}
+
+fn start_tape(record: &Path, path: &Path) -> Result<Arc<Tape>, Fatal> {
+    if record.starts_with(path) {
+        let why = "the recording of the disk cannot be part of it; choose another millrace.disk.record";
+        return Err(Fatal::new(Exit::Configuration, why));
+    }
+    let tape = Tape::start(record, path).map_err(|error| {
+        Fatal::new(Exit::Environment, format!("cannot record the disk in {}: {error}", record.display()))
+    })?;
+    tracing::warn!(directory = %record.display(), "everything asked of the disk is recorded: for tests only");
+    Ok(Arc::new(tape))
 }
 
 fn damaged(path: &Path, why: &str) -> Fatal {
@@ -182,17 +199,22 @@ fn refuse_foreign(directory: &Path) -> Result<(), Fatal> {
 }
 
 /// Atomically and durably: after a crash there is the whole file or none.
-fn write_meta(directory: &Path, meta: &Meta) -> io::Result<()> {
+fn write_meta(directory: &Path, meta: &Meta, tape: Option<&Tape>) -> io::Result<()> {
     let text = format!(
         "version={META_VERSION}\ncluster.id={}\nnode.id={}\ndirectory.id={}\n",
         meta.cluster_id, meta.node_id.0, meta.directory_id
     );
+    let path = directory.join(META);
+    let noted = tape.map(|tape| (tape, tape.begin(&Action::Replace(path.clone(), text.as_bytes()))));
     let temporary = directory.join(META_TEMPORARY);
     let mut file = File::create(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&temporary, directory.join(META))?;
+    fs::rename(&temporary, path)?;
     File::open(directory)?.sync_all()?;
+    if let Some((tape, operation)) = noted {
+        tape.end(operation, true);
+    }
     // The directory itself may be new.
     if let Some(parent) = directory.parent() {
         File::open(parent)?.sync_all()?;
@@ -224,7 +246,7 @@ mod tests {
     use crate::scratch::Scratch;
 
     fn refused(path: &Path, node: Option<i32>) -> (Exit, String) {
-        let fatal = DataDir::open(path, node.map(BrokerId)).unwrap_err();
+        let fatal = DataDir::open(path, node.map(BrokerId), None).unwrap_err();
         (fatal.exit, fatal.message)
     }
 
@@ -232,13 +254,13 @@ mod tests {
     fn a_directory_keeps_its_identity() {
         let scratch = Scratch::new("identity");
         let path = scratch.path().join("a/b");
-        let first = DataDir::open(&path, None).unwrap();
+        let first = DataDir::open(&path, None, None).unwrap();
         assert_eq!(first.node_id, NODE_ID);
         assert_eq!((first.cluster_id.len(), first.directory_id.len()), (22, 22));
         assert_ne!(first.cluster_id, first.directory_id);
         let (cluster, directory) = (first.cluster_id.clone(), first.directory_id.clone());
         drop(first);
-        let again = DataDir::open(&path, Some(NODE_ID)).unwrap();
+        let again = DataDir::open(&path, Some(NODE_ID), None).unwrap();
         assert_eq!((&again.cluster_id, &again.directory_id), (&cluster, &directory));
         drop(again);
         let (exit, message) = refused(&path, Some(9));
@@ -249,12 +271,12 @@ mod tests {
     #[test]
     fn a_second_broker_is_refused_and_told_who_has_it() {
         let scratch = Scratch::new("second");
-        let first = DataDir::open(scratch.path(), None).unwrap();
+        let first = DataDir::open(scratch.path(), None, None).unwrap();
         let (exit, message) = refused(scratch.path(), None);
         assert_eq!(exit, Exit::DataDirectory);
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
         drop(first);
-        DataDir::open(scratch.path(), None).unwrap();
+        DataDir::open(scratch.path(), None, None).unwrap();
     }
 
     #[test]
@@ -297,7 +319,7 @@ mod tests {
     fn a_crash_while_making_it_leaves_a_usable_directory() {
         let scratch = Scratch::new("crash");
         fs::write(scratch.path().join(META_TEMPORARY), "vers").unwrap();
-        DataDir::open(scratch.path(), None).unwrap();
+        DataDir::open(scratch.path(), None, None).unwrap();
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub const DATA_DIR: &str = "millrace-data";
 pub struct Settings {
     /// Directory of all data.
     pub data_dir: PathBuf,
+    /// Where recordings of the disk go, for tests of power cuts.
+    pub disk_record: Option<PathBuf>,
     /// `node.id`, when configured; else the data directory's.
     pub node_id: Option<BrokerId>,
     /// `broker.rack`.
@@ -89,6 +91,7 @@ impl Settings {
         let (groups, offsets_topic) = groups::groups(config)?;
         Ok(Self {
             data_dir: data_dir(config)?,
+            disk_record: read.text(keys::DISK_RECORD).map(PathBuf::from),
             node_id: node_id(config)?,
             rack: read.text("broker.rack").map(str::to_owned),
             advertised: listeners::advertised(config, listen, host)?,

@@ -74,6 +74,8 @@ pub enum Counted {
     FlushBytes,
     /// Writes to segments that failed, each attempt counted: a bad disk, or a full one.
     SegmentWriteErrors,
+    /// Reads of logs that failed because of damage or of the disk.
+    DamagedReads,
     /// Connections accepted.
     ConnectionsAccepted,
     /// Connections refused because their address had its share.
@@ -88,7 +90,7 @@ pub enum Counted {
 
 impl Counted {
     /// All, in the order of their values.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ProduceRequests,
         Self::ProduceErrors,
         Self::ProduceBytes,
@@ -102,6 +104,7 @@ impl Counted {
         Self::JournalBytes,
         Self::FlushBytes,
         Self::SegmentWriteErrors,
+        Self::DamagedReads,
         Self::ConnectionsAccepted,
         Self::ConnectionsRefused,
         Self::ConnectionsFaulted,
@@ -126,6 +129,7 @@ impl Counted {
             Self::JournalBytes => "journal_bytes",
             Self::FlushBytes => "flush_bytes",
             Self::SegmentWriteErrors => "segment_write_errors",
+            Self::DamagedReads => "damaged_reads",
             Self::ConnectionsAccepted => "connections_accepted",
             Self::ConnectionsRefused => "connections_refused",
             Self::ConnectionsFaulted => "connections_faulted",

@@ -82,6 +82,7 @@ impl<D: Disk> Shard<D> {
         let counters = &self.counters;
         counters.set_count(Counted::FlushBytes, stored.segment_bytes);
         counters.set_count(Counted::SegmentWriteErrors, stored.segment_write_errors);
+        counters.set_count(Counted::DamagedReads, stored.damaged_reads);
         counters.set_count(Counted::FetchDiskBytes, stored.read_bytes);
         let all_logs = self.store.all_logs();
         let logs = all_logs.len() as u64;

@@ -1,6 +1,7 @@
 //! The seam to the disk: what storage asks of it, and what each promise means when the machine fails.
 //!
-//! Production is [`uring`], direct I/O through io_uring; tests run on [`memory`], which lies in every way a disk may.
+//! Production is [`uring`], direct I/O through io_uring; tests run on [`memory`], which lies in every way a disk may. What
+//! either is asked to do can be [`recorded`].
 //! A write that returned is visible to later reads and survives the death of the process; only a sync that returned
 //! makes it survive a power cut. Names survive a power cut only after [`Disk::sync_dir`] of their directory.
 
@@ -8,7 +9,9 @@ mod blocking;
 pub mod memory;
 pub mod probe;
 pub mod random;
+pub mod recorded;
 pub mod simulation;
+pub mod tape;
 pub mod uring;
 
 use std::future::Future;

@@ -22,6 +22,15 @@ struct IndexEntry {
     position: u64,
 }
 
+/// Where a scan begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// A batch stands here,
+    pub position: u64,
+    /// and this is its base offset, when the index can say.
+    pub base_offset: Option<Offset>,
+}
+
 /// An entry per at least `interval` bytes; when full, every second one goes and the interval doubles.
 #[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Index {
@@ -77,23 +86,24 @@ impl Index {
 
     /// Where to start scanning for the batch that holds `offset`.
     #[must_use]
-    pub fn position_for(&self, offset: Offset) -> u64 {
+    pub fn position_for(&self, offset: Offset) -> Start {
         let relative = offset.0 - self.base;
-        let after = self.entries.partition_point(|entry| i64::from(entry.relative) <= relative);
-        after
-            .checked_sub(1)
-            .and_then(|at| self.entries.get(at))
-            .map_or(FIRST_POSITION, |entry| entry.position)
+        self.start(self.entries.partition_point(|entry| i64::from(entry.relative) <= relative))
     }
 
     /// Where to start scanning for the first batch with a timestamp of at least `time`.
     #[must_use]
-    pub fn position_for_time(&self, time: TimestampMs) -> u64 {
-        let after = self.entries.partition_point(|entry| entry.max_timestamp_before < time.0);
-        after
-            .checked_sub(1)
-            .and_then(|at| self.entries.get(at))
-            .map_or(FIRST_POSITION, |entry| entry.position)
+    pub fn position_for_time(&self, time: TimestampMs) -> Start {
+        self.start(self.entries.partition_point(|entry| entry.max_timestamp_before < time.0))
+    }
+
+    /// The entry before place `after`, or the first batch.
+    fn start(&self, after: usize) -> Start {
+        let first = Start { position: FIRST_POSITION, base_offset: Some(Offset(self.base)) };
+        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(first, |entry| Start {
+            position: entry.position,
+            base_offset: (entry.relative < u32::MAX).then(|| Offset(self.base + i64::from(entry.relative))),
+        })
     }
 
     /// Forgets what stands at or after `position`.
@@ -172,8 +182,11 @@ mod tests {
         for batch in (0..100_000u32).step_by(501) {
             let start = FIRST_POSITION + u64::from(batch) * (20 << 10);
             let found = index.position_for(Offset(1000 + i64::from(batch) * 10 + 9));
+            let batches = i64::try_from((found.position - FIRST_POSITION) / (20 << 10)).unwrap();
+            assert_eq!(found.base_offset, Some(Offset(1000 + batches * 10)));
+            let found = found.position;
             assert!(found <= start && start - found <= 2 * index.interval + (20 << 10));
-            assert!(index.position_for_time(TimestampMs(batch.into())) <= start);
+            assert!(index.position_for_time(TimestampMs(batch.into())).position <= start);
         }
         assert_eq!(Index::from_file(&index.to_file(7), Offset(1000)), Ok((index, 7)));
     }
@@ -211,6 +224,6 @@ mod tests {
         let cut = FIRST_POSITION + 500 * (20 << 10);
         index.truncate(cut);
         assert!(index.covered() <= cut);
-        assert!(index.position_for(Offset(i64::MAX)) <= cut);
+        assert!(index.position_for(Offset(i64::MAX)).position <= cut);
     }
 }

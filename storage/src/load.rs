@@ -52,7 +52,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 }
                 Phase::AtRest => {
                     log.phase.set(Phase::Loading);
-                    let loaded = self.read_in(log, settings).await;
+                    let loaded = self.noting_damage(self.read_in(log, settings).await);
                     let phase = if loaded.is_ok() { Phase::Loaded } else { Phase::AtRest };
                     if let Ok(loaded) = loaded {
                         *log.loaded.borrow_mut() = Some(Box::new(loaded));

@@ -11,6 +11,7 @@ use model::{Offset, TimestampMs};
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
+use crate::index::Start;
 use crate::load::damaged_at;
 use crate::log::{Loaded, Phase};
 use crate::segment::Cursor;
@@ -43,6 +44,9 @@ struct Extent {
     /// Where to look from, and where the durable part ends.
     from: u64,
     to: u64,
+    /// Base offset of the batch at `from`, when known. No checksum of a batch covers that, so it must be what follows from the
+    /// batch before. (Compaction will have to tell gaps it made from those it did not.)
+    base_offset: Option<Offset>,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -61,7 +65,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         match read {
             Err(StoreError::Damaged(_)) if log.is_deleted() => Err(StoreError::Deleted),
             Err(StoreError::Damaged(_)) if from < log.log_start() => Err(StoreError::OutOfRange),
-            read => read,
+            read => self.noting_damage(read),
         }
     }
 
@@ -91,6 +95,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.read_cold(log, from, bytes_max, before).await
     }
 
+    /// Counts what could not be read, because of damage or a failing disk.
+    pub(crate) fn noting_damage<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(read, Err(StoreError::Damaged(_))) {
+            self.count(|counters| counters.damaged_reads += 1);
+        }
+        read
+    }
+
     /// The same from segments: finds the batch by the index, reads, verifies.
     async fn read_cold(
         &self,
@@ -105,7 +117,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.ensure_index(log, segment).await?;
             let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
             if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
-                return self.batches_at(log, Extent { from: start, ..extent }, bytes_max, before).await;
+                return self
+                    .batches_at(log, Extent { from: start, base_offset: None, ..extent }, bytes_max, before)
+                    .await;
             }
             // The segment has nothing at or behind the offset: compaction or truncation left a gap.
             match self.next_segment(log, segment) {
@@ -154,7 +168,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         &self,
         log: &LogRef<D, S>,
         offset: Offset,
-        start: impl FnOnce(&crate::index::Index) -> u64,
+        start: impl FnOnce(&crate::index::Index) -> Start,
     ) -> Result<Extent, StoreError> {
         let loaded = log.loaded.borrow();
         let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
@@ -171,11 +185,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
         matches: impl Fn(&BatchHeader<'_>) -> bool,
     ) -> Result<Option<u64>, StoreError> {
         let mut at = extent.from;
+        let mut expected = extent.base_offset;
         while at < extent.to {
             let piece = self.bytes(log, extent, at, PROBE_BYTES.min(extent.to - at)).await?;
             let mut bytes = piece.bytes();
             let begun = at;
             while let Ok(header) = BatchHeader::parse(bytes) {
+                follows(header.base_offset(), expected)
+                    .map_err(|what| damaged_at(&self.paths, log.id, extent.segment, at, &what))?;
+                expected = Some(header.last_offset().next());
                 if matches(&header) {
                     return Ok(Some(at));
                 }
@@ -226,10 +244,12 @@ impl<D: Disk, S: Derived> Store<D, S> {
             if batch.base_offset() >= before || (used > 0 && used + size > bytes_max.max(first)) {
                 break;
             }
-            batch.check_crc().map_err(|error| damaged(&error))?;
-            if expected.is_some_and(|next: Offset| batch.base_offset() < next) {
-                return Err(damaged(&"record batches overlap"));
+            let sound = sound(&batch, expected);
+            if used > 0 && sound.is_err() {
+                // What is whole is served; the next read begins here and fails.
+                break;
             }
+            sound.map_err(|what| damaged(&what))?;
             expected = Some(batch.last_offset().next());
             used += size;
         }
@@ -307,6 +327,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
         log: &LogRef<D, S>,
         time: TimestampMs,
     ) -> Result<Option<Piece>, StoreError> {
+        self.noting_damage(self.find_batch_for_time(log, time).await)
+    }
+
+    async fn find_batch_for_time(
+        &self,
+        log: &LogRef<D, S>,
+        time: TimestampMs,
+    ) -> Result<Option<Piece>, StoreError> {
         let _reading = log.reading();
         let start = log.log_start();
         let bases: Vec<Offset> = {
@@ -324,7 +352,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 |batch: &BatchHeader<'_>| batch.max_timestamp() >= time && batch.last_offset() >= start;
             if let Some(at) = self.find(log, extent, matches).await? {
                 let end = log.durable_end();
-                let pieces = self.batches_at(log, Extent { from: at, ..extent }, 1, end).await?;
+                let pieces =
+                    self.batches_at(log, Extent { from: at, base_offset: None, ..extent }, 1, end).await?;
                 return Ok(pieces.into_iter().next());
             }
         }
@@ -352,6 +381,21 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 }
 
+/// Whether a batch is what was appended, and follows the one before. Its checksum does not cover its base offset.
+fn sound(batch: &RecordBatch<'_>, expected: Option<Offset>) -> Result<(), String> {
+    batch.check_crc().map_err(|error| error.to_string())?;
+    follows(batch.base_offset(), expected)
+}
+
+fn follows(base: Offset, expected: Option<Offset>) -> Result<(), String> {
+    match expected {
+        Some(expected) if expected != base => {
+            Err(format!("a record batch with base offset {base} where {expected} must follow"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Keeps a buffer that was read alive.
 struct Held<D: Disk>(Rc<D::Buffer>);
 
@@ -364,13 +408,14 @@ impl<D: Disk> AsRef<[u8]> for Held<D> {
 
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// Where one segment can be read: `from` up to what is durable of it.
-    fn extent(&self, base: Offset, size: u64, from: u64) -> Extent {
+    fn extent(&self, base: Offset, size: u64, start: Start) -> Extent {
+        let Start { position: from, base_offset } = start;
         let to = match base.cmp(&self.readable.segment) {
             Ordering::Less => size,
             Ordering::Equal => self.readable.position,
             Ordering::Greater => from,
         };
-        Extent { segment: base, from, to }
+        Extent { segment: base, from, to, base_offset }
     }
 
     /// Up to where the file of a segment has it by now.

@@ -10,6 +10,7 @@ use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::disk::{Disk, File};
 use crate::load::{Reader, damaged_at};
 use crate::log::Segment;
+use crate::segment::FIRST_POSITION;
 use crate::store::StoreError;
 
 struct Window<D: Disk> {
@@ -28,16 +29,21 @@ impl<D: Disk> Reader<'_, D> {
     ) -> Result<(), StoreError> {
         let mut at = segment.size;
         let mut window = Window { start: 0, bytes: None };
+        // No checksum of a batch covers its base offset.
+        let mut expected = (at == FIRST_POSITION).then_some(segment.base);
         while at < to {
             let (len, time, base) = {
                 let head = self.bytes(id, segment.base, at, 61, to, &mut window).await?;
                 let header =
                     BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, segment.base, at, &e))?;
-                if at + header.size_bytes() as u64 > to || header.base_offset() < segment.base {
+                let base = header.base_offset();
+                let out_of_place = base < segment.base || expected.is_some_and(|expected| expected != base);
+                if at + header.size_bytes() as u64 > to || out_of_place {
                     return Err(damaged_at(self.paths, id, segment.base, at, &"batch out of place"));
                 }
-                observe(&header, header.base_offset());
-                (header.size_bytes() as u64, header.max_timestamp(), header.base_offset())
+                expected = Some(header.last_offset().next());
+                observe(&header, base);
+                (header.size_bytes() as u64, header.max_timestamp(), base)
             };
             if let Some(index) = segment.index.as_mut()
                 && index.covered() == at

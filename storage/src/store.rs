@@ -99,6 +99,8 @@ pub struct StoreCounters {
     pub segment_writes: u64,
     /// Writes to segments that failed, each attempt counted.
     pub segment_write_errors: u64,
+    /// Reads that failed because of damage or the disk.
+    pub damaged_reads: u64,
     /// Bytes copied forward.
     pub forwarded_bytes: u64,
     /// Ring files recycled.

@@ -163,6 +163,10 @@ fn help(name: &str) -> &'static str {
         "commits" => "Journal commits",
         "journal_bytes" => "Bytes written to the journal, headers and padding included",
         "flush_bytes" => "Bytes written to segments",
+        "segment_write_errors" => "Writes to segments that failed: a bad disk, or a full one",
+        "damaged_reads" => {
+            "Reads of logs that failed because of damage or of the disk; the log names file and byte"
+        }
         "connections_accepted" => "Connections accepted",
         "connections_refused" => "Connections refused because their address had its share",
         "connections_faulted" => "Connections closed because of what they sent or because a handler failed",

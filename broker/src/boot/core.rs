@@ -19,14 +19,13 @@ use shard::ops::{Answer, Question};
 use shard::shard::{Shard, ShardSettings, UpkeepSettings};
 use shard::state::PartitionState;
 use storage::disk::Disk;
-use storage::disk::uring::UringDisk;
 use storage::journal::JournalId;
 use storage::paths::Paths;
 use storage::{Store, StoreOptions};
 use tokio::sync::watch;
 
 use super::recover::{self, Hand, random};
-use super::{DRAIN_PATIENCE, Event, Part, Phase, Plan, gone};
+use super::{DRAIN_PATIENCE, Event, MachineDisk, Part, Phase, Plan, gone};
 use crate::admin::cores::Asked;
 use crate::cluster::Node;
 use crate::fatal::{self, Exit, Fatal};
@@ -111,9 +110,9 @@ async fn reach(phase: &mut watch::Receiver<Phase>, wanted: Phase) -> Result<(), 
 
 async fn open_store(
     plan: &Plan,
-    disk: UringDisk,
+    disk: MachineDisk,
     hand: Hand,
-) -> Result<Rc<Store<UringDisk, PartitionState>>, Fatal> {
+) -> Result<Rc<Store<MachineDisk, PartitionState>>, Fatal> {
     let memory = plan.settings.memory;
     let options = StoreOptions {
         paths: plan.paths.clone(),
@@ -181,7 +180,7 @@ fn limit(crowd: &Crowd, image: &Image) {
 fn serve(
     plan: &Plan,
     mesh: &Rc<Mesh<Question, Answer>>,
-    shard: &Rc<Shard<UringDisk>>,
+    shard: &Rc<Shard<MachineDisk>>,
 ) -> Result<(Rc<Server<Home>>, Answers), Fatal> {
     let node = Node::new(mesh.clone(), shard.clone(), plan.clock);
     let seed = u64::from_le_bytes(random()?);
@@ -200,7 +199,7 @@ fn start_janitor<D: Disk>(shard: &Rc<Shard<D>>, mesh: &Rc<Mesh<Question, Answer>
 /// Copies the counters for the admin thread when it asks.
 fn tell_counters(
     mut asked: Asked,
-    shard: Rc<Shard<UringDisk>>,
+    shard: Rc<Shard<MachineDisk>>,
     server: Rc<Server<Home>>,
     answers: Answers,
     plan: &Plan,

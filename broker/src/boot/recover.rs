@@ -146,7 +146,7 @@ fn metadata_failed(error: &MetadataError) -> Fatal {
         MetadataError::Log(MetadataLogError::Io(..)) => Exit::Storage,
         _ => Exit::DataDirectory,
     };
-    Fatal::new(exit, format!("the metadata cannot be read: {error}"))
+    Fatal::new(exit, format!("the metadata cannot be read: {}", with_remedy(exit, &error.to_string())))
 }
 
 fn recovery_failed(error: &RecoveryError) -> Fatal {
@@ -154,7 +154,17 @@ fn recovery_failed(error: &RecoveryError) -> Fatal {
         RecoveryError::Io(..) => Exit::Storage,
         RecoveryError::Damaged(_) => Exit::DataDirectory,
     };
-    Fatal::new(exit, format!("the data cannot be recovered: {error}"))
+    Fatal::new(exit, format!("the data cannot be recovered: {}", with_remedy(exit, &error.to_string())))
+}
+
+/// What to do about damage, where the message does not know anything better.
+fn with_remedy(exit: Exit, message: &str) -> String {
+    if exit != Exit::DataDirectory || message.contains("restore") {
+        return message.to_owned();
+    }
+    format!(
+        "{message}; `millrace dump` shows what is whole; restore the data directory from a replica or a backup"
+    )
 }
 
 /// Random bytes from the system.

@@ -16,6 +16,8 @@ mod file;
 mod file_node;
 mod file_system;
 mod image;
+mod observed;
+mod playback;
 
 use std::any::Any;
 use std::cell::{RefCell, RefMut};
@@ -36,6 +38,7 @@ pub use content::SECTOR;
 pub use fault::{Fault, Operation};
 pub use file::{MemoryBuffer, MemoryFile};
 pub use image::Image;
+pub use playback::{Lie, Playback};
 
 /// The simulated disk. Clones are the same disk.
 #[derive(Clone, Debug)]

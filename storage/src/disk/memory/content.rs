@@ -133,6 +133,16 @@ impl Content {
         bytes
     }
 
+    /// What is not zero, by position, as far as it can be read.
+    pub fn filled(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.blocks.iter().filter_map(|(number, block)| {
+            let position = number * BLOCK as u64;
+            let len = usize::try_from(self.size.saturating_sub(position)).unwrap_or(BLOCK).min(BLOCK);
+            let bytes = &block.as_deref()?[..len];
+            bytes.iter().any(|byte| *byte != 0).then_some((position, bytes))
+        })
+    }
+
     /// Gives back every block.
     pub fn clear(&mut self) {
         *self = Self::default();
