@@ -96,7 +96,7 @@ fn read_back(client: &mut Client, offset: i64) -> Vec<u8> {
 pub struct Scene {
     pub bystander: Bystander,
     pub broker: Broker,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Scene {
@@ -115,7 +115,11 @@ impl Scene {
 
     fn with(scratch: Scratch, broker: Broker) -> Self {
         Client::connect(&broker.ready).create_topic();
-        Self { bystander: Bystander::start(&broker), broker, _scratch: scratch }
+        Self { bystander: Bystander::start(&broker), broker, scratch }
+    }
+
+    pub fn data_dir(&self) -> String {
+        self.scratch.data_dir()
     }
 
     pub fn client(&self) -> Client {
@@ -129,7 +133,7 @@ impl Scene {
 
     /// The client beside felt nothing, memory was in its budget, and nothing in the log wakes anybody up; the log.
     pub fn end(self) -> String {
-        let Self { bystander, broker, _scratch: scratch } = self;
+        let Self { bystander, broker, scratch } = self;
         bystander.end();
         check_memory(&broker);
         broker.signal(libc::SIGTERM);
