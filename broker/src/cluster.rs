@@ -12,6 +12,7 @@ use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, Tick, TimestampMs, TopicPartition};
 use shard::clock::Clock;
 use shard::counters::{Counters, Timed};
+use shard::executor::{Queue, spawn};
 use shard::lending::Loan;
 use shard::mesh::Mesh;
 use shard::ops::{Answer, Fetch, Fetched, Question};
@@ -57,6 +58,9 @@ pub trait Cluster: 'static {
 
     /// Asks `core`, which may be this one. Ready when the question is queued there, behind all that was asked before.
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
+
+    /// Tells `core` that nobody waits any more for what has this name; does not wait itself.
+    fn cancel(&self, core: usize, token: u64);
 
     /// A fetch of partitions of this core: the records stay where they are.
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)>;
@@ -132,6 +136,11 @@ impl<D: Disk> Cluster for Node<D> {
                 answer
             })
         })
+    }
+
+    fn cancel(&self, core: usize, token: u64) {
+        let mesh = Rc::clone(&self.mesh);
+        spawn(Queue::Serve, async move { drop(mesh.call(core, Question::CancelAwait(token)).await) });
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {

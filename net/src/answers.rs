@@ -17,7 +17,7 @@
 
 use futures_lite::future::poll_fn;
 
-use crate::budget::{Budget, Permit, Waiting};
+use crate::budget::{Budget, Permit, Waiting, Want};
 use crate::service::Reply;
 
 /// One core's memory for control-plane requests and their answers.
@@ -52,7 +52,7 @@ impl Answers {
     pub async fn admit(&self, bytes: usize) -> Permit {
         let mut waiting = Waiting::new(self.budget.clone());
         let mut permit = self.budget.empty();
-        poll_fn(|cx| waiting.poll_grow(cx, &mut permit, bytes)).await;
+        poll_fn(|cx| waiting.poll_grow(cx, &mut permit, bytes, Want::Large)).await;
         permit
     }
 

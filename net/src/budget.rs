@@ -2,8 +2,8 @@
 //!
 //! Permits grow with the bytes that arrive, so a length alone reserves nothing. That could end with everybody holding
 //! half a request and nobody finishing; hence a reserve beside the ordinary capacity, as large as the largest request,
-//! which one request at a time may grow into. And requests that have begun and are large may not take all of it: what is
-//! left is for reading what has not begun, so that peers who send small requests do not wait for those who send large ones.
+//! which one request at a time may grow into. And large requests may not take all of it: what is left is for small ones and
+//! for what has not begun, whose peers wait apart from those that send large ones.
 //!
 //! [`crate::answers`] has a second budget of the same kind, for what requests become.
 
@@ -16,8 +16,8 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 struct Ledger {
     capacity: usize,
-    /// Part of the capacity that requests which have begun may not grow into.
-    fresh: usize,
+    /// Part of the capacity that large requests may not grow into.
+    small: usize,
     used: usize,
     reserve: usize,
     /// Bytes of the reserve that are in use, while somebody has it.
@@ -25,13 +25,13 @@ struct Ledger {
 }
 
 impl Ledger {
-    const fn room(&self, started: bool) -> usize {
-        if started { self.capacity - self.fresh } else { self.capacity }
+    const fn room(&self, large: bool) -> usize {
+        if large { self.capacity - self.small } else { self.capacity }
     }
 
-    fn admit(&mut self, bytes: usize, started: bool) -> bool {
+    fn admit(&mut self, bytes: usize, large: bool) -> bool {
         // More may be in use than there is: see `Permit::settle`.
-        let fits = self.room(started).saturating_sub(self.used) >= bytes;
+        let fits = self.room(large).saturating_sub(self.used) >= bytes;
         if fits {
             self.used += bytes;
         }
@@ -59,10 +59,32 @@ impl Ledger {
     }
 }
 
+/// What is waited with.
+#[derive(Clone, Copy, Debug)]
+pub enum Want {
+    /// Nothing has begun.
+    Fresh,
+    /// The beginning of a small request.
+    Small,
+    /// The beginning of a large one.
+    Large,
+}
+
+impl Want {
+    const fn is_large(self) -> bool {
+        matches!(self, Self::Large)
+    }
+
+    /// Whether the reserve is for it.
+    const fn has_begun(self) -> bool {
+        !matches!(self, Self::Fresh)
+    }
+}
+
 #[derive(Debug)]
 struct Waiter {
     id: u64,
-    started: bool,
+    want: Want,
     waker: Waker,
 }
 
@@ -74,26 +96,29 @@ struct State {
 }
 
 impl State {
-    fn first(&self, started: bool) -> Option<&Waiter> {
-        self.waiters.iter().find(|waiter| waiter.started == started)
+    fn first(&self, large: bool) -> Option<&Waiter> {
+        self.waiters.iter().find(|waiter| waiter.want.is_large() == large)
     }
 
-    /// Wakes whoever could be admitted now: the oldest of those that have begun, and of those that have not.
+    /// Wakes whoever could be admitted now: the oldest of the large ones and of the others, and the oldest that may use the
+    /// reserve.
     fn wake(&self) {
-        for first in [self.first(false), self.first(true)].into_iter().flatten() {
-            first.waker.wake_by_ref();
+        let begun = self.waiters.iter().find(|waiter| waiter.want.has_begun());
+        let begun = begun.filter(|_| self.ledger.reserved.is_none());
+        for waiter in [self.first(false), self.first(true), begun].into_iter().flatten() {
+            waiter.waker.wake_by_ref();
         }
     }
 
-    fn enqueue(&mut self, ticket: &mut Option<u64>, started: bool, waker: &Waker) {
+    fn enqueue(&mut self, ticket: &mut Option<u64>, want: Want, waker: &Waker) {
         let known = ticket.and_then(|id| self.waiters.iter_mut().find(|waiter| waiter.id == id));
         if let Some(waiter) = known {
             waiter.waker.clone_from(waker);
-            waiter.started = started;
+            waiter.want = want;
         } else {
             let id = self.next_id;
             self.next_id += 1;
-            self.waiters.push_back(Waiter { id, started, waker: waker.clone() });
+            self.waiters.push_back(Waiter { id, want, waker: waker.clone() });
             *ticket = Some(id);
         }
     }
@@ -105,12 +130,12 @@ impl State {
         }
     }
 
-    fn is_first(&self, ticket: Option<u64>, started: bool) -> bool {
-        self.first(started).is_none_or(|first| Some(first.id) == ticket)
+    fn is_first(&self, ticket: Option<u64>, want: Want) -> bool {
+        self.first(want.is_large()).is_none_or(|first| Some(first.id) == ticket)
     }
 }
 
-/// One core's memory for requests. Waiters are served first come, first served, those that have begun apart from the others.
+/// One core's memory for requests. Waiters are served first come, first served, large ones apart from the others.
 #[derive(Clone, Debug)]
 pub struct Budget {
     state: Rc<RefCell<State>>,
@@ -134,8 +159,8 @@ impl Budget {
         Self::with(capacity, 0, reserve)
     }
 
-    fn with(capacity: usize, fresh: usize, reserve: usize) -> Self {
-        let ledger = Ledger { capacity, fresh, used: 0, reserve, reserved: None };
+    fn with(capacity: usize, small: usize, reserve: usize) -> Self {
+        let ledger = Ledger { capacity, small, used: 0, reserve, reserved: None };
         Self { state: Rc::new(RefCell::new(State { ledger, waiters: VecDeque::new(), next_id: 0 })) }
     }
 
@@ -162,6 +187,12 @@ impl Budget {
     #[must_use]
     pub fn reserve_taken(&self) -> bool {
         self.state.borrow().ledger.reserved.is_some()
+    }
+
+    /// Whether large requests wait for memory.
+    #[must_use]
+    pub fn large_ones_wait(&self) -> bool {
+        self.state.borrow().first(true).is_some()
     }
 
     /// Whether somebody waits for memory.
@@ -213,30 +244,30 @@ impl Waiting {
     /// Admits `bytes` when they fit and nobody waits before; otherwise queues and wakes the task later.
     pub fn poll_admit(&mut self, cx: &Context<'_>, bytes: usize) -> Poll<Permit> {
         let mut permit = self.budget.empty();
-        self.poll(cx, bytes, &mut permit, false).map(|()| permit)
+        self.poll(cx, bytes, &mut permit, Want::Fresh).map(|()| permit)
     }
 
     /// Grows the permit of a request that has begun to arrive, into the reserve when nothing else is left.
-    pub fn poll_grow(&mut self, cx: &Context<'_>, permit: &mut Permit, bytes: usize) -> Poll<()> {
-        self.poll(cx, bytes, permit, true)
+    pub fn poll_grow(&mut self, cx: &Context<'_>, permit: &mut Permit, bytes: usize, want: Want) -> Poll<()> {
+        self.poll(cx, bytes, permit, want)
     }
 
-    fn poll(&mut self, cx: &Context<'_>, bytes: usize, permit: &mut Permit, started: bool) -> Poll<()> {
+    fn poll(&mut self, cx: &Context<'_>, bytes: usize, permit: &mut Permit, want: Want) -> Poll<()> {
         let mut state = self.budget.state.borrow_mut();
-        let reserve = if started { state.ledger.reserve } else { 0 };
+        let reserve = if want.has_begun() { state.ledger.reserve } else { 0 };
         assert!(
-            bytes <= state.ledger.room(started).max(reserve),
+            bytes <= state.ledger.room(want.is_large()).max(reserve),
             "a step of {bytes} bytes can never be admitted"
         );
         if let Some(reserved) = &mut permit.reserved {
             *reserved += bytes;
             state.ledger.grow_reserved(bytes);
-        } else if state.is_first(self.ticket, started) && state.ledger.admit(bytes, started) {
+        } else if state.is_first(self.ticket, want) && state.ledger.admit(bytes, want.is_large()) {
             permit.bytes += bytes;
         } else if bytes <= reserve && state.ledger.take_reserve(bytes) {
             permit.reserved = Some(bytes);
         } else {
-            state.enqueue(&mut self.ticket, started, cx.waker());
+            state.enqueue(&mut self.ticket, want, cx.waker());
             return Poll::Pending;
         }
         state.dequeue(&mut self.ticket);

@@ -8,11 +8,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::future::poll_fn;
 use protocol::frame::{FrameError, LENGTH_BYTES, frame_length};
 
-use crate::budget::{Budget, Permit, Waiting};
+use crate::budget::{Budget, Permit, Waiting, Want};
 use crate::buffers::{Buffers, ROOM_MIN};
 use crate::control::Control;
 use crate::stream::Stream;
-use model::limits::{COPIED_FRAME_BYTES_MAX, FRAME_BYTES_FIRST, READ_STEP_BYTES};
+use model::limits::{COPIED_FRAME_BYTES_MAX, FRAME_BYTES_FIRST, READ_STEP_BYTES, RECEIVE_BUFFER_BYTES};
 
 /// Why no further frame comes out of a connection.
 #[derive(Debug)]
@@ -147,7 +147,12 @@ impl Inbox {
             let arrived = std::mem::replace(&mut self.buffer, self.buffers.take());
             self.buffer.extend_from_slice(&arrived);
         }
-        let room = self.spare();
+        let room = if self.buffer.len() < LENGTH_BYTES && self.budget.large_ones_wait() {
+            // No more than tells whether it is a large one too: the rest of it would wait here in what is for small ones.
+            LENGTH_BYTES - self.buffer.len()
+        } else {
+            self.spare()
+        };
         let Poll::Ready(mut permit) = waiting.poll_admit(cx, room) else {
             return if partial { Poll::Ready(Ok(Filled::Lacking)) } else { Poll::Pending };
         };
@@ -186,7 +191,8 @@ impl Inbox {
             }
             let room = frame.capacity() - frame.len();
             let step = room.min(len - frame.len()).min(READ_STEP_BYTES);
-            let read = poll_fn(|cx| self.poll_finish(cx, &mut waiting, &mut permit, &mut frame, step)).await;
+            let read =
+                poll_fn(|cx| self.poll_finish(cx, &mut waiting, &mut permit, &mut frame, (len, step))).await;
             self.control.set_partial(false);
             match read? {
                 0 if self.control.draining() => return Ok(None),
@@ -204,14 +210,15 @@ impl Inbox {
         waiting: &mut Waiting,
         permit: &mut Permit,
         frame: &mut BytesMut,
-        step: usize,
+        (frame_len, step): (usize, usize),
     ) -> Poll<io::Result<usize>> {
         if self.control.draining() {
             return Poll::Ready(Ok(0));
         }
         // While we wait for memory the peer owes nothing.
         self.control.set_partial(false);
-        ready!(waiting.poll_grow(cx, permit, step));
+        let want = if frame_len > RECEIVE_BUFFER_BYTES { Want::Large } else { Want::Small };
+        ready!(waiting.poll_grow(cx, permit, step, want));
         let read = self.stream.poll_read(cx, frame, step);
         let arrived = if let Poll::Ready(Ok(n)) = read { n } else { 0 };
         permit.give_back(step - arrived);

@@ -28,6 +28,7 @@ impl<D: Disk> Shard<D> {
     /// and they are not paid for already, is for as long as the answer lives.
     pub async fn fetch(self: &Rc<Self>, fetch: Fetch) -> (Vec<Fetched<Piece>>, Option<Loan>) {
         let deadline = self.tick().after_ms(u64::from(fetch.wait_ms));
+        let name = Name::new(self, fetch.token);
         loop {
             let ends = self.ends(&fetch);
             let (fetched, loan) = self.collect(&fetch).await;
@@ -42,11 +43,16 @@ impl<D: Disk> Shard<D> {
             // What is collected again later holds no memory until then.
             drop((fetched, loan));
             // Bytes that came while this was collecting are not waited for.
-            if self.ends(&fetch) == ends {
+            if self.ends(&fetch) == ends && name.is_known() {
                 let ids = fetch.partitions.iter().map(|one| one.partition).collect();
                 let ticket = self.fetches.borrow_mut().park(deadline, missing, ids);
+                name.waits(Some(ticket));
                 self.released(ticket).await;
             }
+            if !name.is_known() {
+                return (Vec::new(), None); // Nobody hears it.
+            }
+            name.waits(None);
         }
     }
 
@@ -217,14 +223,20 @@ impl<D: Disk> Shard<D> {
         let deadline = self.tick().after_ms(u64::from(wait.wait_ms));
         let ids = wait.partitions.into_iter().map(|(id, _)| id).collect();
         let ticket = self.fetches.borrow_mut().park(deadline, wait.bytes_missing.max(1), ids);
-        self.awaits.borrow_mut().insert(token, ticket);
+        self.awaits.borrow_mut().insert(token, Some(ticket));
         self.released(ticket).await;
         self.awaits.borrow_mut().remove(&token);
     }
 
-    /// The one who waited got what it needs elsewhere.
+    /// Fetches and the like that wait here.
+    pub fn waiting_fetches(&self) -> usize {
+        self.fetches.borrow().len()
+    }
+
+    /// The one who waited got what it needs elsewhere, or is gone.
     pub(crate) fn cancel_await(&self, token: u64) {
-        if let Some(ticket) = self.awaits.borrow_mut().remove(&token) {
+        let known = self.awaits.borrow_mut().remove(&token);
+        if let Some(Some(ticket)) = known {
             self.fetches.borrow_mut().cancel(ticket);
             self.wake(ticket);
         }
@@ -312,6 +324,39 @@ impl<D: Disk> Drop for Place<D> {
             let mut borrowers = self.shard.borrowers.borrow_mut();
             borrowers.remove(&turn);
             self.shard.lender().set_waiting(borrowers.len());
+        }
+    }
+}
+
+/// The name of a fetch that can be cancelled, until it ends.
+struct Name<D: Disk> {
+    shard: Rc<Shard<D>>,
+    token: Option<u64>,
+}
+
+impl<D: Disk> Name<D> {
+    fn new(shard: &Rc<Shard<D>>, token: Option<u64>) -> Self {
+        let name = Self { shard: Rc::clone(shard), token };
+        name.waits(None);
+        name
+    }
+
+    fn waits(&self, ticket: Option<FetchTicket>) {
+        if let Some(token) = self.token {
+            self.shard.awaits.borrow_mut().insert(token, ticket);
+        }
+    }
+
+    /// Whether it was not cancelled.
+    fn is_known(&self) -> bool {
+        self.token.is_none_or(|token| self.shard.awaits.borrow().contains_key(&token))
+    }
+}
+
+impl<D: Disk> Drop for Name<D> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            self.shard.awaits.borrow_mut().remove(&token);
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum Question {
     Fetch(Fetch),
     /// Say when the sum of what these partitions got since reaches a number of bytes; the number names the wait.
     Await(u64, Await),
-    /// Nobody waits for this any more.
+    /// Nobody waits for this any more: an [`Await`], or a [`Fetch`] with a name.
     CancelAwait(u64),
     /// Look up offsets.
     ListOffsets(Vec<ListOffset>),
@@ -152,6 +152,8 @@ pub struct Fetch {
     pub always_one: bool,
     /// Whoever asks has borrowed the memory of the answer.
     pub paid: bool,
+    /// The name under which its wait can be cancelled.
+    pub token: Option<u64>,
 }
 
 /// What one partition gives to a fetch. `R` is how records travel: shared frames at home, owned bytes across cores.

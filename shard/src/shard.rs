@@ -52,7 +52,8 @@ pub struct Shard<D: Disk> {
     /// Let go, and not yet polled again.
     pub(crate) ready_tickets: RefCell<HashSet<FetchTicket>>,
     pub(crate) fetch_wakers: RefCell<HashMap<FetchTicket, Waker>>,
-    pub(crate) awaits: RefCell<HashMap<u64, FetchTicket>>,
+    /// Waits that can be cancelled, by name; without a ticket while they do not wait.
+    pub(crate) awaits: RefCell<HashMap<u64, Option<FetchTicket>>>,
     pub(crate) seen_bytes: RefCell<HashMap<TopicPartition, u64>>,
     /// What each core may lend to answers; this core's among them.
     pub(crate) lenders: Arc<[Arc<Lender>]>,

@@ -1,6 +1,6 @@
 //! A broker of two cores on the simulated disk, called with frames as a connection would.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -43,6 +43,13 @@ struct Cores {
     simulation: Simulation,
     shards: Vec<Rc<Shard<MemoryDisk>>>,
     proposer: RefCell<Option<Proposer>>,
+}
+
+/// What a question came to, and who waits for that.
+#[derive(Default)]
+struct Delivery {
+    answer: Cell<Option<Answer>>,
+    waker: Cell<Option<Waker>>,
 }
 
 /// One core's view.
@@ -99,9 +106,13 @@ impl Cluster for OneCore {
         // As the mesh does: the first part runs in the order of the questions.
         let started: Asked = match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
-            Poll::Pending => answer,
+            Poll::Pending => self.to_its_end(answer),
         };
         Box::pin(std::future::ready(started))
+    }
+
+    fn cancel(&self, core: usize, token: u64) {
+        drop(self.ask(core, Question::CancelAwait(token)));
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
@@ -115,6 +126,27 @@ impl Cluster for OneCore {
     }
 }
 
+impl OneCore {
+    /// A question that was asked is answered, whether or not anybody waits for that, as in the mesh.
+    fn to_its_end(&self, answer: Asked) -> Asked {
+        let delivery = Rc::new(Delivery::default());
+        let told = Rc::clone(&delivery);
+        self.cores.simulation.spawn(async move {
+            told.answer.set(Some(answer.await));
+            if let Some(waker) = told.waker.take() {
+                waker.wake();
+            }
+        });
+        Box::pin(std::future::poll_fn(move |context| {
+            if let Some(answer) = delivery.answer.take() {
+                return Poll::Ready(answer);
+            }
+            delivery.waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        }))
+    }
+}
+
 /// A client with one connection to core 0.
 pub struct Client {
     pub simulation: Simulation,
@@ -124,6 +156,7 @@ pub struct Client {
     pub answers: Answers,
     /// What each core may lend.
     pub lenders: Arc<[Arc<Lender>]>,
+    cores: Rc<Cores>,
 }
 
 async fn shard(
@@ -199,11 +232,11 @@ impl Client {
         };
         change(&mut settings);
         let answers = Answers::new(ANSWER_BYTES, DECODED_BYTES_MAX);
-        let cluster = Rc::new(OneCore { core: 0, cores });
+        let cluster = Rc::new(OneCore { core: 0, cores: Rc::clone(&cores) });
         let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
-        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders }
+        Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders, cores }
     }
 
     /// Hands a frame to the service; the second future is the reply.
@@ -214,6 +247,11 @@ impl Client {
             Called::Now(reply) => Box::pin(std::future::ready(reply)),
             Called::Later(reply) | Called::InTurn(reply) => reply,
         }
+    }
+
+    /// Fetches that wait, on all cores.
+    pub fn waiting_fetches(&self) -> usize {
+        self.cores.shards.iter().map(|shard| shard.waiting_fetches()).sum()
     }
 
     /// The reply to a frame.

@@ -96,7 +96,7 @@ fn read_back(client: &mut Client, offset: i64) -> Vec<u8> {
 pub struct Scene {
     pub bystander: Bystander,
     pub broker: Broker,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Scene {
@@ -115,27 +115,27 @@ impl Scene {
 
     fn with(scratch: Scratch, broker: Broker) -> Self {
         Client::connect(&broker.ready).create_topic();
-        Self { bystander: Bystander::start(&broker), broker, _scratch: scratch }
+        Self { bystander: Bystander::start(&broker), broker, scratch }
+    }
+
+    pub fn data_dir(&self) -> String {
+        self.scratch.data_dir()
     }
 
     pub fn client(&self) -> Client {
         Client::connect(&self.broker.ready)
     }
 
-    /// Memory was in its budget all the time.
+    /// Memory was in its budget all the time, and is by the broker's own account.
     pub fn check_memory(&self) {
-        let most = self.broker.memory_bytes("VmHWM");
-        eprintln!("most memory: {} MiB", most >> 20);
-        assert!(most < MEMORY + BESIDE_MEMORY, "{} MiB of memory", most >> 20);
+        check_memory(&self.broker);
     }
 
     /// The client beside felt nothing, memory was in its budget, and nothing in the log wakes anybody up; the log.
     pub fn end(self) -> String {
-        let Self { bystander, broker, _scratch: scratch } = self;
+        let Self { bystander, broker, scratch } = self;
         bystander.end();
-        let most = broker.memory_bytes("VmHWM");
-        eprintln!("most memory: {} MiB", most >> 20);
-        assert!(most < MEMORY + BESIDE_MEMORY, "{} MiB of memory", most >> 20);
+        check_memory(&broker);
         broker.signal(libc::SIGTERM);
         let (code, _, log) = broker.end();
         assert_eq!(code, Some(0), "{log}");
@@ -143,4 +143,15 @@ impl Scene {
         drop(scratch);
         log
     }
+}
+
+fn check_memory(broker: &Broker) {
+    let most = broker.memory_bytes("VmHWM");
+    eprintln!("most memory: {} MiB", most >> 20);
+    assert!(most < MEMORY + BESIDE_MEMORY, "{} MiB of memory", most >> 20);
+    let metrics = broker.metrics();
+    let uses = metrics.lines().filter(|line| line.starts_with("millrace_memory_bytes{"));
+    let bytes = uses.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+    let (count, sum) = bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+    assert!(count >= 6 && sum > 0 && sum <= MEMORY, "{sum} bytes in {count} uses: {metrics}");
 }

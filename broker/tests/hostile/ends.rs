@@ -5,7 +5,8 @@ use std::thread;
 
 use model::batch::RecordBatch;
 
-use super::harness::{Broker, Client, Scratch};
+use super::beside::Scene;
+use super::harness::{Broker, Client, Scratch, run};
 use super::wire::{Fetch, Wish, fetched};
 
 const WRITERS: usize = 8;
@@ -74,4 +75,20 @@ fn a_stop_under_load_keeps_all_that_was_acknowledged() {
     assert!(acknowledged.iter().all(|(offset, value)| there.get(offset) == Some(value)));
     // What was not answered any more may be there too: one request of each.
     assert!((acknowledged.len()..=acknowledged.len() + WRITERS).contains(&there.len()));
+}
+
+#[test]
+fn a_second_broker_on_the_directory_says_who_has_it_and_harms_nobody() {
+    let scene = Scene::new(&[]);
+    let data_dir = scene.data_dir();
+    let process = format!("process {}", scene.broker.process.id());
+    for _ in 0..3 {
+        let arguments =
+            ["server", "--data-dir", &data_dir, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let (code, log) = run(&arguments);
+        assert_eq!(code, Some(4), "{log}");
+        assert!(log.contains(&process) && log.contains(&data_dir), "{log}");
+        scene.bystander.goes_on();
+    }
+    scene.end();
 }

@@ -42,7 +42,7 @@ fn bytes_that_are_no_request_close_the_connection_and_say_why() {
     scene.end();
 }
 
-/// Frames of random bytes behind a header that is right: closed or answered, never more than that.
+/// Random bytes, and frames of them behind a header that is right: closed or answered, never more than that.
 fn random_bytes(scene: &Scene) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move || {
@@ -51,6 +51,15 @@ fn random_bytes(scene: &Scene) {
         state ^= state << 17;
         state
     };
+    for _ in 0..200 {
+        let bytes: Vec<u8> = (0..=random() % 100).flat_map(|_| random().to_be_bytes()).collect();
+        let mut client = scene.client();
+        // It may be closed before all of them are there.
+        let _ = client.0.write_all(&bytes);
+        let _ = client.0.shutdown(Shutdown::Write);
+        let error = client.receive().expect_err("nothing to answer");
+        assert_ne!(error.kind(), ErrorKind::WouldBlock, "random bytes hang");
+    }
     for round in 0..400 {
         let api = protocol::api::APIS[round % protocol::api::APIS.len()];
         let mut frame: BytesMut = front(api.key.number(), api.max);

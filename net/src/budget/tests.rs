@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use super::{Budget, Waiting};
+use super::{Budget, Waiting, Want};
 
 fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
@@ -44,16 +44,26 @@ fn large_requests_leave_room_for_those_that_have_not_begun() {
     let budget = Budget::new(1000, 200);
     let cx = context();
     let (mut large, mut larger) = (budget.empty(), budget.empty());
-    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut large, 700).is_ready());
-    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut larger, 150).is_ready(), "by the reserve");
+    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut large, 700, Want::Large).is_ready());
+    assert!(
+        Waiting::new(budget.clone()).poll_grow(&cx, &mut larger, 150, Want::Large).is_ready(),
+        "by the reserve"
+    );
     let (mut waiting, mut third) = (Waiting::new(budget.clone()), budget.empty());
-    assert!(waiting.poll_grow(&cx, &mut third, 10).is_pending());
+    assert!(waiting.poll_grow(&cx, &mut third, 10, Want::Large).is_pending());
     let Poll::Ready(small) = Waiting::new(budget.clone()).poll_admit(&cx, 100) else {
         panic!("there is room, and whoever waits could not use it")
     };
     assert!(Waiting::new(budget.clone()).poll_admit(&cx, 1).is_pending());
+    assert!(budget.large_ones_wait());
+    drop(small);
+    let mut small = budget.empty();
+    assert!(
+        Waiting::new(budget.clone()).poll_grow(&cx, &mut small, 100, Want::Small).is_ready(),
+        "nor does one that has begun and is small wait for large ones"
+    );
     drop(large);
-    assert!(waiting.poll_grow(&cx, &mut third, 600).is_ready());
+    assert!(waiting.poll_grow(&cx, &mut third, 600, Want::Large).is_ready());
     drop((small, larger, third));
     assert_eq!((budget.used(), budget.is_waited_for()), (0, false));
 }
@@ -81,7 +91,10 @@ fn half_requests_that_hold_everything_still_finish_one_by_one() {
     let mut finished = 0;
     for _round in 0..100 {
         for (permit, waiting) in permits.iter_mut().zip(&mut waiting) {
-            if permit.bytes() > 0 && waiting.poll_grow(&cx, permit, 50).is_ready() && permit.bytes() == 300 {
+            if permit.bytes() > 0
+                && waiting.poll_grow(&cx, permit, 50, Want::Large).is_ready()
+                && permit.bytes() == 300
+            {
                 *permit = budget.empty();
                 finished += 1;
             }
@@ -96,7 +109,7 @@ fn the_reserve_is_free_when_nothing_of_it_is_used() {
     let cx = context();
     let mut permit = budget.try_admit(500).unwrap();
     let mut waiting = Waiting::new(budget.clone());
-    assert!(waiting.poll_grow(&cx, &mut permit, 200).is_ready());
+    assert!(waiting.poll_grow(&cx, &mut permit, 200, Want::Large).is_ready());
     assert!(budget.reserve_taken());
     permit.give_back(200);
     assert!(!budget.reserve_taken());
@@ -114,7 +127,7 @@ fn settling_gives_back_or_charges_more_than_there_is() {
     assert_eq!((permit.bytes(), budget.used()), (1200, 1200));
     assert!(budget.try_admit(1).is_none(), "more is in use than there is");
     let mut by_reserve = budget.empty();
-    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut by_reserve, 400).is_ready());
+    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut by_reserve, 400, Want::Large).is_ready());
     by_reserve.settle(300);
     assert_eq!((by_reserve.bytes(), budget.used(), budget.reserve_taken()), (300, 1500, true));
     drop(permit);

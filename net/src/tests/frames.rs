@@ -1,12 +1,13 @@
 //! Frames of every size, whole, torn and bad.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
 use super::{KEY, pattern, request, start, wait_until};
 use crate::limits::ConnectionLimits;
-use crate::stream::{run, spawn};
+use crate::stream::{run, sleep, spawn};
 
 #[test]
 fn frames_of_every_size_arrive_whole() {
@@ -114,5 +115,32 @@ fn more_half_requests_than_memory_finish_all_the_same() {
             assert!(received == body);
         }
         assert_eq!((fixture.budget.used(), fixture.budget.reserve_taken()), (0, false));
+    });
+}
+
+#[test]
+fn small_requests_pass_where_large_ones_wait() {
+    run(async {
+        let fixture = start(ConnectionLimits::default());
+        let large = request(KEY, 0, &vec![b'e'; 3 << 20]);
+        let mut holders = Vec::new();
+        for _ in 0..150 {
+            let holder = fixture.connect().await;
+            holder.stream.write_all(&large[..100_000]).await.unwrap();
+            holders.push(holder);
+        }
+        wait_until(|| fixture.budget.large_ones_wait()).await;
+        let mut client = fixture.connect().await;
+        for correlation in 0..10 {
+            // However its bytes come.
+            let small = request(KEY, correlation, &[b'e'; 3000]);
+            for cut in [&small[..2], &small[2..4], &small[4..50], &small[50..]] {
+                client.stream.write_all(cut).await.unwrap();
+                sleep(Duration::from_millis(2)).await;
+            }
+            assert_eq!(client.answer().await.unwrap().0, correlation);
+        }
+        assert!(fixture.budget.large_ones_wait(), "they did not have to go for that");
+        assert_eq!(fixture.echo.seen.borrow().len(), 10);
     });
 }

@@ -93,7 +93,10 @@ impl Collector {
         let owners = u32::try_from(self.owners.len()).unwrap_or(1).max(1);
         let mut here = None;
         let mut asked: Vec<(&[usize], Asked)> = Vec::new();
+        let mut waits = Waits { broker: Rc::clone(&self.broker), waits: Vec::new() };
         for (&owner, (places, wanted)) in &self.owners {
+            let token = (owner != cluster.core() && wait_ms > 0).then(|| self.token());
+            waits.waits.extend(token.map(|token| (owner, token)));
             let fetch = Fetch {
                 partitions: wanted.clone(),
                 bytes_min,
@@ -102,6 +105,7 @@ impl Collector {
                 read_committed: self.limits.read_committed,
                 always_one: true,
                 paid,
+                token,
             };
             if owner == cluster.core() {
                 here = Some((places, cluster.fetch_here(fetch)));
@@ -126,6 +130,7 @@ impl Collector {
                 }
             }
         }
+        waits.waits.clear();
         self.trim(&mut collected);
         (collected, lent)
     }
@@ -149,17 +154,19 @@ impl Collector {
     async fn wait(&self, collected: &Collected, missing: u64, left: Tick) {
         let cluster = &self.broker.cluster;
         let wait_ms = u32::try_from(left.0).unwrap_or(u32::MAX);
-        let mut waits: Vec<(usize, u64, Asked)> = Vec::with_capacity(self.owners.len());
+        let mut waits = Waits { broker: Rc::clone(&self.broker), waits: Vec::new() };
+        let mut all: Vec<Asked> = Vec::with_capacity(self.owners.len());
         for (&owner, (places, _)) in &self.owners {
             let seen = places.iter().filter_map(|place| collected[*place].as_ref());
             // As far as waiting goes, what was seen ends at the high watermark.
             let partitions = seen.map(|fetched| (fetched.partition, fetched.high_watermark)).collect();
             let token = self.token();
             let question = Question::Await(token, Await { partitions, bytes_missing: missing, wait_ms });
-            waits.push((owner, token, cluster.ask(owner, question).await));
+            waits.waits.push((owner, token));
+            all.push(cluster.ask(owner, question).await);
         }
         let first = poll_fn(|context| {
-            for (at, (_, _, asked)) in waits.iter_mut().enumerate() {
+            for (at, asked) in all.iter_mut().enumerate() {
                 if asked.as_mut().poll(context).is_ready() {
                     return Poll::Ready(at);
                 }
@@ -167,11 +174,8 @@ impl Collector {
             Poll::Pending
         })
         .await;
-        for (at, (owner, token, _)) in waits.iter().enumerate() {
-            if at != first {
-                drop(cluster.ask(*owner, Question::CancelAwait(*token)).await);
-            }
-        }
+        // The others are cancelled.
+        waits.waits.swap_remove(first);
     }
 
     /// A name for a wait that no other core gives.
@@ -179,6 +183,21 @@ impl Collector {
         let number = self.broker.waits.get();
         self.broker.waits.set(number + 1);
         number * self.broker.cluster.cores() as u64 + self.broker.cluster.core() as u64
+    }
+}
+
+/// Waits at other cores; those that are left are cancelled when it is dropped, as the connection may be at any time.
+struct Waits {
+    broker: Rc<Broker>,
+    /// Where, and its name.
+    waits: Vec<(usize, u64)>,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        for (owner, token) in &self.waits {
+            self.broker.cluster.cancel(*owner, *token);
+        }
     }
 }
 

@@ -168,3 +168,22 @@ fn a_fetch_waits_for_memory_and_is_given_some() {
     });
     assert_eq!(lent(&client), 0);
 }
+
+#[test]
+fn a_fetch_whose_connection_is_gone_waits_nowhere() {
+    let client = with_little_to_lend();
+    for partitions in [vec![(0, 1)], vec![(1, 1)], (0..PARTITIONS).map(|index| (index, 1)).collect()] {
+        let patient = Wanted { wait_ms: i32::MAX, ..wanted((0, -1), &partitions) };
+        client.simulation.run_until(async {
+            let mut waiting = client.begin(fetch("t", &patient)).await;
+            for _ in 0..10 {
+                assert!(poll_once(&mut waiting).await.is_none());
+                client.simulation.sleep(Duration::from_millis(1)).await;
+            }
+            assert!(client.waiting_fetches() > 0);
+            drop(waiting);
+            client.simulation.sleep(Duration::from_millis(20)).await;
+        });
+        assert_eq!(client.waiting_fetches(), 0, "{partitions:?}");
+    }
+}
