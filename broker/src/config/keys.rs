@@ -17,6 +17,9 @@ pub const SPIN: &str = "millrace.spin.us";
 /// A directory for recordings of the disk (`storage::disk::tape`): for power-cut tests only.
 pub const DISK_RECORD: &str = "millrace.disk.record";
 
+/// Which operations of the disk fail (`storage::disk::failing`): for tests only.
+pub const DISK_FAIL: &str = "millrace.disk.fail";
+
 /// Keys that `settings.rs` reads; the defaults of topic settings come on top of them.
 pub const OBEYED: &[&str] = &[
     "advertised.listeners",
@@ -39,6 +42,7 @@ pub const OBEYED: &[&str] = &[
     "max.request.partition.size.limit",
     ADMIN_LISTENER,
     CORES,
+    DISK_FAIL,
     DISK_RECORD,
     MEMORY,
     SPIN,
