@@ -175,7 +175,7 @@ fn parts(
             Fatal::new(Exit::DataDirectory, format!("cannot open {}: {error}", data_dir.path.display()))
         })?;
         let disk = disk.with_queue_behind(|task| executor::spawn(Queue::Flush, task));
-        let disk = Recorded::new(disk, data_dir.tape.clone());
+        let disk = Recorded::new(disk, data_dir.tape.clone()).failing(plan.settings.disk_failures.clone());
         let (plan, events, phase) = (plan.clone(), events.clone(), phases.clone());
         Ok(Part { plan, disk, link, socket, asked, events, phase, seat })
     })

@@ -8,6 +8,7 @@ pub mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coordination::group::GroupSettings;
@@ -15,6 +16,7 @@ use coordination::metadata::{BrokerConfig, Overrides, TopicDefaults};
 use model::BrokerId;
 use model::limits::MemoryPlan;
 use net::limits::ConnectionLimits;
+use storage::disk::failing::Failures;
 
 use crate::api::coordinator::OffsetsTopic;
 use crate::config::{Config, ConfigError, keys};
@@ -32,6 +34,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Where recordings of the disk go, for tests of power cuts.
     pub disk_record: Option<PathBuf>,
+    /// Operations of the disk that fail, for tests of that.
+    pub disk_failures: Option<Arc<Failures>>,
     /// `node.id`, when configured; else the data directory's.
     pub node_id: Option<BrokerId>,
     /// `broker.rack`.
@@ -91,6 +95,7 @@ impl Settings {
         let (groups, offsets_topic) = groups::groups(config)?;
         Ok(Self {
             data_dir: data_dir(config)?,
+            disk_failures: disk_failures(config)?,
             disk_record: read.text(keys::DISK_RECORD).map(PathBuf::from),
             node_id: node_id(config)?,
             rack: read.text("broker.rack").map(str::to_owned),
@@ -134,6 +139,12 @@ fn written(config: &Config) -> Overrides {
         (key.to_owned(), value.to_owned())
     };
     config.pairs().map(told).collect()
+}
+
+fn disk_failures(config: &Config) -> Result<Option<Arc<Failures>>, ConfigError> {
+    let Some(text) = Reader(config).text(keys::DISK_FAIL) else { return Ok(None) };
+    let failures = Failures::parse(text).map_err(|why| config.error(keys::DISK_FAIL, &why))?;
+    Ok(Some(Arc::new(failures)))
 }
 
 fn data_dir(config: &Config) -> Result<PathBuf, ConfigError> {

@@ -7,6 +7,8 @@
 mod broker;
 #[path = "disk_faults/dumps.rs"]
 mod dumps;
+#[path = "disk_faults/failing.rs"]
+mod failing;
 #[path = "disk_faults/fixture.rs"]
 mod fixture;
 #[path = "disk_faults/full.rs"]

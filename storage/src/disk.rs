@@ -1,11 +1,12 @@
 //! The seam to the disk: what storage asks of it, and what each promise means when the machine fails.
 //!
 //! Production is [`uring`], direct I/O through io_uring; tests run on [`memory`], which lies in every way a disk may. What
-//! either is asked to do can be [`recorded`].
+//! either is asked to do can be [`recorded`], and [`failing`] on request.
 //! A write that returned is visible to later reads and survives the death of the process; only a sync that returned
 //! makes it survive a power cut. Names survive a power cut only after [`Disk::sync_dir`] of their directory.
 
 mod blocking;
+pub mod failing;
 pub mod memory;
 pub mod probe;
 pub mod random;

@@ -2,7 +2,7 @@
 //! `coordination::settings`.
 
 use coordination::metadata::configs::check_default;
-pub use coordination::settings::broker::ours::{ADMIN_LISTENER, CORES, DISK_RECORD, MEMORY, SPIN};
+pub use coordination::settings::broker::ours::{ADMIN_LISTENER, CORES, DISK_FAIL, DISK_RECORD, MEMORY, SPIN};
 use coordination::settings::{Effect, Kind, Setting, broker};
 
 /// What a key is to this broker.

@@ -1,6 +1,7 @@
 //! A data directory with something in every kind of file, and a client to look at it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -143,12 +144,17 @@ pub fn create_topic(wire: &mut Wire, name: &str) {
 
 /// Appends the record that belongs at `offset`, as an idempotent producer; error and offset.
 pub fn produce(wire: &mut Wire, topic: &str, offset: i64) -> (i16, i64) {
+    try_produce(wire, topic, offset).unwrap()
+}
+
+/// The same with a broker that may go away.
+pub fn try_produce(wire: &mut Wire, topic: &str, offset: i64) -> io::Result<(i16, i64)> {
     let id = ProducerId(i64::try_from(topic.len()).unwrap());
     let batch = BatchBuilder::new()
         .producer(id, ProducerEpoch(0), i32::try_from(offset).unwrap())
         .value(now(), &value(topic, offset));
-    wire.send_batch(topic, 0, &batch.build()).unwrap();
-    wire.batch_answer(topic).unwrap()
+    wire.send_batch(topic, 0, &batch.build())?;
+    wire.batch_answer(topic)
 }
 
 fn now() -> TimestampMs {

@@ -35,6 +35,7 @@ use super::{DirEntry, Disk, File};
 use device::Device;
 
 pub use content::SECTOR;
+pub(super) use fault::FaultPlan;
 pub use fault::{Fault, Operation};
 pub use file::{MemoryBuffer, MemoryFile};
 pub use image::Image;

@@ -1,19 +1,22 @@
-//! A disk that can be recorded: passes everything on, and notes it on a [`Tape`] when there is one.
+//! A disk that can be recorded: passes everything on, and notes it on a [`Tape`] when there is one. It can also be made to fail.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failing::Failures;
+use super::memory::Operation;
 use super::tape::{Action, OperationId, Tape};
 use super::{DirEntry, Disk, File};
 
-/// Another disk, recorded or not. Without a tape it costs one branch per operation.
+/// Another disk, recorded or not, failing or not. Without either it costs two branches per operation.
 #[derive(Clone, Debug)]
 pub struct Recorded<D> {
     disk: D,
     tape: Option<Arc<Tape>>,
+    failures: Option<Arc<Failures>>,
 }
 
 /// One of its open files.
@@ -22,12 +25,24 @@ pub struct RecordedFile<F> {
     file: F,
     /// The tape, and what it calls this file.
     tape: Option<(Arc<Tape>, OperationId)>,
+    /// What will fail, and the name it is asked for by.
+    failures: Option<(Arc<Failures>, PathBuf)>,
 }
 
 impl<D: Disk> Recorded<D> {
     /// `disk`, with everything noted on `tape`.
     pub const fn new(disk: D, tape: Option<Arc<Tape>>) -> Self {
-        Self { disk, tape }
+        Self { disk, tape, failures: None }
+    }
+
+    /// The same, with `failures` to come.
+    #[must_use]
+    pub fn failing(self, failures: Option<Arc<Failures>>) -> Self {
+        Self { failures, ..self }
+    }
+
+    fn strike(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        self.failures.as_ref().map_or(Ok(()), |failures| failures.strike(operation, path))
     }
 
     async fn noted<T>(
@@ -44,14 +59,18 @@ impl<D: Disk> Recorded<D> {
 
     async fn opened(
         &self,
-        action: impl FnOnce() -> Action<&'static [u8]>,
+        path: &Path,
+        action: impl FnOnce(PathBuf) -> Action<&'static [u8]>,
         run: impl Future<Output = io::Result<D::File>>,
     ) -> io::Result<RecordedFile<D::File>> {
-        let Some(tape) = &self.tape else { return Ok(RecordedFile { file: run.await?, tape: None }) };
-        let operation = tape.begin(&action());
+        let failures = self.failures.as_ref().map(|failures| (failures.clone(), path.to_owned()));
+        let Some(tape) = &self.tape else {
+            return Ok(RecordedFile { file: run.await?, tape: None, failures });
+        };
+        let operation = tape.begin(&action(path.to_owned()));
         let result = run.await;
         tape.end(operation, result.is_ok());
-        Ok(RecordedFile { file: result?, tape: Some((tape.clone(), operation)) })
+        Ok(RecordedFile { file: result?, tape: Some((tape.clone(), operation)), failures })
     }
 }
 
@@ -64,18 +83,22 @@ impl<D: Disk> Disk for Recorded<D> {
     }
 
     async fn create(&self, path: &Path) -> io::Result<Self::File> {
-        self.opened(|| Action::Create(path.to_owned()), self.disk.create(path)).await
+        self.strike(Operation::Create, path)?;
+        self.opened(path, Action::Create, self.disk.create(path)).await
     }
 
     async fn open(&self, path: &Path) -> io::Result<Self::File> {
-        self.opened(|| Action::Open(path.to_owned()), self.disk.open(path)).await
+        self.strike(Operation::Open, path)?;
+        self.opened(path, Action::Open, self.disk.open(path)).await
     }
 
     async fn read_file(&self, path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
+        self.strike(Operation::Read, path)?;
         self.disk.read_file(path, len_max).await
     }
 
     async fn replace_file(&self, path: &Path, contents: Vec<u8>) -> io::Result<()> {
+        self.strike(Operation::Write, path)?;
         let Some(tape) = &self.tape else { return self.disk.replace_file(path, contents).await };
         let operation = tape.begin(&Action::Replace(path.to_owned(), &contents));
         let result = self.disk.replace_file(path, contents).await;
@@ -104,6 +127,7 @@ impl<D: Disk> Disk for Recorded<D> {
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.strike(Operation::SyncDir, path)?;
         self.noted(|| Action::SyncDir(path.to_owned()), self.disk.sync_dir(path)).await
     }
 
@@ -145,6 +169,10 @@ impl<D: Disk> Disk for Recorded<D> {
 }
 
 impl<F: File> RecordedFile<F> {
+    fn strike(&self, operation: Operation) -> io::Result<()> {
+        self.failures.as_ref().map_or(Ok(()), |(failures, path)| failures.strike(operation, path))
+    }
+
     async fn noted<T>(
         &self,
         action: impl FnOnce(OperationId) -> Action<&'static [u8]>,
@@ -162,6 +190,7 @@ impl<F: File> File for RecordedFile<F> {
     type Buffer = F::Buffer;
 
     async fn write(&self, buffer: Rc<F::Buffer>, position: u64) -> io::Result<()> {
+        self.strike(Operation::Write)?;
         let Some((tape, file)) = &self.tape else { return self.file.write(buffer, position).await };
         let operation = tape.begin(&Action::Write(*file, position, (*buffer).as_ref()));
         let result = self.file.write(buffer, position).await;
@@ -175,6 +204,8 @@ impl<F: File> File for RecordedFile<F> {
         position: u64,
         written: impl FnOnce(),
     ) -> io::Result<()> {
+        self.strike(Operation::Write)?;
+        self.strike(Operation::Sync)?;
         let Some((tape, file)) = &self.tape else {
             return self.file.write_durable(buffers, position, written).await;
         };
@@ -196,10 +227,12 @@ impl<F: File> File for RecordedFile<F> {
     }
 
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<F::Buffer>> {
+        self.strike(Operation::Read)?;
         self.file.read(position, len).await
     }
 
     async fn sync(&self) -> io::Result<()> {
+        self.strike(Operation::Sync)?;
         self.noted(Action::Sync, self.file.sync()).await
     }
 

@@ -11,6 +11,8 @@ use crate::settings::{Kind, Setting};
 pub const ADMIN_LISTENER: &str = "millrace.admin.listener";
 /// Cores to run on.
 pub const CORES: &str = "millrace.cores";
+/// Which operations of the disk fail, for tests of failing disks.
+pub const DISK_FAIL: &str = "millrace.disk.fail";
 /// A directory for recordings of the disk, for power-cut tests.
 pub const DISK_RECORD: &str = "millrace.disk.record";
 /// Memory of all cores together.
@@ -31,6 +33,7 @@ pub(super) static ROWS: &[Setting] = &[
     rate("leader.replication.throttled.rate", "Bytes per second at which throttled replicas are led."),
     row(ADMIN_LISTENER, Text, "127.0.0.1:9644", Start, Obeyed, "Where the admin endpoint listens."),
     row(CORES, Text, "auto", Start, Obeyed, "Cores to run on; auto is every core that is allowed and that the memory has room for."),
+    null(DISK_FAIL, Text, Start, Obeyed, "Which operations of the disk fail; only for tests of failing disks."),
     null(DISK_RECORD, Text, Start, Obeyed, "Directory into which everything asked of the disk is recorded; only for tests of power cuts."),
     null(MEMORY, Text, Start, Obeyed, "Memory of all cores together; a quarter of the machine and at most 1 GiB by itself."),
     row(SPIN, Int(0, SPIN_US_MAX), "0", Start, Obeyed, "How long an idle core looks for work before it sleeps, in microseconds."),

@@ -77,7 +77,7 @@ impl Fault {
 
 /// The faults that are still to come.
 #[derive(Debug, Default)]
-pub(super) struct FaultPlan {
+pub(in crate::disk) struct FaultPlan {
     faults: Vec<Fault>,
     counts: BTreeMap<Operation, u64>,
 }
