@@ -65,6 +65,8 @@ static KEYS: &[Key] = &[
     key("max.request.partition.size.limit", INT, Is("2000"), "Partitions in one answer to DescribeTopicPartitions."),
     key(keys::ADMIN_LISTENER, STRING, Is("127.0.0.1:9644"), "Where the admin endpoint listens."),
     key(keys::CORES, STRING, Is("auto"), "Cores to run on."),
+    key(keys::DISK_FAIL, STRING, Null, "For tests only: which operations of the disk fail."),
+    key(keys::DISK_RECORD, STRING, Null, "For tests only: where everything asked of the disk is recorded."),
     key(keys::MEMORY, STRING, Null, "Memory of all cores together; a quarter of the machine and at most 1 GiB by itself."),
     key(keys::SPIN, INT, Is("0"), "How long an idle core looks for work before it sleeps, in microseconds."),
     key("node.id", INT, Node, "This broker's id."),
