@@ -144,8 +144,7 @@ impl<D: Disk> Cluster for Node<D> {
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
-        let shard = Rc::clone(&self.shard);
-        Box::pin(async move { shard.fetch(fetch).await })
+        self.shard.fetch_apart(fetch)
     }
 
     fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {

@@ -3,16 +3,18 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use coordination::replica::waiters::FetchTicket;
+use futures_lite::future::BoxedLocal;
 use model::limits::RESPONSE_PINNED_BYTES;
 use model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use storage::Piece;
 use storage::disk::Disk;
 
+use crate::answers::Answer;
 use crate::counters::Counted;
 use crate::lending::{Lender, Loan};
 use crate::ops::{Await, Fetch, FetchPartition, Fetched};
@@ -54,6 +56,20 @@ impl<D: Disk> Shard<D> {
             }
             name.waits(None);
         }
+    }
+
+    /// The same for a connection of this core, which may go at any moment: what has begun is finished without it, so that no
+    /// log stays half loaded and no file half open. A wait for more is cancelled by its name.
+    pub fn fetch_apart(self: &Rc<Self>, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
+        let shard = Rc::clone(self);
+        let mut fetching: BoxedLocal<_> = Box::pin(async move { shard.fetch(fetch).await });
+        // Whoever runs the rest polls it at once, and leaves its own waker then.
+        if let Poll::Ready(fetched) = fetching.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Box::pin(std::future::ready(fetched));
+        }
+        let (deliver, answer) = Answer::later();
+        self.disk.spawn(async move { deliver.put(fetching.await) });
+        Box::pin(answer)
     }
 
     fn ends(&self, fetch: &Fetch) -> Vec<Option<Offset>> {

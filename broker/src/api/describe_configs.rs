@@ -4,6 +4,8 @@ mod brokers;
 mod groups;
 mod topics;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use coordination::metadata::broker_config::{Source, Synonym};
 use coordination::metadata::{Image, Refusal};
@@ -65,12 +67,12 @@ const fn type_number(kind: Kind) -> i8 {
 struct Asked<'a> {
     request: &'a DescribeConfigsRequest,
     /// No list, or an empty one, asks for all settings.
-    names: &'a [Text],
+    names: BTreeSet<&'a str>,
 }
 
 impl Asked<'_> {
     fn wants(&self, name: &str) -> bool {
-        self.names.is_empty() || self.names.iter().any(|wanted| **wanted == *name)
+        self.names.is_empty() || self.names.contains(name)
     }
 
     /// A setting as it is told: in force is the first of its synonyms.
@@ -146,7 +148,8 @@ fn describe(
             format!("there are over {SETTINGS_DESCRIBED_MAX} settings to tell: ask for fewer at a time");
         return Err(Refusal::new(ErrorCode::PolicyViolation, text));
     }
-    let asked = Asked { request, names: resource.configuration_keys.as_deref().unwrap_or_default() };
+    let names = resource.configuration_keys.iter().flatten().map(|name| &**name).collect();
+    let asked = Asked { request, names };
     let name = &*resource.resource_name;
     match resource.resource_type {
         TOPIC => topics::described(image, name, &asked),

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
+use coordination::metadata::topics::TOPIC_NAME_BYTES_MAX;
 use model::limits::RESPONSE_PINNED_BYTES;
 use model::{ErrorCode, TopicPartition};
 use net::service::{Called, Chunk, Reply, Request, Response};
@@ -117,9 +118,14 @@ fn failed(asked: &FetchRequest, by_id: bool, code: ErrorCode) -> FetchResponse<C
 }
 
 fn session_request(asked: &FetchRequest, by_id: bool) -> SessionRequest {
-    let key = |topic: &TopicRef, index: i32| {
-        let topic = if by_id { TopicKey::Id(topic.id) } else { TopicKey::Name((&*topic.name).into()) };
-        PartitionKey { topic, index }
+    // Made once per topic: a request may name a hundred thousand partitions of one.
+    let key = |topic: &TopicRef| {
+        if by_id {
+            return TopicKey::Id(topic.id);
+        }
+        // No topic has a longer name, and a session would keep it.
+        let name: String = topic.name.chars().take(TOPIC_NAME_BYTES_MAX + 1).collect();
+        TopicKey::Name(name.into())
     };
     let wish = |wanted: &protocol::fetch::FetchPartition| Wish {
         offset: wanted.fetch_offset,
@@ -135,11 +141,14 @@ fn session_request(asked: &FetchRequest, by_id: bool) -> SessionRequest {
         forgotten: Vec::new(),
     };
     for topic in &asked.topics {
-        let wishes = topic.partitions.iter().map(|wanted| (key(&topic.topic, wanted.index), wish(wanted)));
-        request.wishes.extend(wishes);
+        let key = key(&topic.topic);
+        let of = |index| PartitionKey { topic: key.clone(), index };
+        request.wishes.extend(topic.partitions.iter().map(|wanted| (of(wanted.index), wish(wanted))));
     }
     for topic in &asked.forgotten {
-        request.forgotten.extend(topic.partitions.iter().map(|index| key(&topic.topic, *index)));
+        let key = key(&topic.topic);
+        let of = |index: &i32| PartitionKey { topic: key.clone(), index: *index };
+        request.forgotten.extend(topic.partitions.iter().map(of));
     }
     request
 }

@@ -116,8 +116,7 @@ impl Cluster for OneCore {
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
-        let shard = Rc::clone(&self.cores.shards[self.core]);
-        Box::pin(async move { shard.fetch(fetch).await })
+        self.cores.shards[self.core].fetch_apart(fetch)
     }
 
     fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {

@@ -2,8 +2,13 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
+use model::TimestampMs;
+use model::batch::BatchBuilder;
+
 use super::beside::Scene;
-use super::harness::front;
+use super::harness::{Broker, Client, Scratch, TOPIC, front};
+use super::wire::{Fetch, Produce, Wish, fetched, produced};
 
 #[test]
 fn unfinished_large_frames_keep_nobody_from_getting_on() {
@@ -39,4 +44,35 @@ fn the_first_byte_of_a_frame_keeps_no_buffer() {
     scene.check_memory();
     drop(holders);
     scene.end();
+}
+
+/// Nothing of these logs is in memory after a start: the first fetch of each reads it in, and its client goes meanwhile.
+#[test]
+fn a_client_that_goes_leaves_no_log_half_loaded() {
+    const PARTITIONS: i32 = 60;
+    let scratch = Scratch::new();
+    let one_core = ["--cores", "1"];
+    let broker = Broker::start(&scratch.data_dir(), &one_core);
+    let mut client = Client::connect(&broker.ready);
+    assert_eq!(client.create(TOPIC, PARTITIONS), 0);
+    let records = Bytes::from(BatchBuilder::new().value(TimestampMs(1), &[b'v'; 5000]).build());
+    let partitions = (0..PARTITIONS).map(|index| (index, Some(records.clone()))).collect();
+    client.send(&Produce { partitions, ..Produce::default() }.frame()).unwrap();
+    assert!(produced(client.receive().unwrap()).iter().all(|(_, error, _)| *error == 0));
+    broker.signal(libc::SIGTERM);
+    assert_eq!(broker.end().0, Some(0));
+    let broker = Broker::start(&scratch.data_dir(), &one_core);
+    let fetch = |index| Fetch { wishes: vec![Wish { index, ..Wish::default() }], ..Fetch::default() };
+    for index in 0..PARTITIONS {
+        let mut gone = Client::connect(&broker.ready);
+        gone.send(&fetch(index).frame()).unwrap();
+        // The beginning of another request: the connection ends at once, and does not wait for the answer.
+        gone.0.write_all(&[0]).unwrap();
+    }
+    let mut client = Client::connect(&broker.ready);
+    for index in 0..PARTITIONS {
+        client.send(&fetch(index).frame()).unwrap();
+        let answer = fetched(client.receive().unwrap());
+        assert_eq!((answer.partitions[0].1, answer.partitions[0].3.len()), (0, records.len()), "{index}");
+    }
 }

@@ -6,8 +6,8 @@ use model::limits::SETTINGS_ALTERED_BYTES_MAX;
 use model::{BrokerId, ErrorCode};
 
 use super::configs::{self, ConfigChange, Overrides};
-use super::delta::{Record, Resource};
-use super::image::Image;
+use super::delta::{Record, Resource, TEXT_BYTES_MAX};
+use super::image::{Image, SETTING_BYTES};
 use super::topics::{Refusal, check_name};
 use crate::settings::{Effect, Kind, Setting, Update, broker, group, topic};
 
@@ -62,7 +62,7 @@ fn alter_topic(image: &Image, name: &str, changes: &Changes) -> Result<Vec<Recor
         let text = format!("The topic '{name}' does not exist.");
         Refusal::new(ErrorCode::UnknownTopicOrPartition, text)
     })?;
-    Ok(records(&Resource::Topic(topic.id), now, &after))
+    records(&Resource::Topic(topic.id), now, &after)
 }
 
 fn alter_broker(image: &Image, node: Option<BrokerId>, changes: &Changes) -> Result<Vec<Record>, Refusal> {
@@ -75,7 +75,7 @@ fn alter_broker(image: &Image, node: Option<BrokerId>, changes: &Changes) -> Res
     })?;
     let after = take_broker(&wanted, node.is_none())?;
     let resource = node.map_or(Resource::Brokers, Resource::Broker);
-    within_bounds(image, records(&resource, now, &after))
+    within_bounds(image, records(&resource, now, &after)?)
 }
 
 /// Settings wanted on brokers as they are kept. A key that nobody knows is taken, as in Kafka, where it may be a plug-in's.
@@ -133,6 +133,10 @@ fn take_broker_value(name: &str, value: &str) -> Result<String, String> {
         return Err(format!("{name} is not implemented by this broker: {why}"));
     }
     let taken = setting.take(value)?;
+    if name == "max.connections.per.ip" && taken == "0" {
+        // The exceptions are not obeyed here, so nobody could ever connect again to take it back.
+        return Err(format!("{name} can be set to zero only if {name}.overrides property is set."));
+    }
     if setting.effect == Effect::Topics {
         configs::check_default(setting.name, &taken)?;
     }
@@ -160,7 +164,7 @@ fn alter_group(image: &Image, group: &str, changes: &Changes) -> Result<Vec<Reco
         }
     }
     check_bounds(image, &after).map_err(invalid)?;
-    within_bounds(image, records(&Resource::Group(group.to_owned()), now, &after))
+    within_bounds(image, records(&Resource::Group(group.to_owned()), now, &after)?)
 }
 
 /// Holds a group's settings against the broker's bounds and against each other.
@@ -218,15 +222,22 @@ fn changed<'s>(
 }
 
 /// What leads from one state to the other.
-fn records(resource: &Resource, before: &Overrides, after: &Overrides) -> Vec<Record> {
+fn records(resource: &Resource, before: &Overrides, after: &Overrides) -> Result<Vec<Record>, Refusal> {
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+    let changed: Vec<&String> = keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).collect();
+    let long = |text: &str| text.len() > TEXT_BYTES_MAX;
+    if let Some(key) =
+        changed.iter().find(|key| long(key) || after.get(**key).is_some_and(|value| long(value)))
+    {
+        let name: String = key.chars().take(100).collect();
+        return Err(invalid(format!("{name}: a name or a value has at most {TEXT_BYTES_MAX} bytes")));
+    }
     let record = |key: &String| Record::ConfigChanged {
         resource: resource.clone(),
         key: key.clone(),
         value: after.get(key).cloned(),
     };
-    changed.map(record).collect()
+    Ok(changed.into_iter().map(record).collect())
 }
 
 /// Topics are counted; what is altered for brokers and groups is weighed, since both take any name.
@@ -234,7 +245,7 @@ fn within_bounds(image: &Image, records: Vec<Record>) -> Result<Vec<Record>, Ref
     let more = records.iter().map(|record| match record {
         Record::ConfigChanged { resource, key, value: Some(value) } => {
             let name = if let Resource::Group(group) = resource { group.len() } else { 0 };
-            name + key.len() + value.len()
+            SETTING_BYTES + name + key.len() + value.len()
         }
         _ => 0,
     });
@@ -259,4 +270,45 @@ fn invalid(why: String) -> Refusal {
 
 fn not_a_list((key, verb): (String, &'static str)) -> Refusal {
     invalid(format!("Can't {verb} to key {key} because its type is not LIST."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(image: &Image, key: &str, value: &str) -> Result<Vec<Record>, Refusal> {
+        let changes = vec![(key.to_owned(), ConfigChange::Append(value.to_owned()))];
+        alter(image, &Target::Brokers, &Changes::Some(changes))
+    }
+
+    fn set_long(image: &Image, key: &str) -> Result<Vec<Record>, Refusal> {
+        let changes = vec![(key.to_owned(), ConfigChange::Set(String::new()))];
+        alter(image, &Target::Brokers, &Changes::Some(changes))
+    }
+
+    #[test]
+    fn what_does_not_fit_a_record_is_refused() {
+        let mut image = Image::default();
+        for (index, letter) in (1..).zip(["\u{e4}", "\u{f6}", "\u{fc}"]) {
+            // Together they are longer than a record can say.
+            let judged = append(&image, "metric.reporters", &letter.repeat(16_000));
+            assert_eq!(judged.is_err(), index == 3, "{letter}");
+            for record in judged.unwrap_or_default() {
+                image.apply(index, &record);
+            }
+        }
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        let refusal = set_long(&image, &long).unwrap_err();
+        assert!(refusal.message.len() < 300, "{}", refusal.message);
+    }
+
+    #[test]
+    fn nobody_is_locked_out_for_good() {
+        let set = |value: &str| {
+            let changes = Changes::All(Overrides::from([("max.connections.per.ip".into(), value.into())]));
+            alter(&Image::default(), &Target::Brokers, &changes)
+        };
+        assert!(set("1").is_ok());
+        assert!(set("0").unwrap_err().message.contains("can be set to zero only if"));
+    }
 }

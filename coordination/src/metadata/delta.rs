@@ -84,6 +84,9 @@ const TOPIC_FILES_REMOVED: u16 = 20;
 const CONFIG_CHANGED: u16 = 21;
 const PRODUCER_IDS_RESERVED: u16 = 22;
 
+/// Longest name or value of a setting: its length has two bytes.
+pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
+
 const RESOURCE_TOPIC: u8 = 2;
 const RESOURCE_BROKER: u8 = 4;
 const RESOURCE_BROKERS: u8 = 5;
@@ -269,6 +272,7 @@ fn put_resource(out: &mut Vec<u8>, resource: &Resource) -> u16 {
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
+    debug_assert!(text.len() <= TEXT_BYTES_MAX, "it was let in");
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_le_bytes());
     out.extend(text.bytes().take(usize::from(len)));

@@ -9,6 +9,9 @@ use super::broker_config::{BrokerConfig, BrokerSettings};
 use super::configs::{Overrides, TopicDefaults, TopicSettings};
 use super::delta::{Record, Resource};
 
+/// What an altered setting takes beside its name and value.
+pub(super) const SETTING_BYTES: usize = 128;
+
 /// One living topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Topic {
@@ -125,7 +128,7 @@ impl Image {
         self.groups.keys().map(|group| &**group)
     }
 
-    /// Bytes of names and values that were altered for brokers and groups.
+    /// Bytes of names and values that were altered for brokers and groups, and what each takes beside them.
     #[must_use]
     pub const fn altered_bytes(&self) -> usize {
         self.altered_bytes
@@ -281,7 +284,7 @@ impl Image {
 
     /// `names` are bytes of the names, `was` those of the value before.
     fn count(&mut self, names: usize, was: Option<usize>, is: Option<&String>) {
-        let bytes = |value: Option<usize>| value.map_or(0, |value| names + value);
+        let bytes = |value: Option<usize>| value.map_or(0, |value| SETTING_BYTES + names + value);
         self.altered_bytes = (self.altered_bytes + bytes(is.map(String::len))).saturating_sub(bytes(was));
     }
 

@@ -113,6 +113,14 @@ fn end(
         }
         stale += 1;
     }
+    if last.is_none() && stale > 0 {
+        // Only the journal's other files can tell the two apart, as a start does.
+        writeln!(
+            out,
+            "no whole frame at {position}: a turn that had just begun, or damage; {stale} whole frame headers from there on"
+        )?;
+        return Ok(());
+    }
     writeln!(
         out,
         "frames end at {position} of {} bytes; {stale} of an earlier turn or unfinished behind",
@@ -181,6 +189,13 @@ mod tests {
         let mut torn = ring_file(3);
         torn[3 * BLOCK + 100] ^= 1;
         assert!(dumped(&torn).1.is_ok(), "the last frame may be torn");
+        let mut first = ring_file(3);
+        first[BLOCK + 100] ^= 1;
+        let (text, _) = dumped(&first);
+        assert!(
+            text.contains("no whole frame at 4096") && text.contains("; 3 whole frame headers"),
+            "{text}"
+        );
         let mut hole = ring_file(3);
         hole[2 * BLOCK + 100] ^= 1;
         let (text, result) = dumped(&hole);

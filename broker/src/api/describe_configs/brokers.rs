@@ -23,8 +23,7 @@ pub(super) fn described(
     let listed =
         |name: &str| broker::named(name).is_some_and(|setting| !setting.hidden) || config.set(name).is_some();
     // A request may name single settings of one broker over and over: each costs as much as it names.
-    let mut names: BTreeSet<&str> =
-        asked.names.iter().map(|name| &**name).filter(|name| listed(name)).collect();
+    let mut names: BTreeSet<&str> = asked.names.iter().copied().filter(|name| listed(name)).collect();
     if asked.names.is_empty() {
         names.extend(broker::all().filter(|setting| !setting.hidden).map(|setting| setting.name));
         for set in [config.started(), config.altered(None), config.altered(Some(settings.node))] {

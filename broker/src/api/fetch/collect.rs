@@ -95,7 +95,7 @@ impl Collector {
         let mut asked: Vec<(&[usize], Asked)> = Vec::new();
         let mut waits = Waits { broker: Rc::clone(&self.broker), waits: Vec::new() };
         for (&owner, (places, wanted)) in &self.owners {
-            let token = (owner != cluster.core() && wait_ms > 0).then(|| self.token());
+            let token = (wait_ms > 0).then(|| self.token());
             waits.waits.extend(token.map(|token| (owner, token)));
             let fetch = Fetch {
                 partitions: wanted.clone(),
@@ -186,7 +186,7 @@ impl Collector {
     }
 }
 
-/// Waits at other cores; those that are left are cancelled when it is dropped, as the connection may be at any time.
+/// Waits at owners; those that are left are cancelled when it is dropped, as the connection may be at any time.
 struct Waits {
     broker: Rc<Broker>,
     /// Where, and its name.

@@ -38,7 +38,7 @@ fn a_default_of_the_broker_reaches_topics_that_do_not_say() {
     assert_eq!(image.altered_bytes(), 0);
     image.apply(10, &changed(Resource::Brokers, "max.connections", Some("7")));
     assert_eq!((image.settings().connections_max, image.settings().connections_per_ip_max), (7, u32::MAX));
-    assert_eq!(image.altered_bytes(), "max.connections7".len());
+    assert_eq!(image.altered_bytes(), SETTING_BYTES + "max.connections7".len());
 }
 
 #[test]
