@@ -79,12 +79,12 @@ final class FetchScenes {
         }
         if (model.chance(5)) {
             Model.Topic topic = model.any(model.topics);
-            wishes.add(new Wish(topic, topic.logs.size() + 1, 0, 1000, 0, 0));
+            wishes.add(new Wish(topic, topic.logs.size() + 1, 0, PARTITION_BYTES, 0, 0));
         }
         if (model.chance(5)) {
             Model.Topic gone = model.deleted.isEmpty() || model.chance(30)
                     ? new Model.Topic(model.name("unknown"), new Uuid(9, model.random.nextLong()), 1) : model.any(model.deleted);
-            wishes.add(new Wish(gone, 0, 0, 1000, 0, 0));
+            wishes.add(new Wish(gone, 0, 0, PARTITION_BYTES, 0, 0));
         }
         return wishes;
     }
