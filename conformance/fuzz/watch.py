@@ -1,8 +1,10 @@
 """What the broker uses while it is fuzzed; and a janitor who removes what the fuzzer made, so that growth would be a leak."""
 
 import os
+import re
 import threading
 import time
+import urllib.request
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -39,8 +41,11 @@ class Watch:
         self._remove_strangers()
 
     def _measure(self) -> None:
-        while not self._stopping.wait(PAUSE_S) and os.path.exists(f"/proc/{self._pid}"):
-            self.resident.append(usage(self._pid).resident_bytes)
+        while not self._stopping.wait(PAUSE_S):
+            try:
+                self.resident.append(usage(self._pid).resident_bytes)
+            except (KeyError, OSError):
+                return  # it has ended, which others tell
 
     def _clean(self) -> None:
         while not self._stopping.wait(CLEAN_EVERY_S):
@@ -63,6 +68,17 @@ class Watch:
                 wait.result(ADMIN_BOUND_S)
             except (KafkaException, ValueError):
                 pass  # a group with members goes when they have expired
+
+
+def uses(admin: str) -> str:
+    """What the broker's memory is used for, by its own count, in KiB."""
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=ADMIN_BOUND_S) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith("millrace_memory_bytes{")]
+    totals: dict[str, int] = {}
+    for line in lines:
+        use = re.search(r'use="([^"]*)"', line).group(1)
+        totals[use] = totals.get(use, 0) + int(float(line.split()[-1]))
+    return ", ".join(f"{use} {size >> 10}" for use, size in sorted(totals.items()))
 
 
 def open_files(pid: int) -> int:

@@ -2,6 +2,7 @@
 
 mod control;
 mod data;
+mod details;
 mod memory;
 
 use bytes::{Buf, BufMut, Bytes};

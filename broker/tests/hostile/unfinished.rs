@@ -51,8 +51,7 @@ fn the_first_byte_of_a_frame_keeps_no_buffer() {
 fn a_client_that_goes_leaves_no_log_half_loaded() {
     const PARTITIONS: i32 = 60;
     let scratch = Scratch::new();
-    let one_core = ["--cores", "1"];
-    let broker = Broker::start(&scratch.data_dir(), &one_core);
+    let broker = Broker::start(&scratch.data_dir(), &[]);
     let mut client = Client::connect(&broker.ready);
     assert_eq!(client.create(TOPIC, PARTITIONS), 0);
     let records = Bytes::from(BatchBuilder::new().value(TimestampMs(1), &[b'v'; 5000]).build());
@@ -61,7 +60,7 @@ fn a_client_that_goes_leaves_no_log_half_loaded() {
     assert!(produced(client.receive().unwrap()).iter().all(|(_, error, _)| *error == 0));
     broker.signal(libc::SIGTERM);
     assert_eq!(broker.end().0, Some(0));
-    let broker = Broker::start(&scratch.data_dir(), &one_core);
+    let broker = Broker::start(&scratch.data_dir(), &[]);
     let fetch = |index| Fetch { wishes: vec![Wish { index, ..Wish::default() }], ..Fetch::default() };
     for index in 0..PARTITIONS {
         let mut gone = Client::connect(&broker.ready);

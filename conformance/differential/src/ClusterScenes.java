@@ -93,7 +93,8 @@ final class ClusterScenes {
             case "min.insync.replicas" -> "1";
             case "segment.bytes" -> "2097152";
             case "flush.ms" -> model.any(List.of("9223372036854775807", "600000"));
-            default -> Integer.toString(86_400_000 + model.random.nextInt(10) * 1000);
+            case "retention.ms", "segment.ms", "file.delete.delay.ms" -> Model.LONG_MS;
+            default -> Integer.toString(500_000_000 + model.random.nextInt(10) * 1000);
         });
     }
 

@@ -35,11 +35,11 @@ final class CommitScenes {
 
     private record Place(Model.Topic topic, int partition, long offset, int epochOff, String metadata) {}
 
-    private List<Place> places() {
+    private List<Place> places(boolean tooLongMay) {
         List<Place> places = new ArrayList<>();
         for (Model.Topic topic : model.some(2)) {
             for (int partition : model.partitions(topic, 3)) {
-                String metadata = model.chance(5) ? "x".repeat(METADATA_BYTES_TOO_MANY) : model.any(List.of("", "here", "there"));
+                String metadata = tooLongMay && model.chance(5) ? "x".repeat(METADATA_BYTES_TOO_MANY) : model.any(List.of("", "here", "there"));
                 places.add(new Place(topic, partition, model.random.nextInt(1000), model.random.nextInt(3) - 1,
                         model.chance(10) ? null : metadata));
             }
@@ -80,7 +80,8 @@ final class CommitScenes {
             }
         }
         short version = runner.version(ApiMessageType.OFFSET_COMMIT, member.instance == null ? 0 : COMMIT_INSTANCE_SINCE);
-        List<Place> places = places();
+        // Of a group that is not there yet Kafka keeps the name, even if it refuses all of the commit.
+        List<Place> places = places(!group.members.isEmpty() || !group.committed.isEmpty());
         String who = id;
         int claimed = generation;
         boolean epochs = version >= COMMIT_EPOCH_SINCE && model.chance(50);
@@ -121,7 +122,7 @@ final class CommitScenes {
             groups.add(model.chance(20) ? new Group(model.name("unknown")) : group());
         }
         boolean all = version >= FETCH_ALL_SINCE && model.chance(40);
-        List<List<Place>> wanted = groups.stream().map(group -> places()).toList();
+        List<List<Place>> wanted = groups.stream().map(group -> places(false)).toList();
         boolean stable = version >= FETCH_STABLE_SINCE && model.chance(50);
         runner.ask(new Step(CONNECTION, ApiMessageType.OFFSET_FETCH, version, names -> {
             var request = new OffsetFetchRequestData().setRequireStable(stable);
@@ -164,7 +165,7 @@ final class CommitScenes {
     void delete() throws IOException {
         Group group = model.chance(10) ? new Group(model.name("unknown")) : group();
         var request = new OffsetDeleteRequestData().setGroupId(group.name);
-        for (Place place : places()) {
+        for (Place place : places(false)) {
             var topic = request.topics().find(place.topic().name);
             if (topic == null) {
                 topic = new OffsetDeleteRequestTopic().setName(place.topic().name);

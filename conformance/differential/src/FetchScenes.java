@@ -38,10 +38,13 @@ final class FetchScenes {
         int id;
         int epoch;
         final boolean byId;
+        /** A client does not change it: Kafka fails where an older version cannot tell what the session remembers. */
+        final short version;
         final Map<Model.Topic, List<Integer>> wanted = new LinkedHashMap<>();
 
-        private Session(boolean byId) {
+        private Session(boolean byId, short version) {
             this.byId = byId;
+            this.version = version;
         }
     }
 
@@ -76,12 +79,12 @@ final class FetchScenes {
         }
         if (model.chance(5)) {
             Model.Topic topic = model.any(model.topics);
-            wishes.add(new Wish(topic, topic.logs.size() + 1, 0, 1000, 0, 0));
+            wishes.add(new Wish(topic, topic.logs.size() + 1, 0, PARTITION_BYTES, 0, 0));
         }
         if (model.chance(5)) {
             Model.Topic gone = model.deleted.isEmpty() || model.chance(30)
                     ? new Model.Topic(model.name("unknown"), new Uuid(9, model.random.nextLong()), 1) : model.any(model.deleted);
-            wishes.add(new Wish(gone, 0, 0, 1000, 0, 0));
+            wishes.add(new Wish(gone, 0, 0, PARTITION_BYTES, 0, 0));
         }
         return wishes;
     }
@@ -148,7 +151,7 @@ final class FetchScenes {
             return;
         }
         Session session = model.any(sessions);
-        short version = sessionVersion(session.byId);
+        short version = session.version;
         int fate = model.random.nextInt(30);
         if (fate == 0) {
             runner.ask(step(version, session.id, NO_SESSION_EPOCH, wishes(version), Map.of(), limits(false)));
@@ -170,8 +173,9 @@ final class FetchScenes {
     }
 
     private void begin() throws IOException {
-        var session = new Session(model.chance(50));
-        short version = sessionVersion(session.byId);
+        boolean byId = model.chance(50);
+        short version = sessionVersion(byId);
+        var session = new Session(byId, version);
         List<Wish> wishes = wishes(version);
         var answer = (FetchResponseData) runner.ask(step(version, 0, 0, wishes, Map.of(), limits(false)));
         if (answer.errorCode() == 0 && answer.sessionId() != 0) {

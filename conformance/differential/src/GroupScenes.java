@@ -226,7 +226,8 @@ final class GroupScenes {
         var answer = (JoinGroupResponseData) runner.await(pending);
         member.id = answer.memberId();
         boolean completing = answer.generationId() != group.generation;
-        group.leader = answer.leader();
+        // Clients that cannot skip an assignment are told the leader's old id, so that none of them assigns.
+        group.leader = leads ? member.id : answer.leader();
         group.generation = answer.generationId();
         group.protocol = answer.protocolName();
         if (completing) {

@@ -10,6 +10,9 @@ final class Model {
     /** Times of records: fixed, so that a run depends on its seed only. */
     private static final long FIRST_RECORD_MS = 1_700_000_000_000L;
 
+    /** A time that no run and none of its records is old enough for, in settings. */
+    static final String LONG_MS = "8640000000000";
+
     static final class Topic {
         final String name;
         final Uuid id;

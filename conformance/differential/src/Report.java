@@ -1,4 +1,7 @@
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -27,12 +30,16 @@ final class Report {
     }
 
     private final long seed;
+    private final PrintStream trace;
     private final Map<ApiMessageType, Long> asked = new EnumMap<>(ApiMessageType.class);
     private final Map<String, Group> groups = new LinkedHashMap<>();
     private final Deque<Supplier<String>> last = new ArrayDeque<>();
 
-    Report(long seed) {
+    /** With TRACE in the environment every exchange with the reference goes to the file of that name. */
+    Report(long seed) throws IOException {
         this.seed = seed;
+        String file = System.getenv("TRACE");
+        trace = file == null ? null : new PrintStream(new FileOutputStream(file), true);
     }
 
     void counted(ApiMessageType api) {
@@ -45,9 +52,13 @@ final class Report {
         if (last.size() == LAST_KEPT) {
             last.removeFirst();
         }
-        last.add(() -> pending.index() + " " + step.connection() + " " + step.api().name + " v" + step.version() + " "
+        Supplier<String> line = () -> pending.index() + " " + step.connection() + " " + step.api().name + " v" + step.version() + " "
                 + cut(Messages.json(request, step.version())) + " -> "
-                + (answer == null ? "closed" : cut(Messages.json(answer, step.version()))));
+                + (answer == null ? "closed" : cut(Messages.json(answer, step.version())));
+        last.add(line);
+        if (trace != null) {
+            trace.println(line.get());
+        }
     }
 
     void printLast() {

@@ -112,7 +112,7 @@ final class TopicScenes {
             }
         }
         if (model.chance(40)) {
-            config(topic, model.any(List.of("retention.ms", "segment.ms")), "86400000");
+            config(topic, model.any(List.of("retention.ms", "segment.ms")), Model.LONG_MS);
         }
         if (model.chance(20)) {
             config(topic, "message.timestamp.type", "LogAppendTime");

@@ -143,7 +143,7 @@ fn refusals_carry_kafkas_codes() {
         (refused(&BatchBuilder::new().build()), ErrorCode::InvalidRecord),
         (refused(&sample().control().build()), ErrorCode::InvalidRecord),
         (refused(&sample().delete_horizon().build()), ErrorCode::InvalidRecord),
-        (refused(&sample().transactional().build()), ErrorCode::InvalidRequest),
+        (refused(&sample().transactional().build()), ErrorCode::TransactionalIdAuthorizationFailed),
         (refused(&sample().log_append_time().build()), ErrorCode::InvalidTimestamp),
         (refused(&sample().producer(ProducerId(1), ProducerEpoch(0), -1).build()), ErrorCode::InvalidRecord),
         (refused(&sample().producer(ProducerId(1), ProducerEpoch(-1), 0).build()), ErrorCode::InvalidRecord),
