@@ -67,6 +67,9 @@ pub trait Cluster: 'static {
 
     /// Memory of this core for about this many bytes of an answer; waits for its turn.
     fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan>;
+
+    /// Some of this core's memory came back: whoever waits for it looks again.
+    fn lend_again(&self);
 }
 
 /// The real one.
@@ -150,6 +153,10 @@ impl<D: Disk> Cluster for Node<D> {
     fn borrow_memory(&self, bytes: u64) -> BoxedLocal<Loan> {
         let shard = Rc::clone(&self.shard);
         Box::pin(async move { shard.borrow_memory(bytes).await })
+    }
+
+    fn lend_again(&self) {
+        self.shard.lend_again();
     }
 }
 

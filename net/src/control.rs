@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::traffic::{Traffic, add};
 use crate::watch::{Sample, Verdict};
@@ -32,6 +33,8 @@ pub(crate) struct Control {
     draining: Cell<bool>,
     abort: Cell<Option<Abort>>,
     sample: Cell<Sample>,
+    /// Until when the sample is held, in case it is.
+    held_until: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -42,6 +45,7 @@ impl Control {
             draining: Cell::new(false),
             abort: Cell::new(None),
             sample: Cell::new(Sample::default()),
+            held_until: Cell::new(None),
             waker: RefCell::new(None),
         }
     }
@@ -67,7 +71,8 @@ impl Control {
     }
 
     pub(crate) fn sample(&self) -> Sample {
-        self.sample.get()
+        let held = self.held_until.get().is_some_and(|until| Instant::now() < until);
+        Sample { held, ..self.sample.get() }
     }
 
     /// Remembers whom to wake.
@@ -114,11 +119,11 @@ impl Control {
         self.change(|sample| sample.partial = partial);
     }
 
-    pub(crate) fn set_busy(&self, busy: bool, unsent: bool, held: bool) {
+    pub(crate) fn set_busy(&self, busy: bool, unsent: bool, held_until: Option<Instant>) {
         self.change(|sample| {
             sample.busy = busy;
             sample.unsent = unsent;
-            sample.held = held;
         });
+        self.held_until.set(held_until);
     }
 }

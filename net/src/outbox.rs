@@ -6,10 +6,12 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_lite::future::BoxedLocal;
 
 use crate::control::Control;
+use crate::limits::PROGRESS_BYTES_MIN;
 use crate::pipeline::{Pipeline, Ticket};
 use crate::service::{Called, Chunk, Permit, Reply, Response};
 use crate::stream::Stream;
@@ -53,10 +55,8 @@ struct Counted {
 impl Counted {
     fn new(traffic: Rc<Traffic>, reply: &Reply) -> Self {
         let bytes = match reply {
-            Reply::Send(response) if response.permit.is_none() && response.loan.is_none() => {
-                response.len() as u64
-            }
-            _ => 0,
+            Reply::Send(response) if response.permit.is_some() || response.loan.is_some() => 0,
+            reply => reply.len() as u64,
         };
         add(&traffic.answer_bytes, bytes);
         Self { traffic, bytes }
@@ -84,8 +84,10 @@ pub(crate) struct Outbox {
     control: Rc<Control>,
     pipeline: Pipeline<(Reply, Counted)>,
     pending: Vec<(Ticket, BoxedLocal<Reply>)>,
-    /// Replies that begin when their turn has come, oldest first.
-    in_turn: VecDeque<(Ticket, BoxedLocal<Reply>)>,
+    /// Replies that begin when their turn has come, oldest first, and how long each may wait then.
+    in_turn: VecDeque<(Ticket, BoxedLocal<Reply>, Duration)>,
+    /// The first of them has begun and may wait until then.
+    waits_until: Option<Instant>,
     unsent: VecDeque<Piece>,
     /// Bytes of the first piece that are sent already.
     sent_of_first: usize,
@@ -102,6 +104,7 @@ impl Outbox {
             pipeline: Pipeline::new(in_flight_max),
             pending: Vec::new(),
             in_turn: VecDeque::new(),
+            waits_until: None,
             unsent: VecDeque::new(),
             sent_of_first: 0,
             unsent_bytes: 0,
@@ -130,7 +133,7 @@ impl Outbox {
         match called {
             Called::Now(reply) => self.complete(ticket, reply),
             Called::Later(reply) => self.pending.push((ticket, reply)),
-            Called::InTurn(reply) => self.in_turn.push_back((ticket, reply)),
+            Called::InTurn(reply, wait) => self.in_turn.push_back((ticket, reply, wait)),
         }
     }
 
@@ -161,9 +164,17 @@ impl Outbox {
                 Poll::Ready(Err(end)) => break Some(end),
             }
         };
-        let (unsent, held) = (!self.unsent.is_empty(), self.pipeline.holds_answers());
-        self.control.set_busy(self.pipeline.in_flight() > 0 || unsent, unsent, held);
+        let unsent = !self.unsent.is_empty();
+        self.control.set_busy(self.pipeline.in_flight() > 0 || unsent, unsent, self.held_until());
         end.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Until when the peer itself holds up answers that take memory: behind one that waits as it asked. What waits for our disk
+    /// or for other peers is not its doing, and small answers are in nobody's way.
+    fn held_until(&self) -> Option<Instant> {
+        let until = self.waits_until?;
+        let bytes = self.pipeline.held().map(|(reply, _)| reply.len() as u64).sum::<u64>();
+        (bytes >= PROGRESS_BYTES_MIN).then_some(until)
     }
 
     fn end_when_sent(&mut self) -> Option<WriteEnd> {
@@ -189,12 +200,16 @@ impl Outbox {
     /// Drives the reply whose turn it is; whether it is known now. It is begun once the answers before it are on their way, so
     /// that reading goes on while they are sent.
     fn drive_in_turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((ticket, reply)) = self.in_turn.front_mut() else { return false };
+        let Some((ticket, reply, wait)) = self.in_turn.front_mut() else { return false };
         if !self.pipeline.is_next(*ticket) || self.unsent_bytes >= UNSENT_BYTES_MAX || self.close.is_some() {
             return false;
         }
-        let Poll::Ready(reply) = reply.as_mut().poll(cx) else { return false };
-        if let Some((ticket, _)) = self.in_turn.pop_front() {
+        let Poll::Ready(reply) = reply.as_mut().poll(cx) else {
+            self.waits_until.get_or_insert_with(|| Instant::now() + *wait);
+            return false;
+        };
+        self.waits_until = None;
+        if let Some((ticket, ..)) = self.in_turn.pop_front() {
             self.complete(ticket, reply);
         }
         true
@@ -260,5 +275,40 @@ impl Outbox {
             self.unsent.pop_front();
         }
         self.sent_of_first = done;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::task::{Context, Waker};
+    use std::time::{Duration, Instant};
+
+    use super::{Called, Outbox, PROGRESS_BYTES_MIN, Reply};
+    use crate::control::Control;
+    use crate::traffic::Traffic;
+
+    /// Whether an answer of this many bytes counts as held by the peer behind a request that came to `front`.
+    fn held_behind(front: Called, bytes: usize) -> bool {
+        let control = Rc::new(Control::new(Rc::new(Traffic::new(u64::MAX))));
+        let mut outbox = Outbox::new(control, 2);
+        let (first, second) = (outbox.open(), outbox.open());
+        outbox.called(first, front);
+        outbox.called(second, Called::Now(Reply::bytes(vec![0; bytes].into())));
+        let mut cx = Context::from_waker(Waker::noop());
+        outbox.drive(&mut cx);
+        outbox.enqueue();
+        outbox.drive_in_turn(&mut cx);
+        outbox.held_until().is_some_and(|until| Instant::now() < until)
+    }
+
+    #[test]
+    fn answers_are_held_by_the_peer_only_behind_a_wait_it_asked_for() {
+        let large = usize::try_from(PROGRESS_BYTES_MIN).unwrap();
+        let waits_for = |wait| Called::InTurn(Box::pin(std::future::pending()), wait);
+        assert!(held_behind(waits_for(Duration::MAX / 4), large));
+        assert!(!held_behind(waits_for(Duration::MAX / 4), large - 1), "small ones are in nobody's way");
+        assert!(!held_behind(waits_for(Duration::ZERO), large), "it waits for our memory or disk");
+        assert!(!held_behind(Called::Later(Box::pin(std::future::pending())), large), "so may this");
     }
 }

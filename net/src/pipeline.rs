@@ -34,10 +34,9 @@ impl<T> Pipeline<T> {
         ticket.0 == self.first
     }
 
-    /// Whether answers are known that wait for an earlier one.
-    #[must_use]
-    pub fn holds_answers(&self) -> bool {
-        self.slots.iter().any(Option::is_some)
+    /// Answers that are known and wait for an earlier one.
+    pub fn held(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
     }
 
     /// Whether another request may be opened.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::BoxedLocal;
@@ -68,8 +69,8 @@ pub enum Called {
     /// Will be answered. Polled by the connection whatever its place in the order; dropped when the connection ends.
     Later(BoxedLocal<Reply>),
     /// The same for an answer that takes much memory: not polled before its turn to be sent has come, so that a connection
-    /// holds about one of them however many it asks for.
-    InTurn(BoxedLocal<Reply>),
+    /// holds about one of them however many it asks for. From its turn on it may wait for as long as the peer asked it to.
+    InTurn(BoxedLocal<Reply>, Duration),
 }
 
 /// What becomes of one request.
@@ -88,6 +89,11 @@ impl Reply {
     #[must_use]
     pub fn bytes(bytes: Bytes) -> Self {
         Self::Send(Response::from(bytes))
+    }
+
+    /// Bytes of its response.
+    pub(crate) fn len(&self) -> usize {
+        if let Self::Send(response) = self { response.len() } else { 0 }
     }
 }
 

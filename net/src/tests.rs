@@ -73,11 +73,14 @@ impl Service for Echo {
             })),
             Some(b't') => {
                 let begun = self.begun.clone();
-                Called::InTurn(Box::pin(async move {
-                    begun.set(begun.get() + 1);
-                    wait_until(|| gate.get()).await;
-                    answer
-                }))
+                Called::InTurn(
+                    Box::pin(async move {
+                        begun.set(begun.get() + 1);
+                        wait_until(|| gate.get()).await;
+                        answer
+                    }),
+                    Duration::from_mins(1),
+                )
             }
             Some(b'b') => {
                 wait_until(|| gate.get()).await;

@@ -19,7 +19,7 @@ pub struct Sample {
     pub busy: bool,
     /// Whether answers wait for the peer to take them.
     pub unsent: bool,
-    /// Whether answers wait for that of an earlier request.
+    /// Whether answers of some size wait for that of an earlier request, which waits because the peer asked it to.
     pub held: bool,
 }
 
@@ -56,6 +56,8 @@ pub struct Watch {
     /// When the peer had last taken enough, or had nothing to take; and all it had taken by then.
     taken_at: Duration,
     taken: u64,
+    /// Since when others wait for memory at every look.
+    pressed_at: Option<Duration>,
 }
 
 impl Watch {
@@ -69,6 +71,7 @@ impl Watch {
             window: Sample::default(),
             taken_at: now,
             taken: 0,
+            pressed_at: None,
         }
     }
 
@@ -91,19 +94,29 @@ impl Watch {
             (self.taken_at, self.taken) = (now, sample.sent);
         }
         self.last = sample;
-        if self.is_slow(now, sample, if pressed { PROGRESS_WINDOW_PRESSED } else { PROGRESS_WINDOW }) {
+        self.pressed_at = pressed.then_some(self.pressed_at.unwrap_or(now));
+        if self.is_slow(now, sample) {
             return Some(Verdict::Slow);
         }
-        if pressed && now.saturating_sub(self.taken_at) >= PROGRESS_WINDOW_PRESSED {
+        if self.is_overdue(now, self.taken_at) {
             return Some(Verdict::Deaf);
         }
         let quiet = now.saturating_sub(self.active_at);
         idle.is_some_and(|idle| quiet >= idle).then_some(Verdict::Idle)
     }
 
-    fn is_slow(&mut self, now: Duration, sample: Sample, window: Duration) -> bool {
+    /// Whether others wait for memory for the whole window, as what began at `since` does. One look would not tell: now and
+    /// then somebody waits for a moment, and before that nobody was in the way.
+    fn is_overdue(&self, now: Duration, since: Duration) -> bool {
+        let began = self.pressed_at.map(|pressed_at| pressed_at.max(since));
+        began.is_some_and(|began| now.saturating_sub(began) >= PROGRESS_WINDOW_PRESSED)
+    }
+
+    fn is_slow(&mut self, now: Duration, sample: Sample) -> bool {
         let same_frame = sample.partial && self.window.partial && sample.frames == self.window.frames;
-        if same_frame && now.saturating_sub(self.window_at) < window {
+        let over =
+            now.saturating_sub(self.window_at) >= PROGRESS_WINDOW || self.is_overdue(now, self.window_at);
+        if same_frame && !over {
             return false;
         }
         let slow = same_frame && sample.received - self.window.received < PROGRESS_BYTES_MIN;
@@ -169,7 +182,14 @@ mod tests {
             assert_eq!(watch.look(at(2), sample, IDLE, true), None);
             assert_eq!(watch.look(at(3), sample, IDLE, true), Some(verdict));
             assert!((1..=20).all(|second| calm.look(at(second), sample, IDLE, false).is_none()));
-            assert_eq!(calm.look(at(21), sample, IDLE, true), Some(verdict), "it had its time before");
+            for (second, pressed) in [(21, true), (22, false), (23, true), (24, true)] {
+                assert_eq!(
+                    calm.look(at(second), sample, IDLE, pressed),
+                    None,
+                    "{second}: nobody waited for long"
+                );
+            }
+            assert_eq!(calm.look(at(25), sample, IDLE, true), Some(verdict));
         }
         let (mut taking, mut sending) = (deaf, unfinished);
         let mut watch = Watch::new(at(0));

@@ -203,8 +203,8 @@ impl<D: Disk> Shard<D> {
         .await
     }
 
-    /// Wakes as many reads as there is memory for: now and then, since loans end on any core.
-    fn lend_again(&self) {
+    /// Wakes as many reads as there is memory for: when a loan became less here, and now and then, since loans end on any core.
+    pub fn lend_again(&self) {
         let borrowers = self.borrowers.borrow();
         if borrowers.is_empty() {
             return;

@@ -1,6 +1,7 @@
 //! Waiting for a condition within one thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -38,7 +39,7 @@ impl Signal {
 /// Waiters for a number that only grows: each is woken once, when its number is reached.
 #[derive(Default)]
 pub struct Tide {
-    level: std::cell::Cell<u64>,
+    level: Cell<u64>,
     waiting: RefCell<Vec<(u64, Waker)>>,
 }
 
@@ -76,37 +77,108 @@ impl Tide {
     }
 }
 
-/// One task at a time: held from [`Gate::enter`] to [`Gate::leave`].
+/// One task at a time, first come, first served: held from [`Gate::enter`] to [`Gate::leave`].
 #[derive(Default)]
 pub struct Gate {
-    held: std::cell::Cell<bool>,
-    left: Signal,
+    /// Tickets and whom to wake; the front one is inside or may go in.
+    line: RefCell<VecDeque<(u64, Waker)>>,
+    next: Cell<u64>,
 }
 
 impl Gate {
-    /// Waits until nobody is inside and goes in.
+    /// Waits until nobody is inside or came before, and goes in.
     pub async fn enter(&self) {
-        self.left.until(|| (!self.held.replace(true)).then_some(())).await;
+        // The place in the line stays, until `leave`.
+        std::mem::forget(self.turn().await);
     }
 
     /// The same until the turn is dropped.
     pub async fn turn(&self) -> Turn<'_> {
-        self.enter().await;
-        Turn(self)
+        let turn = Turn { gate: self, ticket: self.next.replace(self.next.get() + 1) };
+        poll_fn(|context| {
+            let mut line = self.line.borrow_mut();
+            match line.iter_mut().find(|(ticket, _)| *ticket == turn.ticket) {
+                Some((_, waker)) => waker.clone_from(context.waker()),
+                None => line.push_back((turn.ticket, context.waker().clone())),
+            }
+            let first = line.front().is_some_and(|(ticket, _)| *ticket == turn.ticket);
+            if first { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        turn
     }
 
     /// Lets the next one in.
     pub fn leave(&self) {
-        self.held.set(false);
-        self.left.notify();
+        let next = {
+            let mut line = self.line.borrow_mut();
+            line.pop_front();
+            line.front().map(|(_, waker)| waker.clone())
+        };
+        next.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Being inside of a [`Gate`].
-pub struct Turn<'a>(&'a Gate);
+/// Being inside of a [`Gate`], or in the line before it.
+pub struct Turn<'a> {
+    gate: &'a Gate,
+    ticket: u64,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.leave();
+        let first = self.gate.line.borrow().front().is_some_and(|(ticket, _)| *ticket == self.ticket);
+        if first {
+            self.gate.leave();
+        } else {
+            self.gate.line.borrow_mut().retain(|(ticket, _)| *ticket != self.ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::Gate;
+
+    fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn who_leaves_the_gate_comes_again_behind_those_who_wait() {
+        let gate = Gate::default();
+        let mine = poll(pin!(gate.turn())).unwrap();
+        let mut other = pin!(gate.turn());
+        assert!(poll(other.as_mut()).is_none());
+        drop(mine);
+        let mut again = pin!(gate.turn());
+        assert!(poll(again.as_mut()).is_none(), "the other came first");
+        let others = poll(other).unwrap();
+        assert!(poll(again.as_mut()).is_none());
+        drop(others);
+        assert!(poll(again).is_some());
+    }
+
+    #[test]
+    fn who_gives_up_waiting_holds_nobody_up() {
+        let gate = Gate::default();
+        assert!(poll(pin!(gate.enter())).is_some());
+        let mut waiting = Box::pin(gate.turn());
+        let mut called = Box::pin(gate.turn());
+        let mut last = pin!(gate.turn());
+        assert!(poll(waiting.as_mut()).is_none() && poll(called.as_mut()).is_none());
+        assert!(poll(last.as_mut()).is_none());
+        drop(waiting);
+        gate.leave();
+        assert!(poll(last.as_mut()).is_none());
+        drop(called);
+        assert!(poll(last).is_some());
     }
 }

@@ -8,6 +8,7 @@ mod respond;
 
 use std::any::Any;
 use std::rc::Rc;
+use std::time::Duration;
 
 use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
 use coordination::metadata::topics::TOPIC_NAME_BYTES_MAX;
@@ -17,6 +18,7 @@ use net::service::{Called, Chunk, Reply, Request, Response};
 use protocol::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
 use protocol::{DecodeError, TOPIC_ID_SINCE, TopicRef};
 use shard::counters::Timed;
+use shard::lending::Loan;
 use shard::ops::{FetchPartition, Fetched};
 
 use super::read_committed;
@@ -33,6 +35,19 @@ struct Limits {
     bytes_max: u32,
     wait_ms: u32,
     read_committed: bool,
+}
+
+/// The memory of an answer. Once it is sent, the next one need not wait until somebody looks.
+struct Lent {
+    loan: Option<Loan>,
+    broker: Rc<Broker>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        drop(self.loan.take());
+        self.broker.cluster.lend_again();
+    }
 }
 
 /// Takes a Fetch request.
@@ -68,7 +83,8 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
     }
     let collector = Collector::new(Rc::clone(broker), &wishes, &places, limits);
     let broker = Rc::clone(broker);
-    Ok(Called::InTurn(Box::pin(async move {
+    let wait = Duration::from_millis(u64::from(limits.wait_ms));
+    let reply = async move {
         let (collected, mut loan) = collector.run().await;
         let mut collected = collected.into_iter();
         let outcomes: Vec<Outcome> = places
@@ -81,9 +97,10 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
         if let Some(loan) = &mut loan {
             loan.settle(response.len() as u64);
         }
-        response.loan = loan.map(|loan| Box::new(loan) as Box<dyn Any>);
+        response.loan = loan.map(|loan| Box::new(Lent { loan: Some(loan), broker }) as Box<dyn Any>);
         Reply::Send(response)
-    })))
+    };
+    Ok(Called::InTurn(Box::pin(reply), wait))
 }
 
 fn limits(broker: &Broker, asked: &FetchRequest, read_committed: bool) -> Limits {

@@ -123,6 +123,10 @@ impl Cluster for OneCore {
         let shard = Rc::clone(&self.cores.shards[self.core]);
         Box::pin(async move { shard.borrow_memory(bytes).await })
     }
+
+    fn lend_again(&self) {
+        self.cores.shards[self.core].lend_again();
+    }
 }
 
 impl OneCore {
@@ -244,7 +248,7 @@ impl Client {
         let request = Request { header, frame, permit: self.budget.empty() };
         match self.home.call(&self.session, request).await {
             Called::Now(reply) => Box::pin(std::future::ready(reply)),
-            Called::Later(reply) | Called::InTurn(reply) => reply,
+            Called::Later(reply) | Called::InTurn(reply, _) => reply,
         }
     }
 

@@ -25,8 +25,6 @@ pub(super) struct Collector {
     owners: BTreeMap<usize, (Vec<usize>, Vec<FetchPartition>)>,
     /// Wishes that mean a partition; the others are errors already.
     count: usize,
-    /// Largest batch that any of them may hold.
-    batch_bytes_max: u64,
     /// Some wish is an error already: the client hears of it at once.
     news: bool,
     limits: Limits,
@@ -53,8 +51,7 @@ impl Collector {
             }
         }
         let news = count < places.len();
-        let batch_bytes_max = if owners.len() > 1 { batch_bytes_max(&broker, places) } else { 0 };
-        Self { broker, owners, count, batch_bytes_max, news, limits }
+        Self { broker, owners, count, news, limits }
     }
 
     /// What the owners have, in the order of service, once it is enough or the time is over; and the memory it takes.
@@ -66,23 +63,26 @@ impl Collector {
         let deadline = self.broker.cluster.tick().after_ms(u64::from(wait_ms));
         loop {
             // Borrowed here and for all of them: a fetch that holds what one owner lent while it waits for another's
-            // could wait for ever.
-            let each = u64::from(self.limits.bytes_max) / self.owners.len() as u64;
-            let most = each.max(self.batch_bytes_max) * self.owners.len() as u64;
-            let loan = self.broker.cluster.borrow_memory(most).await;
+            // could wait for ever. A batch may be larger than its owner's share; one of each as large as can be would be all
+            // the memory there is, so it is charged once it is there.
+            let mut loan = self.broker.cluster.borrow_memory(u64::from(self.limits.bytes_max)).await;
             let (mut collected, _) = self.collect(0, 0, true).await;
             let bytes: u64 = collected.iter().flatten().map(records_bytes).sum();
+            loan.settle(bytes);
             let missing = u64::from(self.limits.bytes_min).saturating_sub(bytes);
             let news = collected
                 .iter()
                 .any(|one| one.as_ref().is_none_or(|one| !one.error.is_ok() || one.diverging.is_some()));
             let now = self.broker.cluster.tick();
             if missing == 0 || news || now >= deadline || self.broker.cluster.is_stopping() {
-                return (collected, (bytes > 0).then_some(loan));
+                let loan = (bytes > 0).then_some(loan);
+                self.broker.cluster.lend_again();
+                return (collected, loan);
             }
             // What is collected again later holds no memory until then.
             collected.iter_mut().flatten().for_each(|one| one.records = Vec::new());
             drop(loan);
+            self.broker.cluster.lend_again();
             self.wait(&collected, missing, Tick(deadline.0 - now.0)).await;
         }
     }
@@ -199,12 +199,6 @@ impl Drop for Waits {
             self.broker.cluster.cancel(*owner, *token);
         }
     }
-}
-
-fn batch_bytes_max(broker: &Broker, places: &[Result<TopicPartition, ErrorCode>]) -> u64 {
-    let image = broker.cluster.image();
-    let topics = places.iter().flatten().filter_map(|partition| image.topic_by_id(partition.topic));
-    topics.map(|topic| u64::from(topic.settings.max_message_bytes)).max().unwrap_or(0)
 }
 
 fn records_bytes(fetched: &Fetched<Chunk>) -> u64 {

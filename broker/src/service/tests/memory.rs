@@ -1,10 +1,13 @@
 //! Memory of control-plane requests and their answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::poll_once;
-use model::limits::DECODED_BYTES_MAX;
+use model::limits::{DECODED_BYTES_MAX, RESPONSE_PINNED_BYTES};
 use net::service::Reply;
 use protocol::control::encode_request;
 use protocol::control::messages::*;
@@ -167,6 +170,52 @@ fn a_fetch_waits_for_memory_and_is_given_some() {
         assert!(!client.lenders.iter().any(|lender| lender.is_waited_for()));
     });
     assert_eq!(lent(&client), 0);
+}
+
+/// Whether it was woken.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_fetch_over_many_owners_borrows_what_one_answer_takes_and_hands_back_the_rest_at_once() {
+    let client = Client::lending(RESPONSE_PINNED_BYTES as u64, &[("node.id", "1")], |_| {});
+    // Its logs are not loaded: the first fetch has to wait for them.
+    create(&client, "t", PARTITIONS, &[]);
+    client.simulation.run_until(async {
+        let mut first = client.begin(fetch("t", &everything())).await;
+        assert!(poll_once(&mut first).await.is_none());
+        assert_eq!(lent(&client), RESPONSE_PINNED_BYTES as u64);
+        let mut second = client.begin(fetch("t", &everything())).await;
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        assert!(second.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        while poll_once(&mut first).await.is_none() {
+            assert!(!bell.0.load(Ordering::Relaxed));
+            client.simulation.sleep(Duration::from_millis(1)).await;
+        }
+        assert!(bell.0.load(Ordering::Relaxed), "the next one hears of it");
+    });
+    assert_eq!(lent(&client), 0);
+}
+
+#[test]
+fn who_waits_for_memory_hears_at_once_that_an_answer_is_gone() {
+    let client = with_little_to_lend();
+    client.simulation.run_until(async {
+        let held = client.begin(fetch("t", &everything())).await.await;
+        let mut waiting = client.begin(fetch("t", &everything())).await;
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(held);
+        assert!(bell.0.load(Ordering::Relaxed));
+    });
 }
 
 #[test]
