@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, or};
 use model::limits::QUESTIONS_MAX;
-use net::limits::Crowd;
+use net::limits::{ConnectionLimits, Crowd};
 use net::listener::{Reservation, ReservedSocket};
 use shard::clock::Clock;
 use shard::executor::{self, ExecutorSettings, Executors, Queue};
@@ -118,7 +118,10 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
     let plan = Arc::new(Plan {
         service: service_settings(&settings, &data_dir, kafka),
         paths: Paths::new(&data_dir.path),
-        crowd: Crowd::new(&settings.connections),
+        crowd: Crowd::new(&ConnectionLimits {
+            connections_max: crate::environment::connections_max(cores),
+            ..settings.connections.clone()
+        }),
         lenders: (0..cores).map(|_| Lender::new(settings.memory.fetch_answers())).collect(),
         clock: Clock::start(),
         open_files_max: crate::environment::open_segments_max(cores),

@@ -16,6 +16,13 @@ use crate::settings::values::shown;
 const KERNEL_MIN: (u32, u32) = (5, 6);
 /// An executor does not start below this.
 const MEMLOCK_MIN: u64 = 512 << 10;
+/// Handles of a core beside its segments: ring files, its ring of the kernel, snapshots on their way.
+const HANDLES_PER_CORE: usize = 48;
+/// Handles of the process as a whole: metadata, the admin endpoint, logs.
+const HANDLES: usize = 64;
+/// Connections that are taken in any case.
+const CONNECTIONS_MIN: usize = 16;
+
 /// Without this many handles a broker is of little use.
 const OPEN_FILES_MIN: u64 = 256;
 /// Connections and segments of a busy broker.
@@ -274,6 +281,20 @@ pub fn open_segments_max(cores: usize) -> usize {
     segments_of(probe::machine().open_files.soft, cores)
 }
 
+/// Connections that the limit of open files has room for beside the broker's own files: without handles for its journal it
+/// could not go on.
+#[must_use]
+pub fn connections_max(cores: usize) -> usize {
+    connections_of(probe::machine().open_files.soft, cores)
+}
+
+fn connections_of(open_files: Option<u64>, cores: usize) -> usize {
+    let Some(files) = open_files else { return usize::MAX };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let own = segments_of(open_files, cores) * cores + HANDLES_PER_CORE * cores + HANDLES;
+    files.saturating_sub(own).max(CONNECTIONS_MIN)
+}
+
 fn segments_of(open_files: Option<u64>, cores: usize) -> usize {
     let files = usize::try_from(open_files.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     (files / 4 / cores.max(1)).clamp(OPEN_SEGMENTS_MIN, OPEN_SEGMENTS_MAX)
@@ -363,6 +384,8 @@ mod tests {
         assert_eq!(segments_of(Some(20_000), 2), 2500);
         assert_eq!(segments_of(Some(256), 8), OPEN_SEGMENTS_MIN);
         assert_eq!(segments_of(None, 1), OPEN_SEGMENTS_MAX);
+        assert_eq!(connections_of(Some(20_000), 2), 20_000 - 5000 - 2 * HANDLES_PER_CORE - HANDLES);
+        assert_eq!((connections_of(Some(10), 8), connections_of(None, 1)), (CONNECTIONS_MIN, usize::MAX));
     }
 
     #[test]

@@ -54,6 +54,8 @@ const ADDRESS_COUNTERS: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Crowd {
     open: AtomicUsize,
+    /// What there are handles for.
+    ceiling: usize,
     open_max: AtomicUsize,
     per_ip: PerAddress,
 }
@@ -84,14 +86,16 @@ impl Crowd {
         };
         Arc::new(Self {
             open: AtomicUsize::new(0),
+            ceiling: limits.connections_max,
             open_max: AtomicUsize::new(limits.connections_max),
             per_ip,
         })
     }
 
-    /// From now on there may be `open_max` connections, and `per_ip_max` from one address. Those there are stay.
+    /// From now on there may be `open_max` connections, within what it was made for, and `per_ip_max` from one address.
+    /// Those there are stay.
     pub fn limit(&self, open_max: usize, per_ip_max: u32) {
-        self.open_max.store(open_max, Ordering::Relaxed);
+        self.open_max.store(open_max.min(self.ceiling), Ordering::Relaxed);
         self.per_ip.max.store(per_ip_max, Ordering::Relaxed);
     }
 
@@ -177,6 +181,10 @@ mod tests {
         let (mut first, mut second) = (crowd.enter().unwrap(), crowd.enter().unwrap());
         assert!(first.claim(one) && second.claim(one));
         crowd.limit(3, 1);
+        let small = Crowd::new(&ConnectionLimits { connections_max: 1, ..ConnectionLimits::default() });
+        small.limit(usize::MAX, 1);
+        let _one = small.enter().unwrap();
+        assert!(small.enter().is_none(), "not beyond what it was made for");
         let mut third = crowd.enter().unwrap();
         assert!(!third.claim(one) && third.claim([127, 0, 0, 2].into()));
         assert!(crowd.enter().is_none());

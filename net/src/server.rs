@@ -111,6 +111,11 @@ impl<S: Service> Server<S> {
         let mut failing = false;
         while !self.stop.draining() {
             let Some(place) = self.crowd.enter() else {
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(
+                        "connections cannot be accepted: there are as many as max.connections and the limit of open files allow"
+                    );
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use super::beside::Scene;
-use super::harness::{Broker, Client};
+use super::harness::{Broker, Client, Scratch};
 
 /// Connections of this process beside those a test opens.
 const HANDLES_BESIDE: u64 = 500;
@@ -85,9 +85,7 @@ fn started_with_few_file_handles_it_serves_as_many_as_they_allow() {
         clients[0].produce(b"by one that was there before").unwrap();
     }
     // Those that are served go, and those that waited come.
-    for client in clients.drain(..200) {
-        drop(client);
-    }
+    drop(clients.drain(..350));
     for client in &mut clients {
         client.end_offset();
     }
@@ -98,20 +96,26 @@ fn started_with_few_file_handles_it_serves_as_many_as_they_allow() {
 
 #[test]
 fn without_file_handles_it_waits_for_some() {
-    let scene = Scene::new(&[]);
-    let before = scene.broker.limit(libc::RLIMIT_NOFILE, 0);
+    let scratch = Scratch::new();
+    let broker = Broker::start(&scratch.data_dir(), &[]);
+    let mut client = Client::connect(&broker.ready);
+    client.create_topic();
+    let before = broker.limit(libc::RLIMIT_NOFILE, 0);
     // The kernel completes them, and the broker cannot take them.
-    let mut waiting: Vec<Client> = (0..100).map(|_| scene.client()).collect();
-    scene.broker.wait_for_log("connections cannot be accepted");
+    let mut waiting: Vec<Client> = (0..100).map(|_| Client::connect(&broker.ready)).collect();
+    broker.wait_for_log("connections cannot be accepted");
     for _ in 0..10 {
-        scene.bystander.goes_on();
+        client.end_offset();
         std::thread::sleep(Duration::from_millis(50));
     }
-    scene.broker.limit(libc::RLIMIT_NOFILE, before);
+    broker.limit(libc::RLIMIT_NOFILE, before);
     for client in &mut waiting {
         client.end_offset();
     }
-    let log = scene.end();
+    client.produce(b"as before").unwrap();
+    broker.signal(libc::SIGTERM);
+    let (code, _, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("connections cannot be accepted").count(), 1, "said once: {log}");
     assert_eq!(log.matches("connections are accepted again").count(), 1, "{log}");
 }
