@@ -105,6 +105,12 @@ impl Crowd {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Whether an eighth of the places is free.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.open() <= self.open_max.load(Ordering::Relaxed) / 8 * 7
+    }
+
     /// A place for one more, or none now.
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Option<Place> {

@@ -107,7 +107,7 @@ impl<S: Service> Server<S> {
     }
 
     async fn accept(self: Rc<Self>, listener: Listener) {
-        // Said once and not for every attempt: out of handles, there are fifty a second.
+        // Said once and not for every attempt, or for everyone who takes the place of one that left.
         let mut failing = false;
         while !self.stop.draining() {
             let Some(place) = self.crowd.enter() else {
@@ -121,7 +121,8 @@ impl<S: Service> Server<S> {
             };
             match listener.accept(&self.stop).await {
                 Ok(Some(stream)) => {
-                    if std::mem::take(&mut failing) {
+                    if failing && self.crowd.has_room() {
+                        failing = false;
                         info!("connections are accepted again");
                     }
                     self.admit(stream, place);

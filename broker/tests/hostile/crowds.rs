@@ -1,12 +1,13 @@
 //! Many connections, and no handles for more.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use super::beside::Scene;
-use super::harness::{Broker, Client, Scratch};
+use super::harness::{Broker, Client, Scratch, files_below};
 
 /// Connections of this process beside those a test opens.
 const HANDLES_BESIDE: u64 = 500;
@@ -90,8 +91,20 @@ fn started_with_few_file_handles_it_serves_as_many_as_they_allow() {
         client.end_offset();
     }
     let log = scene.end();
-    assert_eq!(log.matches("connections cannot be accepted").count(), 1, "said once: {log}");
-    assert_eq!(log.matches("connections are accepted again").count(), 1, "{log}");
+    // Not for each: whoever waited takes the place of one that left, and it may be full for a moment again.
+    assert!((1..20).contains(&log.matches("connections cannot be accepted").count()), "{log}");
+    assert!(log.contains("connections are accepted again"), "{log}");
+}
+
+/// Waits until the journal makes no more files: it makes the next one before it needs it.
+fn await_journal(scratch: &Scratch) {
+    let mut files = (usize::MAX, Vec::new());
+    while files.0 != files.1.len() {
+        files.0 = files.1.len();
+        std::thread::sleep(Duration::from_millis(700));
+        files.1.clear();
+        files_below(Path::new(&scratch.data_dir()), &mut files.1);
+    }
 }
 
 #[test]
@@ -100,6 +113,8 @@ fn without_file_handles_it_waits_for_some() {
     let broker = Broker::start(&scratch.data_dir(), &[]);
     let mut client = Client::connect(&broker.ready);
     client.create_topic();
+    client.produce(b"the log is in memory").unwrap();
+    await_journal(&scratch);
     let before = broker.limit(libc::RLIMIT_NOFILE, 0);
     // The kernel completes them, and the broker cannot take them.
     let mut waiting: Vec<Client> = (0..100).map(|_| Client::connect(&broker.ready)).collect();
