@@ -1,13 +1,13 @@
 """The same random requests to the broker under test and to Apache Kafka, and their answers field by field."""
 
 import json
-import subprocess
 import tomllib
 
 from harness import options, paths
 from harness.broker import TARGETS
 from harness.check import CheckFailed, Context, check
 from harness.java import class_path, logging_options
+from harness.process import followed
 
 DIFFERENCES = paths.CONFORMANCE / "differential" / "differences.toml"
 SOURCES = [paths.CONFORMANCE / "wire" / "src", paths.CONFORMANCE / "differential" / "src"]
@@ -34,16 +34,6 @@ def answers_agree(ctx: Context) -> None:
     with TARGETS["kafka"](SETTINGS) as reference:
         command = ["java", "-Xmx512m", "-XX:+UseSerialGC", *logging_options(), "Differential", reference.bootstrap,
                    ctx.bootstrap, rules, options.requests(REQUESTS_DEFAULT), options.seed()]
-        said = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True, env=class_path("differential", SOURCES))
-        last = ""
-        try:
-            for line in said.stdout:
-                print(f"          | {line}", end="", flush=True)
-                last = line.strip() or last
-        finally:
-            said.kill()
-            said.wait()
-            said.stdout.close()
+        last = followed(command, class_path("differential", SOURCES))
     if last != "every answer agrees":
         raise CheckFailed(f"{last}; again with --seed {options.seed()} --requests {options.requests(REQUESTS_DEFAULT)}")

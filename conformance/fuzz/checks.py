@@ -1,7 +1,6 @@
 """A million changed requests of real clients: the broker lives, answers or closes, and its other client feels nothing."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from clients.librdkafka.common import admin_client
@@ -10,6 +9,7 @@ from fuzz.watch import Watch, no_trend, open_files, returns_to, uses
 from harness import options, paths, topics
 from harness.check import CheckFailed, Context, check, that
 from harness.java import class_path, logging_options
+from harness.process import followed
 
 RECORDING = Path(__file__).parent / "recording.txt"
 SOURCES = [paths.CONFORMANCE / "wire" / "src", paths.CONFORMANCE / "fuzz" / "src"]
@@ -61,17 +61,7 @@ def changed_requests_break_nothing(ctx: Context) -> None:
 def _fuzz(ctx: Context) -> None:
     command = ["java", "-Xmx384m", "-XX:+UseSerialGC", *logging_options(), "Fuzz", ctx.bootstrap, RECORDING,
                options.requests(REQUESTS_DEFAULT), options.seed(), CONNECTIONS, paths.WORK]
-    said = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, env=class_path("fuzz", SOURCES))
-    last = ""
-    try:
-        for line in said.stdout:
-            print(f"          | {line}", end="", flush=True)
-            last = line.strip() or last
-    finally:
-        said.kill()
-        said.wait()
-        said.stdout.close()
+    last = followed(command, class_path("fuzz", SOURCES))
     if last != "nothing broke":
         kept = paths.WORK / f"broken-{options.seed()}.log"
         shutil.copy(ctx.broker.log, kept)

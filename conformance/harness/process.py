@@ -40,6 +40,23 @@ def run(command: list, stdin: str | bytes | None = None, status: int | None = 0,
     return done
 
 
+def followed(command: list, env: dict) -> str:
+    """Runs `command`, shows each line that it prints as it comes, and returns the last one that says something. It ends with the
+    caller."""
+    said = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, env=env)
+    last = ""
+    try:
+        for line in said.stdout:
+            print(f"          | {line}", end="", flush=True)
+            last = line.strip() or last
+    finally:
+        said.kill()
+        said.wait()
+        said.stdout.close()
+    return last
+
+
 def _tail(heard: bytes) -> str:
     return heard.decode("utf-8", "replace").strip()[-1500:]
 
