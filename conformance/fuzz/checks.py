@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clients.librdkafka.common import admin_client
 from fuzz.neighbour import PARTITIONS, Neighbour
-from fuzz.watch import Watch, no_trend, open_files, returns_to, uses
+from fuzz.watch import Watch, no_trend, open_files, returns_to, told
 from harness import options, paths, topics
 from harness.check import CheckFailed, Context, check, that
 from harness.java import class_path, logging_options
@@ -48,9 +48,8 @@ def changed_requests_break_nothing(ctx: Context) -> None:
         watch.stop()
         neighbour.stop()
     neighbour.felt_nothing()
-    print(f"          | the broker counts, in KiB: {uses(ctx.broker.admin)}", flush=True)
-    print(f"          | {no_trend(watch.resident, TREND_SLACK_BYTES)}; slowest turn of the client beside it "
-          f"{neighbour.slowest_s:.2f} s", flush=True)
+    print(f"          | {told(watch, ctx.broker.admin)}; slowest turn of the client beside it {neighbour.slowest_s:.2f} s", flush=True)
+    print(f"          | {no_trend(watch.uncounted, TREND_SLACK_BYTES)}", flush=True)
     that(max(watch.resident) <= (MEMORY_MIB << 20) + BASE_BYTES, f"{max(watch.resident) >> 20} MiB are resident")
     returns_to(ctx.broker.pid, handles, HANDLES_SLACK)
     ctx.broker.stop()
