@@ -30,10 +30,6 @@ use fatal::{Exit, Fatal};
 use settings::Settings;
 use settings::host::Host;
 
-/// Requests of all sizes come and go on every core; the system's allocator keeps what they leave.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Server(args) => server(&args),
