@@ -12,8 +12,8 @@ use coordination::replica::waiters::FetchTicket;
 use futures_lite::future::BoxedLocal;
 use model::limits::RESPONSE_PINNED_BYTES;
 use model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use storage::Piece;
 use storage::disk::Disk;
+use storage::{Piece, ReadLimits};
 
 use crate::answers::Answer;
 use crate::counters::Counted;
@@ -165,13 +165,10 @@ impl<D: Disk> Shard<D> {
             // For all partitions at once: waiting for more while holding some could be for ever.
             *purse = Purse::Lent(self.borrow_memory(self.most_at_once(id, room)).await);
         }
-        let read = self.store.read(&log, wanted.offset, bytes_max, high_watermark).await;
-        let records = read.map_err(|error| fault(id, &error))?;
-        let bytes: usize = records.iter().map(|piece| piece.bytes().len()).sum();
         // Only the first batch of an answer may be larger than what was asked for.
-        if first || bytes <= bytes_max {
-            fetched.records = records;
-        }
+        let limits = ReadLimits { bytes_max, before: high_watermark, always_one: first };
+        fetched.records =
+            self.store.read(&log, wanted.offset, limits).await.map_err(|error| fault(id, &error))?;
         Ok(fetched)
     }
 

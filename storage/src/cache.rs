@@ -19,7 +19,8 @@ pub(crate) struct CachedFrame<D: Disk, S> {
 impl<D: Disk, S: Derived> Store<D, S> {
     /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay.
     pub(crate) fn shrink_cache(&self) {
-        let budget = self.options.plan.cache + self.options.plan.ring;
+        let plan = &self.options.plan;
+        let budget = plan.cache - plan.read_ahead() + plan.ring;
         let mut frames = self.frames.borrow_mut();
         while self.frame_bytes.get() > budget {
             let Some(oldest) = frames.front() else { return };

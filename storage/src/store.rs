@@ -22,6 +22,7 @@ use crate::journal::{Journal, JournalId};
 use crate::log::Log;
 use crate::paths::Paths;
 use crate::pool::{Pool, Pooled};
+use crate::read::ahead::Ahead;
 use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::{Gate, Signal};
 
@@ -109,6 +110,8 @@ pub struct StoreCounters {
     pub read_bytes: u64,
     /// Bytes of frames in memory.
     pub frame_bytes: u64,
+    /// Bytes read ahead of consumers that read segments.
+    pub ahead_bytes: u64,
     /// Bytes waiting for a commit.
     pub queued_bytes: u64,
     /// Logs in memory.
@@ -152,6 +155,8 @@ pub struct Store<D: Disk, S> {
     pub(crate) moved: Signal,
     pub(crate) frames: RefCell<VecDeque<CachedFrame<D, S>>>,
     pub(crate) frame_bytes: Cell<u64>,
+    /// What readers of segments want next.
+    pub(crate) ahead: Ahead,
     /// Frames that left the cache while somebody held them.
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
@@ -206,6 +211,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             moved: Signal::default(),
             frames: RefCell::default(),
             frame_bytes: Cell::new(0),
+            ahead: Ahead::new(options.plan.read_ahead()),
             pinned: RefCell::default(),
             listener: RefCell::new(None),
             checkpoint_number: Cell::new(0),
@@ -311,6 +317,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let loaded = self.logs.borrow().values().filter(|log| log.is_loaded()).count();
         StoreCounters {
             frame_bytes: self.frame_bytes.get(),
+            ahead_bytes: self.ahead.bytes(),
             queued_bytes: self.journal.queued_bytes() as u64,
             loaded_logs: loaded as u64,
             ..self.counters.get()

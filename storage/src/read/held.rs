@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use model::Offset;
 
-use super::{Extent, Piece};
+use super::{Extent, Piece, ReadLimits};
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
@@ -91,18 +91,20 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         }
     }
 
-    /// Batches from memory, when the one that holds `from` is there.
-    pub(super) fn in_memory(&self, from: Offset, bytes_max: usize, before: Offset) -> Vec<Piece> {
+    /// Batches from memory, when the one that holds `from` is there; none of them if that is too large.
+    pub(super) fn in_memory(&self, from: Offset, limits: ReadLimits) -> Option<Vec<Piece>> {
         let mut pieces = Vec::new();
         let mut used = 0;
         let mut next: Option<Cursor> = None;
         let mut open = 0;
+        let mut too_large = false;
         for run in self.runs.holding(from) {
             let follows = next.is_none_or(|next| next == run.start || next.segment != run.start.segment);
-            if !follows || run.base >= before || run.end > before {
+            if !follows || run.base >= limits.before || run.end > limits.before {
                 break;
             }
-            if open > 0 && used + run.len > bytes_max {
+            if (open > 0 || !limits.always_one) && used + run.len > limits.bytes_max {
+                too_large = open == 0;
                 break;
             }
             let owner: Rc<dyn AsRef<[u8]>> = Rc::clone(&run.frame) as Rc<dyn AsRef<[u8]>>;
@@ -112,12 +114,12 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             if run.last {
                 open = pieces.len();
             }
-            if run.last && used >= bytes_max {
+            if run.last && used >= limits.bytes_max {
                 break;
             }
         }
         // A large append that is not in memory to its end is left out.
         pieces.truncate(open);
-        pieces
+        (open > 0 || too_large).then_some(pieces)
     }
 }
