@@ -1,0 +1,1 @@
+//! Whether the generator itself was the bottleneck.
