@@ -304,7 +304,7 @@ fn knee(sweep: &Sweep) -> Chart {
             .steps
             .iter()
             .filter(|step| of(&step.outcome))
-            .map(|step| (step.asked.round(), step.p99 as f64))
+            .filter_map(|step| Some((step.asked.round(), step.p99? as f64)))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points

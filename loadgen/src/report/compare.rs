@@ -93,7 +93,8 @@ fn seconds(value: f64) -> String {
 }
 
 fn whole(value: f64) -> String {
-    rate(value)
+    // `rate` shows small ones with a fraction, which counts have not.
+    if value < 10.0 { format!("{value:.0}") } else { rate(value) }
 }
 
 /// The rows, those without any value left out.
@@ -128,19 +129,21 @@ fn rows(reports: &[Report]) -> Vec<Figure> {
     add("errors", whole, Better::Lower, &|r| Some(r.whole.errors_total() as f64));
     let server = |r: &Report, of: &dyn Fn(&ServerTotals) -> Option<f64>| r.whole.server.as_ref().and_then(of);
     let per_gb = |s: &ServerTotals, amount: f64| s.per_gb(amount);
-    add("server CPU per GB", seconds, Better::Lower, &|r| server(r, &|s| per_gb(s, s.used.cpu_s())));
-    add("server CPU per GB, user", seconds, Better::Lower, &|r| server(r, &|s| per_gb(s, s.used.cpu_user_s)));
-    add("server CPU per GB, system", seconds, Better::Lower, &|r| {
+    add("server CPU per GB moved", seconds, Better::Lower, &|r| server(r, &|s| per_gb(s, s.used.cpu_s())));
+    add("server CPU per GB moved, user", seconds, Better::Lower, &|r| {
+        server(r, &|s| per_gb(s, s.used.cpu_user_s))
+    });
+    add("server CPU per GB moved, system", seconds, Better::Lower, &|r| {
         server(r, &|s| per_gb(s, s.used.cpu_system_s))
     });
     add("server resident, at most", mb, Better::Lower, &|r| server(r, &|s| Some(s.resident_max as f64)));
-    add("server switches per GB", whole, Better::Lower, &|r| {
+    add("server switches per GB moved", whole, Better::Lower, &|r| {
         server(r, &|s| per_gb(s, (s.used.switches_voluntary + s.used.switches_involuntary) as f64))
     });
-    add("server disk written per GB", mb, Better::Lower, &|r| {
+    add("server disk written per GB moved", mb, Better::Lower, &|r| {
         server(r, &|s| per_gb(s, s.used.disk_written? as f64))
     });
-    add("server disk read per GB", mb, Better::Lower, &|r| {
+    add("server disk read per GB moved", mb, Better::Lower, &|r| {
         server(r, &|s| per_gb(s, s.used.disk_read? as f64))
     });
     add("server threads, at most", whole, Better::Neither, &|r| server(r, &|s| Some(s.threads_max as f64)));

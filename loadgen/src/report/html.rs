@@ -89,7 +89,9 @@ mod tests {
         let page = page("a<b", "<p>x</p>", &[]).expect("a page");
         // A name that SVG has; nobody looks it up.
         let page = page.replace("http://www.w3.org/2000/svg", "");
-        for word in ["http:", "https:", "//www", "src=", "href=", "@import", "url(", "fetch(", "XMLHttpRequest"] {
+        for word in
+            ["http:", "https:", "//www", "src=", "href=", "@import", "url(", "fetch(", "XMLHttpRequest"]
+        {
             assert!(!page.contains(word), "{word}");
         }
         assert!(page.contains("<title>a&lt;b</title>") && page.contains("default-src 'none'"));

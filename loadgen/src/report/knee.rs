@@ -48,8 +48,8 @@ pub struct StepResult {
     pub asked: f64,
     /// Records per second that were acknowledged.
     pub got: f64,
-    /// p99 of the primary measure.
-    pub p99: Duration,
+    /// p99 of the primary measure; `None` if nothing was measured, which fails.
+    pub p99: Option<Duration>,
     /// Errors of all kinds, and records that verification found wrong.
     pub errors: u64,
     /// Why the generator was the bottleneck, if it was.
@@ -65,7 +65,7 @@ impl StepResult {
         StepResult {
             asked,
             got: whole.rate(whole.records()),
-            p99: Duration::from_micros(report.primary().map_or(0, |latency| latency.p99)),
+            p99: report.primary().map(|latency| Duration::from_micros(latency.p99)),
             errors: whole.errors_total() + wrong,
             bottleneck: whole.health.bottleneck.clone(),
         }
@@ -92,7 +92,7 @@ pub struct Step {
     /// Records per second that were acknowledged.
     pub got: f64,
     /// p99 of the primary measure, in microseconds.
-    pub p99: u64,
+    pub p99: Option<u64>,
     /// Errors, and records that verification found wrong.
     pub errors: u64,
     /// What it says.
@@ -167,7 +167,7 @@ impl Knee {
         self.steps.push(Step {
             asked: last.asked,
             got: last.got,
-            p99: super::interval::micros(last.p99),
+            p99: last.p99.map(super::interval::micros),
             errors: last.errors,
             outcome,
         });
@@ -186,8 +186,10 @@ impl Knee {
         if !reached {
             reasons.push(format!("reached {} of it", format::percent(format::per(step.got, step.asked))));
         }
-        if step.p99 > self.settings.p99_limit {
-            reasons.push("p99 above the limit".to_owned());
+        match step.p99 {
+            Some(p99) if p99 <= self.settings.p99_limit => {}
+            Some(_) => reasons.push("p99 above the limit".to_owned()),
+            None => reasons.push("no latency measured".to_owned()),
         }
         if reasons.is_empty() { Outcome::Passed } else { Outcome::Failed(reasons.join(", ")) }
     }
@@ -270,7 +272,7 @@ impl Sweep {
             table.row(&[
                 format::rate(step.asked),
                 format::rate(step.got),
-                format::latency(step.p99),
+                step.p99.map_or_else(|| "–".to_owned(), format::latency),
                 format::count(step.errors),
                 step.outcome.text(),
             ]);

@@ -7,7 +7,7 @@ fn settings(start: f64) -> KneeSettings {
 }
 
 fn good(asked: f64) -> StepResult {
-    StepResult { asked, got: asked, p99: Duration::from_millis(2), errors: 0, bottleneck: None }
+    StepResult { asked, got: asked, p99: Some(Duration::from_millis(2)), errors: 0, bottleneck: None }
 }
 
 /// Runs a search against something that answers for each rate.
@@ -27,7 +27,7 @@ fn search(settings: KneeSettings, run: impl Fn(f64) -> StepResult) -> Knee {
 fn server(limit: f64) -> impl Fn(f64) -> StepResult {
     move |rate| match rate <= limit {
         true => good(rate),
-        false => StepResult { p99: Duration::from_millis(50), ..good(rate) },
+        false => StepResult { p99: Some(Duration::from_millis(50)), ..good(rate) },
     }
 }
 
@@ -56,11 +56,12 @@ fn each_way_to_fail_is_told_and_the_limits_themselves_pass() {
     let judge = |step: StepResult| Knee::new(settings(1.0)).judge(&step);
     assert_eq!(judge(good(100.0)), Outcome::Passed);
     assert_eq!(judge(StepResult { got: 97.0, ..good(100.0) }), Outcome::Passed);
-    assert_eq!(judge(StepResult { p99: Duration::from_millis(5), ..good(100.0) }), Outcome::Passed);
+    assert_eq!(judge(StepResult { p99: Some(Duration::from_millis(5)), ..good(100.0) }), Outcome::Passed);
     for (step, word) in [
         (StepResult { got: 96.9, ..good(100.0) }, "97 %"),
         (StepResult { got: f64::NAN, ..good(100.0) }, "reached"),
-        (StepResult { p99: Duration::from_micros(5_001), ..good(100.0) }, "p99"),
+        (StepResult { p99: Some(Duration::from_micros(5_001)), ..good(100.0) }, "p99"),
+        (StepResult { p99: None, ..good(100.0) }, "no latency"),
         (StepResult { errors: 2, ..good(100.0) }, "2 errors"),
     ] {
         let outcome = judge(step);

@@ -43,7 +43,7 @@
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
     const ticks = [];
-    for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-6; i++) ticks.push(i * step);
+    for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-6; i++) ticks.push(i * step || 0);
     return ticks;
   };
   const decades = (from, to, room) => {
@@ -135,16 +135,22 @@
       if (chart.warm_up_s > 0 && chart.x === "time") {
         const end = Math.min(px(chart.warm_up_s), frame.right);
         make("rect", { class: "band", x: frame.left, y: frame.top, width: Math.max(0, end - frame.left), height: frame.bottom - frame.top }, svg);
-        make("text", { x: frame.left + 5, y: frame.top + 13 }, svg).textContent = "warm-up";
+        make("text", { x: frame.left + 5, y: frame.bottom - 6 }, svg).textContent = "warm-up";
       }
       for (const v of yTicks) {
         make("line", { class: "grid", x1: frame.left, x2: frame.right, y1: py(v), y2: py(v) }, svg);
         make("text", { x: frame.left - 7, y: py(v) + 4, "text-anchor": "end" }, svg).textContent = unit(v);
       }
       const xTicks = way.log ? decades(left, right, 20).filter((v) => Math.log10(v) % 1 === 0) : linear(left, right, Math.min(10, width / 90));
+      let free = -Infinity;
       for (const v of xTicks) {
+        const text = way.show(v), half = text.length * 3.4;
         make("line", { class: "grid", x1: px(v), x2: px(v), y1: frame.top, y2: frame.bottom }, svg);
-        make("text", { x: px(v), y: frame.bottom + 17, "text-anchor": v === left && way.log ? "start" : "middle" }, svg).textContent = way.show(v);
+        const middle = Math.min(px(v), width - half);
+        // The nines grow long: where one would stand on the last, it is left out.
+        if (middle - half < free) continue;
+        free = middle + half + 6;
+        make("text", { x: middle, y: frame.bottom + 17, "text-anchor": "middle" }, svg).textContent = text;
       }
       make("line", { class: "axis", x1: frame.left, x2: frame.right, y1: frame.bottom, y2: frame.bottom }, svg);
       for (const series of shown) {

@@ -86,7 +86,10 @@ fn tiles(report: &Report) -> String {
     let mut tiles = Vec::new();
     if whole.records() > 0 {
         tiles.push(("records/s".to_owned(), rate(whole.rate(whole.records()))));
-        tiles.push(("MB/s".to_owned(), megabytes(whole.rate(whole.traffic.bytes_moved()))));
+        let traffic = &whole.traffic;
+        let both =
+            if traffic.bytes_sent > 0 && traffic.bytes_received > 0 { "MB/s, both ways" } else { "MB/s" };
+        tiles.push((both.to_owned(), megabytes(whole.rate(whole.traffic.bytes_moved()))));
     }
     if let Some(d) = report.primary() {
         let name = report.primary.title();
