@@ -29,6 +29,6 @@ pub use collector::{Collector, Expected, Setup};
 pub use compare::compare;
 pub use interval::{Interval, Measure, Verification};
 pub use knee::{Knee, KneeSettings, StepResult};
-pub use live::{Line, Live};
+pub use live::Live;
 pub use model::{Report, ReportError};
 pub use server::ServerSampler;

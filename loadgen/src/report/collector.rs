@@ -88,7 +88,8 @@ impl Collector {
     }
 
     /// Takes what each executor measured until `at`, counted from the start, since the last call: one interval each, in
-    /// the same order every time. Called once a second, and once more with what is left at the end. Samples the server.
+    /// the same order every time, an empty one from an executor that has ended. Called when each second ends, as it samples
+    /// the server right then, and once more with what is left at the end.
     pub fn second(&mut self, at: Duration, intervals: Vec<Interval>) -> Line {
         let from = self.until;
         let length = at.saturating_sub(from);
@@ -116,6 +117,15 @@ impl Collector {
         let line = self.line(&second);
         self.seconds.push(second);
         line
+    }
+
+    /// Adds what was found after the last second, by reading everything back: verification and errors. The time that took,
+    /// its traffic and what it cost the server are not part of the run.
+    pub fn found_afterwards(&mut self, found: &Interval) {
+        self.whole.verification.add(&found.verification);
+        for (name, count) in &found.errors {
+            self.measured.error(name, *count);
+        }
     }
 
     /// Ends the run.

@@ -70,7 +70,23 @@ fn errors_of_the_warm_up_stand_apart_and_verification_counts_them_all() {
     assert_eq!(report.whole.errors["NOT_LEADER_OR_FOLLOWER"], 3 + 4);
     assert_eq!(report.whole.errors_in_warm_up, 1 + 2);
     assert_eq!((report.whole.verification.checked, report.whole.verification.lost), (40, 1));
-    assert!(!report.is_clean());
+    assert!(!report.whole.verification.is_clean());
+}
+
+#[test]
+fn what_is_found_afterwards_changes_no_rate() {
+    let mut collector = Collector::new(setup("run"));
+    for second in 1..=4 {
+        collector.second(Duration::from_secs(second), vec![interval(1)]);
+    }
+    let mut found = interval(1_000);
+    found.verification.repeated = 2;
+    found.error("CORRUPT_MESSAGE", 1);
+    collector.found_afterwards(&found);
+    let whole = collector.finish().whole;
+    assert_eq!((whole.verification.repeated, whole.errors["CORRUPT_MESSAGE"]), (2, 1));
+    assert_eq!((whole.traffic.records_sent, whole.latencies[&Measure::Produce].count), (2_000, 2_000));
+    assert!(close(whole.length_s, 2.0));
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl Knee {
         if reasons.is_empty() { Outcome::Passed } else { Outcome::Failed(reasons.join(", ")) }
     }
 
-    /// What was found so far.
+    /// What was found so far. Put into [`Report::sweep`], it is in the summary, the JSON and the page.
     pub fn sweep(&self) -> Sweep {
         Sweep {
             p99_limit: super::interval::micros(self.settings.p99_limit),
@@ -202,11 +202,6 @@ impl Knee {
             knee: self.passed,
             verdict: self.verdict(),
         }
-    }
-
-    /// The table of steps and the knee.
-    pub fn table(&self) -> String {
-        self.sweep().table()
     }
 
     fn verdict(&self) -> String {

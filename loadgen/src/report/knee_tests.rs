@@ -118,7 +118,7 @@ fn searches_without_a_knee_end_and_say_so() {
 #[test]
 fn the_table_has_every_step() {
     let knee = search(settings(10_000.0), server(12_000.0));
-    let text = knee.table();
+    let text = knee.sweep().table();
     assert_eq!(
         text.matches("passed").count() + text.matches("failed: p99").count(),
         knee.sweep().steps.len()

@@ -101,11 +101,6 @@ impl<W: Write> Live<W> {
         let _ = self.try_show(line);
     }
 
-    /// Prints something else that must not be mixed up with the bar.
-    pub fn say(&mut self, text: &str) {
-        let _ = self.clear().and_then(|()| writeln!(self.out, "{text}"));
-    }
-
     /// Removes the bar.
     pub fn finish(mut self) {
         let _ = self.clear();

@@ -232,9 +232,4 @@ impl Report {
     pub fn primary(&self) -> Option<&Distribution> {
         self.whole.latencies.get(&self.primary)
     }
-
-    /// Whether the run proved the server wrong: records lost, repeated, out of order or damaged.
-    pub fn is_clean(&self) -> bool {
-        self.whole.verification.is_clean()
-    }
 }
