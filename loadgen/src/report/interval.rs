@@ -159,11 +159,6 @@ impl Interval {
         slot.get_or_insert_with(|| Box::new(histogram())).saturating_record_n(us, count);
     }
 
-    /// Counts one latency.
-    pub fn record(&mut self, measure: Measure, latency: Duration) {
-        self.record_n(measure, micros(latency), 1);
-    }
-
     /// Counts one start that was late by `late`, or punctual with zero.
     pub fn started_late(&mut self, late: Duration) {
         self.late.get_or_insert_with(|| Box::new(histogram())).saturating_record(micros(late));

@@ -137,8 +137,8 @@ pub struct Lane {
     running: Cell<bool>,
     pause: Cell<Duration>,
     turn: Cell<usize>,
-    request: Cell<BytesMut>,
-    scratch: Cell<Vec<u8>>,
+    request: RefCell<BytesMut>,
+    scratch: RefCell<Vec<u8>>,
 }
 
 /// What the writer does next.
@@ -187,8 +187,8 @@ impl Lane {
             running: Cell::new(false),
             pause: Cell::new(PAUSE_MIN),
             turn: Cell::new(producer.number as usize),
-            request: Cell::default(),
-            scratch: Cell::default(),
+            request: RefCell::default(),
+            scratch: RefCell::default(),
         });
         lane.core.probe(LaneProbe(Rc::clone(&lane)));
         lane
@@ -521,8 +521,8 @@ impl Lane {
             self.acknowledged(&batch, self.core.clock().now(), -1);
             run::yield_if_needed().await;
         }
-        self.request.set(request);
-        self.scratch.set(scratch);
+        self.request.replace(request);
+        self.scratch.replace(scratch);
         Ok(())
     }
 
