@@ -131,7 +131,7 @@ impl<'a> Driver<'a> {
         Self {
             cores,
             collector: Collector::new(setup),
-            live: (!output.quiet).then(|| Live::new(expected)),
+            live: (!output.quiet).then(|| Live::new()),
             last: None,
             total: Interval::new(),
             wants: plan.load.is_some() || plan.fetch.is_some(),
