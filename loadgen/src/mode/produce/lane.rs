@@ -155,7 +155,7 @@ struct LaneProbe(Rc<Lane>);
 impl Probe for LaneProbe {
     fn report(&self, now: Ns, found: &mut Interval, intended: &mut u64) {
         let lane = &self.0;
-        let end = now.min(lane.core.step.plan.end());
+        let end = now.min(lane.core.step.plan.end() - 1);
         let behind = match (&*lane.schedule.borrow(), lane.slots.borrow().len()) {
             (Some(schedule), 1..) if lane.core.step.plan.until.is_timed() => schedule.due(end),
             _ => 0,
