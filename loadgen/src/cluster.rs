@@ -200,6 +200,8 @@ mod tests {
         let partitions = leaders.iter().zip(0..).map(|(leader, index)| {
             message!(MetadataResponsePartition { partition_index: index, leader_id: *leader })
         });
+        let mut partitions: Vec<_> = partitions.collect();
+        partitions.reverse();
         let topic = |name: &str, id: u8, partitions: Vec<_>| {
             message!(MetadataResponseTopic {
                 name: Some(name.into()),
@@ -211,7 +213,7 @@ mod tests {
             brokers: vec![message!(MetadataResponseBroker { node_id: 1, host: "127.0.0.1".into(), port: 9 })],
             topics: vec![
                 topic("b", 2, vec![message!(MetadataResponsePartition { leader_id: 1 })]),
-                topic("a", 1, partitions.rev().collect()),
+                topic("a", 1, partitions),
             ],
         })
     }

@@ -103,8 +103,6 @@ struct Driver<'a> {
     cores: &'a mut Cores,
     collector: Collector,
     live: Option<Live>,
-    /// The last second is kept: what reading back finds belongs to it.
-    last: Option<(Duration, Vec<Interval>)>,
     total: Interval,
     wants: bool,
 }
@@ -132,7 +130,6 @@ impl<'a> Driver<'a> {
             cores,
             collector: Collector::new(setup),
             live: (!output.quiet).then(|| Live::new()),
-            last: None,
             total: Interval::new(),
             wants: plan.load.is_some() || plan.fetch.is_some(),
         }
@@ -173,12 +170,6 @@ impl<'a> Driver<'a> {
 
     fn second(&mut self, at: Duration, intervals: Vec<Interval>) {
         intervals.iter().for_each(|interval| self.total.merge(interval));
-        if let Some((at, intervals)) = self.last.replace((at, intervals)) {
-            self.show(at, intervals);
-        }
-    }
-
-    fn show(&mut self, at: Duration, intervals: Vec<Interval>) {
         let line = self.collector.second(at, intervals);
         if let Some(live) = &mut self.live {
             live.show(&line);
@@ -232,18 +223,11 @@ impl<'a> Driver<'a> {
             }
         }
         self.total.merge(&found);
-        if let Some((_, intervals)) = &mut self.last
-            && let Some(first) = intervals.first_mut()
-        {
-            first.merge(&found);
-        }
+        self.collector.found_afterwards(&found);
         Ok(())
     }
 
-    fn finish(mut self) -> Outcome {
-        if let Some((at, intervals)) = self.last.take() {
-            self.show(at, intervals);
-        }
+    fn finish(self) -> Outcome {
         if let Some(live) = self.live {
             live.finish();
         }

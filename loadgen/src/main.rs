@@ -29,10 +29,13 @@ use clap::Parser;
 
 use cli::{Cli, From, Mode, OutputArgs, RunArgs};
 use drive::{Failure, Outcome};
-use plan::{Plan, Until};
-use report::Measure;
+use plan::{Idle, Membership, Plan, Storm, Until};
+use report::{Knee, KneeSettings, Measure, StepResult};
 use run::Cores;
 use stamp::Stamping;
+
+/// The knee is known when the lowest rate that fails is no further above the highest that passes.
+const KNEE_PRECISION: f64 = 0.05;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().mode {
@@ -63,7 +66,10 @@ fn generate(mode: Mode) -> Result<ExitCode, Failure> {
         Mode::Consume(args) => consume(&args).map(|plan| (plan, args.run, args.output)),
         Mode::E2e(args) => both("e2e", &args).map(|plan| (plan, args.run, args.output)),
         Mode::Mixed(args) => both("mixed", &args).map(|plan| (plan, args.run, args.output)),
-        _ => Err("not yet".to_owned()),
+        Mode::Connections(args) => connections(&args).map(|plan| (plan, args.run, args.output)),
+        Mode::Groups(args) => groups(&args).map(|plan| (plan, args.run, args.output)),
+        Mode::Sweep(args) => return sweep(&args),
+        Mode::Compare(_) => Err("compare generates nothing".to_owned()),
     };
     let (plan, run, output) = planned.map_err(Failure::Usage)?;
     let mut cores = start(&plan, &run)?;
@@ -103,6 +109,92 @@ fn consume(args: &cli::ConsumeArgs) -> Result<Plan, String> {
         plan.until = Until::LogEnds;
     }
     Ok(plan)
+}
+
+fn connections(args: &cli::ConnectionsArgs) -> Result<Plan, String> {
+    let mut plan = Plan::new("connections", Measure::Connect, &args.cluster, &args.topics, &args.run)?;
+    if args.run.records.is_some() || args.connect_rate <= 0.0 {
+        return Err("connections end by --duration, and open at a rate above zero".to_owned());
+    }
+    plan.idle = Some(Idle {
+        connections: args.connections,
+        rate: args.connect_rate,
+        every: units::nanos(args.every),
+        slow: args.slow,
+    });
+    let load = &args.load;
+    if load.rate.is_some() || load.closed_loop || load.unthrottled {
+        plan.send(load, Stamping::None)?;
+    }
+    Ok(plan)
+}
+
+fn groups(args: &cli::GroupsArgs) -> Result<Plan, String> {
+    let mut plan = Plan::new("groups", Measure::Rebalance, &args.cluster, &args.topics, &args.run)?;
+    if args.run.records.is_some() || args.storm < 0.0 {
+        return Err("groups end by --duration, and a storm has a rate".to_owned());
+    }
+    plan.storm = Some(Storm {
+        groups: args.groups,
+        members: args.members,
+        rate: args.storm,
+        name: args.group.clone(),
+    });
+    plan.membership = Membership { session: args.session_timeout, heartbeat: args.heartbeat };
+    Ok(plan)
+}
+
+/// Runs one step after the other until the knee is known.
+fn sweep(args: &cli::SweepArgs) -> Result<ExitCode, Failure> {
+    let planned = if args.e2e {
+        both("e2e", &args.both)
+    } else {
+        let both = args.both.clone();
+        produce(&cli::ProduceArgs {
+            cluster: both.cluster,
+            topics: both.topics,
+            load: both.load,
+            run: both.run,
+            output: both.output,
+        })
+    };
+    let mut plan = planned.map_err(Failure::Usage)?;
+    plan.mode = "sweep";
+    let start_rate = plan.load.as_ref().and_then(|load| load.rate);
+    let start_rate = start_rate.ok_or_else(|| Failure::Usage("sweep begins at a --rate".to_owned()))?;
+    if args.growth <= 1.0 {
+        return Err(Failure::Usage("--growth must be above 1".to_owned()));
+    }
+    let mut knee = Knee::new(KneeSettings {
+        start: start_rate,
+        growth: args.growth,
+        p99_limit: args.p99_limit,
+        precision: KNEE_PRECISION,
+        steps_max: args.steps,
+    });
+    let output = &args.both.output;
+    let mut cores = start(&plan, &args.both.run)?;
+    let (mut last, mut outcomes) = (None, Vec::new());
+    while let Some(rate) = knee.next(last.as_ref()) {
+        if last.is_some() {
+            std::thread::sleep(args.pause);
+        }
+        if let Some(load) = &mut plan.load {
+            load.rate = Some(rate);
+        }
+        eprintln!("sweep: {rate:.0} records/s");
+        let outcome = drive::run(&mut cores, &plan, output)?;
+        last = Some(StepResult::of(rate, &outcome.report));
+        outcomes.push((rate, outcome));
+    }
+    let found = knee.sweep();
+    // A rate may fail; records that are lost or damaged are another matter.
+    let good = outcomes.iter().all(|(_, outcome)| outcome.verification.is_clean());
+    let best = outcomes.iter().position(|(rate, _)| Some(*rate) == found.knee).unwrap_or(outcomes.len() - 1);
+    let (_, mut outcome) = outcomes.swap_remove(best);
+    outcome.report.sweep = Some(found);
+    let code = present(&outcome, output)?;
+    Ok(if good { ExitCode::SUCCESS } else { code })
 }
 
 fn both(mode: &'static str, args: &cli::BothArgs) -> Result<Plan, String> {

@@ -1,6 +1,8 @@
 //! What a core does in a step: the tasks of each kind of load.
 
+pub mod connections;
 pub mod consume;
+pub mod groups;
 pub mod produce;
 
 use std::rc::Rc;
@@ -15,4 +17,6 @@ pub fn begin(core: &Rc<Core>) {
     if core.step.plan.fetch.is_some() {
         consume::begin(core);
     }
+    connections::begin(core);
+    groups::begin(core);
 }

@@ -271,6 +271,7 @@ mod tests {
             timestamp_before_ms_max: i64::MAX,
             timestamp_after_ms_max: 1000,
             log_append_time: false,
+            transactions: false,
             zstd: true,
         }
     }
