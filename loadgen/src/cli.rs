@@ -48,7 +48,13 @@ pub enum Mode {
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterArgs {
     /// Where to ask first.
-    #[arg(short, long, value_name = "HOST:PORT,...", default_value = "127.0.0.1:9092", value_delimiter = ',')]
+    #[arg(
+        short,
+        long,
+        value_name = "HOST:PORT,...",
+        default_value = "127.0.0.1:9092",
+        value_delimiter = ','
+    )]
     pub bootstrap: Vec<String>,
     /// What the generator calls itself.
     #[arg(long, default_value = "millrace-loadgen")]

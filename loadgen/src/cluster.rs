@@ -28,7 +28,10 @@ impl Versions {
     /// # Errors
     /// The broker does not serve it in any version that we speak.
     pub fn of(&self, key: ApiKey) -> Result<i16, String> {
-        self.0.get(&key.number()).copied().ok_or_else(|| format!("the broker does not serve {}", key.api().name))
+        self.0
+            .get(&key.number())
+            .copied()
+            .ok_or_else(|| format!("the broker does not serve {}", key.api().name))
     }
 }
 
@@ -109,7 +112,9 @@ impl Cluster {
     pub fn update(&mut self, response: &MetadataResponse) {
         self.brokers.extend(brokers(response));
         for topic in &response.topics {
-            let Some(place) = topic.name.as_deref().and_then(|name| self.by_name.get(name)).copied() else { continue };
+            let Some(place) = topic.name.as_deref().and_then(|name| self.by_name.get(name)).copied() else {
+                continue;
+            };
             for partition in &topic.partitions {
                 if let Some(known) = self.partition_at(place, partition.partition_index)
                     && partition.leader_id >= 0
@@ -122,11 +127,8 @@ impl Cluster {
 
     /// Place of a partition that an answer names.
     pub fn find(&self, topic: &TopicRef, index: i32) -> Option<usize> {
-        let place = if topic.name.is_empty() {
-            self.by_id.get(&topic.id)
-        } else {
-            self.by_name.get(&*topic.name)
-        };
+        let place =
+            if topic.name.is_empty() { self.by_id.get(&topic.id) } else { self.by_name.get(&*topic.name) };
         self.partition_at(*place?, index)
     }
 

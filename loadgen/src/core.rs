@@ -63,7 +63,8 @@ pub trait Probe: std::fmt::Debug {
 
 impl Core {
     fn new(index: usize, step: Arc<Step>) -> Result<Self, String> {
-        let templates = step.plan.load.as_ref().map_or(Ok(Vec::new()), |load| templates(&step, load, index))?;
+        let templates =
+            step.plan.load.as_ref().map_or(Ok(Vec::new()), |load| templates(&step, load, index))?;
         let cluster = RefCell::new(step.cluster.clone());
         Ok(Self {
             step,

@@ -152,7 +152,9 @@ impl<'a> Driver<'a> {
                 None => return Err(Failure::Environment("the executors do not answer".to_owned())),
             }
             // A second is over when every core that still runs has told of it.
-            while running.contains(&true) && told.iter().zip(&running).all(|(told, runs)| !runs || !told.is_empty()) {
+            while running.contains(&true)
+                && told.iter().zip(&running).all(|(told, runs)| !runs || !told.is_empty())
+            {
                 second += Duration::from_secs(1);
                 let intervals = told.iter_mut().filter_map(VecDeque::pop_front).collect();
                 self.second(second, intervals);

@@ -95,10 +95,7 @@ impl Link {
 }
 
 /// Waits for `future`, but not for ever.
-pub async fn within<T>(
-    patience: Duration,
-    future: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
+pub async fn within<T>(patience: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     future::or(future, async {
         run::sleep(patience).await;
         Err(io::ErrorKind::TimedOut.into())
@@ -139,7 +136,11 @@ impl Inbox {
             };
             // An empty buffer goes back to the beginning of its memory.
             // Memory grows with what came, not with what was announced.
-            let room = if self.buffer.is_empty() { self.room } else { missing.min(self.buffer.len().max(GROWTH_MIN)) };
+            let room = if self.buffer.is_empty() {
+                self.room
+            } else {
+                missing.min(self.buffer.len().max(GROWTH_MIN))
+            };
             self.buffer.reserve(room);
             let spare = self.buffer.capacity() - self.buffer.len();
             if poll_fn(|cx| link.stream.poll_read(cx, &mut self.buffer, spare)).await? == 0 {

@@ -203,6 +203,10 @@ fn both(mode: &'static str, args: &cli::BothArgs) -> Result<Plan, String> {
     let mut plan = Plan::new(mode, primary, &args.cluster, &args.topics, &args.run)?;
     let stamping = if e2e { Stamping::Time } else { Stamping::None };
     plan.send(&args.load, stamping)?;
-    plan.receive(&args.fetch, args.from.unwrap_or(if e2e { From::Latest } else { From::Earliest }), stamping)?;
+    plan.receive(
+        &args.fetch,
+        args.from.unwrap_or(if e2e { From::Latest } else { From::Earliest }),
+        stamping,
+    )?;
     Ok(plan)
 }

@@ -159,7 +159,9 @@ impl Values {
         let mut lines = Vec::new();
         if let Sizes::Lines(path) = &sizes {
             let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            lines.extend(text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec));
+            lines.extend(
+                text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec),
+            );
             if lines.is_empty() {
                 return Err(format!("{} has no lines", path.display()));
             }
@@ -175,7 +177,8 @@ impl Values {
             Sizes::Fixed(size) => at_least(*size),
             Sizes::Range(low, high) => at_least(*low).midpoint(at_least(*high)),
             Sizes::Lines(_) => {
-                self.lines.iter().map(|line| at_least(line.len())).sum::<f64>() / real(self.lines.len() as u64)
+                self.lines.iter().map(|line| at_least(line.len())).sum::<f64>()
+                    / real(self.lines.len() as u64)
             }
         }
     }

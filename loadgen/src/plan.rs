@@ -214,10 +214,7 @@ impl Plan {
             fetch: None,
             idle: None,
             storm: None,
-            membership: Membership {
-                session: Duration::from_secs(45),
-                heartbeat: Duration::from_secs(3),
-            },
+            membership: Membership { session: Duration::from_secs(45), heartbeat: Duration::from_secs(3) },
         })
     }
 
@@ -240,7 +237,8 @@ impl Plan {
         if args.acks == Acks::None && self.verify {
             return Err("--verify cannot tell what is lost with --acks 0".to_owned());
         }
-        let values = Values::new(args.record_size.clone(), args.compressibility, stamping.bytes(), self.seed)?;
+        let values =
+            Values::new(args.record_size.clone(), args.compressibility, stamping.bytes(), self.seed)?;
         let record_bytes = values.mean_bytes() + real(args.keys.bytes() as u64);
         self.load = Some(Load {
             rate: args.rate.map(|rate| rate.records(record_bytes)),

@@ -100,13 +100,25 @@ impl Client {
     }
 
     /// Asks in the highest version both know.
-    pub fn call<M: RequestResponsePair>(&mut self, key: ApiKey, request: &M) -> Result<M::Response, SetupError> {
+    pub fn call<M: RequestResponsePair>(
+        &mut self,
+        key: ApiKey,
+        request: &M,
+    ) -> Result<M::Response, SetupError> {
         self.call_in(self.versions.of(key)?, request)
     }
 
-    fn call_in<M: RequestResponsePair>(&mut self, version: i16, request: &M) -> Result<M::Response, SetupError> {
+    fn call_in<M: RequestResponsePair>(
+        &mut self,
+        version: i16,
+        request: &M,
+    ) -> Result<M::Response, SetupError> {
         self.try_call(version, request).map_err(|error| {
-            SetupError(format!("{}: request with key {}: {error}", self.address, <M as KafkaRequest>::API_KEY.value()))
+            SetupError(format!(
+                "{}: request with key {}: {error}",
+                self.address,
+                <M as KafkaRequest>::API_KEY.value()
+            ))
         })
     }
 
@@ -245,7 +257,8 @@ pub fn offsets(cluster: &Cluster, client_id: &str, edge: Edge) -> Result<Vec<i64
                 })
                 .collect();
             let name = topic.name.as_str().into();
-            (!partitions.is_empty()).then(|| message!(ListOffsetsTopic { name: name, partitions: partitions }))
+            (!partitions.is_empty())
+                .then(|| message!(ListOffsetsTopic { name: name, partitions: partitions }))
         });
         let request = message!(ListOffsetsRequest { replica_id: -1, topics: topics.collect() });
         let response = client.call(ApiKey::ListOffsets, &request)?;

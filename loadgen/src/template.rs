@@ -134,7 +134,9 @@ impl Template {
             kept.clear();
             self.crcs.borrow_mut().clear();
         }
-        Plain::Compressed(kept.entry(count).or_insert_with(|| self.compress(self.front(count)).into()).clone())
+        Plain::Compressed(
+            kept.entry(count).or_insert_with(|| self.compress(self.front(count)).into()).clone(),
+        )
     }
 
     fn compress(&self, records: &[u8]) -> Vec<u8> {
@@ -146,7 +148,8 @@ impl Template {
     pub fn plain_header(&self, count: u32, records: &[u8], facts: BatchFacts) -> [u8; HEADER_BYTES] {
         let crc = *self.crcs.borrow_mut().entry(count).or_insert_with(|| crc32c::crc32c(records));
         let mut header = self.header(count, records.len(), facts);
-        let crc = crc32c::crc32c_combine(crc32c::crc32c(&header[header::ATTRIBUTES_AT..]), crc, records.len());
+        let crc =
+            crc32c::crc32c_combine(crc32c::crc32c(&header[header::ATTRIBUTES_AT..]), crc, records.len());
         put(&mut header, header::CRC_AT, crc.to_be_bytes());
         header
     }

@@ -66,7 +66,9 @@ impl Track {
         let missing: u64 = gaps.iter().map(|(first, end)| end - first).sum();
         let forgiven: u64 = gaps
             .iter()
-            .flat_map(|gap| excused.iter().map(move |excuse| gap.1.min(excuse.1).saturating_sub(gap.0.max(excuse.0))))
+            .flat_map(|gap| {
+                excused.iter().map(move |excuse| gap.1.min(excuse.1).saturating_sub(gap.0.max(excuse.0)))
+            })
             .sum();
         self.forgotten + missing - forgiven
     }

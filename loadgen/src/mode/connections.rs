@@ -46,7 +46,8 @@ pub fn begin(core: &Rc<Core>) {
     let Some(idle) = core.step.plan.idle.clone() else { return };
     let state = Rc::new(State { open: Cell::new(0), begun: Cell::new(0) });
     core.probe(StateProbe(Rc::clone(&state)));
-    for number in (0..idle.connections).filter(|number| *number as usize % core.step.plan.cores == core.index) {
+    for number in (0..idle.connections).filter(|number| *number as usize % core.step.plan.cores == core.index)
+    {
         let (own, idle, state) = (Rc::clone(core), idle.clone(), Rc::clone(&state));
         core.spawn(async move { hold(&own, &idle, &state, number).await });
     }

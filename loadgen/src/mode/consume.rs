@@ -44,11 +44,8 @@ pub fn begin(core: &Rc<Core>) {
 impl Consumer {
     /// Begins at these positions.
     pub fn begin(core: &Rc<Core>, positions: Vec<(usize, Position)>) -> Rc<Self> {
-        let consumer = Rc::new(Self {
-            core: Rc::clone(core),
-            fetchers: RefCell::default(),
-            revoked: Cell::new(false),
-        });
+        let consumer =
+            Rc::new(Self { core: Rc::clone(core), fetchers: RefCell::default(), revoked: Cell::new(false) });
         let leaders = consumer.leaders();
         for (place, position) in positions {
             consumer.fetcher(leaders[place]).give(place, position);

@@ -78,7 +78,10 @@ impl Producer {
         for lane in lanes.values() {
             let part = lane.slots.borrow().len();
             if part > 0 {
-                lane.set_rate(own * real(part as u64) / real(all as u64), 1e9 / rate * f64::from(self.number));
+                lane.set_rate(
+                    own * real(part as u64) / real(all as u64),
+                    1e9 / rate * f64::from(self.number),
+                );
             }
         }
     }
@@ -95,7 +98,8 @@ impl Producer {
             let place = slot.place;
             lane.slots.borrow_mut().add(slot);
             let mut waiting = from.resend.borrow_mut();
-            let (theirs, ours): (Vec<Batch>, Vec<Batch>) = waiting.drain(..).partition(|batch| batch.place == place);
+            let (theirs, ours): (Vec<Batch>, Vec<Batch>) =
+                waiting.drain(..).partition(|batch| batch.place == place);
             waiting.extend(ours);
             lane.resend.borrow_mut().extend(theirs);
             lane.start();

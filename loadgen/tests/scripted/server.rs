@@ -1,5 +1,7 @@
 //! A Kafka server in one process with the tests, whose delays and misdeeds are known.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -66,9 +68,23 @@ impl Script {
 struct Log {
     batches: Vec<(i64, Vec<u8>)>,
     end: i64,
+    /// The sequence that each idempotent producer's next batch must have.
+    sequences: HashMap<i64, i32>,
 }
 
 impl Log {
+    /// Whether the batch is its producer's next; batches without sequences always are.
+    fn expects(&self, batch: &[u8]) -> bool {
+        let (batch, _) = RecordBatch::parse(batch).unwrap();
+        let next = self.sequences.get(&batch.producer_id().0).copied().unwrap_or(0);
+        !batch.has_producer_id() || batch.base_sequence() == next
+    }
+
+    fn count_sequences(&mut self, batch: &[u8]) {
+        let (batch, _) = RecordBatch::parse(batch).unwrap();
+        self.sequences.insert(batch.producer_id().0, batch.last_sequence() + 1);
+    }
+
     fn append(&mut self, batch: &[u8]) -> i64 {
         let at = self.end;
         self.end += i64::from(RecordBatch::parse(batch).unwrap().0.record_count());
@@ -107,6 +123,7 @@ struct State {
     script: Script,
     logs: Vec<Log>,
     produced: u32,
+    producer_ids: i64,
 }
 
 /// The running server. It ends with the process.
@@ -119,7 +136,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let logs = (0..script.partitions).map(|_| Log::default()).collect();
-        let state = Arc::new(Mutex::new(State { script, logs, produced: 0 }));
+        let state = Arc::new(Mutex::new(State { script, logs, produced: 0, producer_ids: 0 }));
         thread::spawn(move || {
             for socket in listener.incoming() {
                 let (socket, state) = (socket.unwrap(), Arc::clone(&state));
@@ -145,7 +162,10 @@ fn serve(mut socket: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
             Some(ApiKey::Metadata) => metadata(&header, address, state),
             Some(ApiKey::ListOffsets) => list_offsets(&header, &frame, state),
             Some(ApiKey::InitProducerId) => {
-                let response = message!(InitProducerIdResponse { producer_id: 7, producer_epoch: 0 });
+                let mut state = state.lock().unwrap();
+                state.producer_ids += 1;
+                let response =
+                    message!(InitProducerIdResponse { producer_id: state.producer_ids, producer_epoch: 0 });
                 encode_response(&header, &response).unwrap()
             }
             Some(ApiKey::Produce) => match produce(&header, &frame, state) {
@@ -211,9 +231,17 @@ fn produce(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Optio
         state.produced += 1;
         let (script, tenth) = (state.script, number % 10 == 9);
         let log = &mut state.logs[usize::try_from(partition.index).unwrap()];
-        let appended =
-            |at| ProducePartitionResponse::appended(partition.index, Offset(at), TimestampMs::NONE, Offset(0));
+        let appended = |at| {
+            ProducePartitionResponse::appended(partition.index, Offset(at), TimestampMs::NONE, Offset(0))
+        };
+        let refused = |error| ProducePartitionResponse::refused(partition.index, error, None);
+        let refuses = tenth && matches!(script.misdeed, Misdeed::Refuses | Misdeed::HangsUp);
+        let expected = log.expects(&records);
+        if expected && !refuses {
+            log.count_sequences(&records);
+        }
         let answer = match script.misdeed {
+            _ if !expected => refused(ErrorCode::OutOfOrderSequenceNumber),
             Misdeed::Loses if tenth => appended(log.end),
             Misdeed::Repeats if tenth => {
                 log.append(&records);
@@ -232,9 +260,7 @@ fn produce(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Optio
                 header::recompute_crc(&mut damaged);
                 appended(log.append(&damaged))
             }
-            Misdeed::Refuses if tenth => {
-                ProducePartitionResponse::refused(partition.index, ErrorCode::NotLeaderOrFollower, None)
-            }
+            Misdeed::Refuses if tenth => refused(ErrorCode::NotLeaderOrFollower),
             Misdeed::HangsUp if tenth => return None,
             _ => appended(log.append(&records)),
         };
@@ -250,14 +276,14 @@ fn produce(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Optio
 
 fn fetch(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Bytes {
     let request = FetchRequest::decode(header, frame).unwrap();
-    let mut found = false;
-    let mut read = || {
+    let found = Cell::new(false);
+    let read = || {
         let state = state.lock().unwrap();
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let log = &state.logs[usize::try_from(partition.index).unwrap()];
                 let records = log.read(partition.fetch_offset.0);
-                found |= !records.is_empty();
+                found.set(found.get() || !records.is_empty());
                 let mut answer = FetchPartitionResponse::refused(partition.index, ErrorCode::None);
                 (answer.high_watermark, answer.last_stable_offset) = (Offset(log.end), Offset(log.end));
                 answer.records = vec![Bytes::from(records)];
@@ -269,7 +295,7 @@ fn fetch(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Bytes {
     };
     let mut topics = read();
     for _ in 0..request.max_wait_ms / 2 {
-        if found {
+        if found.get() {
             break;
         }
         thread::sleep(Duration::from_millis(2));

@@ -257,8 +257,7 @@ mod tests {
             let node_endpoints =
                 vec![NodeEndpoint { node_id: 4, host: "b".into(), port: 9094, rack: Some("r".into()) }];
             let mut response = ProduceResponse { topics, throttle_time_ms: 3, node_endpoints };
-            let (correlation_id, read) =
-                ProduceResponse::decode(version, &response.encode(&header)).unwrap();
+            let (correlation_id, read) = ProduceResponse::decode(version, &response.encode(&header)).unwrap();
             assert_eq!(correlation_id, 77);
             // What the version cannot say is not there.
             for partition in &mut response.topics[0].partitions {

@@ -191,7 +191,8 @@ impl Fetcher {
     fn request(&self, version: i16) -> FetchRequest {
         let (fetch, cluster) = (self.fetch(), self.core.cluster.borrow());
         let positions = self.positions.borrow();
-        let (session_id, session_epoch) = if version >= SESSIONS_SINCE { self.session.get() } else { (0, -1) };
+        let (session_id, session_epoch) =
+            if version >= SESSIONS_SINCE { self.session.get() } else { (0, -1) };
         let all = session_epoch <= 0;
         let changed = self.changed.take();
         let mut topics: Vec<FetchTopic> = Vec::new();
@@ -217,7 +218,10 @@ impl Fetcher {
         };
         if all {
             // Begin elsewhere each time, or a session-less broker's first partitions would starve the others.
-            positions.iter().filter(|(_, position)| !position.dead).for_each(|(place, position)| add(*place, position));
+            positions
+                .iter()
+                .filter(|(_, position)| !position.dead)
+                .for_each(|(place, position)| add(*place, position));
         } else {
             for place in changed {
                 if let Some(position) = positions.get(&place) {
@@ -338,7 +342,10 @@ impl Fetcher {
             let quiet = now.saturating_sub(self.heard.get()) > plan.drain;
             let reached = || {
                 let end = |place: usize| shared.ends.get(place).map_or(0, |end| end.load(Ordering::Acquire));
-                self.positions.borrow().iter().all(|(place, position)| position.dead || position.offset >= end(*place))
+                self.positions
+                    .borrow()
+                    .iter()
+                    .all(|(place, position)| position.dead || position.offset >= end(*place))
             };
             return self.core.senders_done() && (reached() || quiet);
         }
@@ -348,9 +355,11 @@ impl Fetcher {
                 shared.received.load(Ordering::Relaxed) >= records
                     || now.saturating_sub(self.heard.get()) > plan.drain.max(nanos(self.fetch().wait) * 2)
             }
-            (_, Some(ends)) => {
-                self.positions.borrow().iter().all(|(place, position)| position.dead || position.offset >= ends[*place])
-            }
+            (_, Some(ends)) => self
+                .positions
+                .borrow()
+                .iter()
+                .all(|(place, position)| position.dead || position.offset >= ends[*place]),
             _ => self.core.senders_done(),
         }
     }
@@ -365,10 +374,8 @@ impl Fetcher {
         let ledger = self.core.step.shared.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ledger = if own { &*ledger } else { &nothing };
         let positions = self.positions.borrow();
-        let lost: u64 = positions
-            .iter()
-            .map(|(place, position)| position.lost(*place, self.core.step.run, ledger))
-            .sum();
+        let lost: u64 =
+            positions.iter().map(|(place, position)| position.lost(*place, self.core.step.run, ledger)).sum();
         self.core.found.borrow_mut().verification.lost += lost;
     }
 }

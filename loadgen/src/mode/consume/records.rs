@@ -64,7 +64,8 @@ impl Position {
             let (first, last) = (batch.base_offset().0, batch.last_offset().0);
             if last < self.offset {
                 // A broker that gives what was not asked for: with verification, repetition.
-                if reading.stamping < Stamping::Full || first + i64::from(batch.record_count()) > self.offset {
+                if reading.stamping < Stamping::Full || first + i64::from(batch.record_count()) > self.offset
+                {
                     continue;
                 }
             }

@@ -192,7 +192,8 @@ impl Member {
 
     fn topics(&self) -> Vec<(String, i32)> {
         let cluster = self.group.core.cluster.borrow();
-        let mut topics: Vec<(String, i32)> = cluster.topics.iter().map(|topic| (topic.name.clone(), 0)).collect();
+        let mut topics: Vec<(String, i32)> =
+            cluster.topics.iter().map(|topic| (topic.name.clone(), 0)).collect();
         for partition in &cluster.partitions {
             topics[partition.topic].1 += 1;
         }

@@ -88,8 +88,12 @@ impl Slots {
 
     /// Takes out those that `wanted` picks.
     pub fn take(&mut self, wanted: impl Fn(&Slot) -> bool) -> Vec<Slot> {
-        let picked: Vec<usize> =
-            self.turns.iter().copied().filter(|place| self.by_place.get(place).is_some_and(&wanted)).collect();
+        let picked: Vec<usize> = self
+            .turns
+            .iter()
+            .copied()
+            .filter(|place| self.by_place.get(place).is_some_and(&wanted))
+            .collect();
         self.turns.retain(|place| !picked.contains(place));
         picked.iter().filter_map(|place| self.by_place.remove(place)).collect()
     }
@@ -241,7 +245,11 @@ impl Lane {
             let lost: Vec<Batch> = self.in_flight.borrow_mut().drain(..).collect();
             for batch in lost {
                 // Whether they arrived nobody knows: only a broker that deduplicates may get them again.
-                if self.load().idempotent { self.failed.borrow_mut().push(batch) } else { self.give_up(batch) }
+                if self.load().idempotent {
+                    self.failed.borrow_mut().push(batch)
+                } else {
+                    self.give_up(batch)
+                }
             }
             if self.out_of_time() {
                 let rest = self.failed.take().into_iter().chain(self.resend.take());
@@ -263,7 +271,8 @@ impl Lane {
         loop {
             let frame = inbox.next(link).await?;
             let now = self.core.clock().now();
-            let (correlation_id, response) = ProduceResponse::decode(version, &frame).map_err(io::Error::other)?;
+            let (correlation_id, response) =
+                ProduceResponse::decode(version, &frame).map_err(io::Error::other)?;
             let batch = self.in_flight.borrow_mut().pop_front();
             let batch = batch.filter(|batch| batch.correlation_id == correlation_id);
             let batch = batch.ok_or_else(|| io::Error::other("an answer that nobody waits for"))?;
@@ -356,9 +365,8 @@ impl Lane {
 
     /// Waits until nothing is in flight, but not longer for one answer than the run's end allows.
     async fn settled(&self) -> io::Result<()> {
-        let settled = poll_fn(|_| {
-            if self.in_flight.borrow().is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
-        });
+        let settled =
+            poll_fn(|_| if self.in_flight.borrow().is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending });
         let patience = async {
             loop {
                 let (before, drain) = (self.free_at.get(), Duration::from_nanos(self.core.step.plan.drain));
@@ -415,15 +423,20 @@ impl Lane {
         let most = self.core.templates[template].records();
         let due = match &mut *self.schedule.borrow_mut() {
             Some(schedule) if schedule.first() >= self.core.step.plan.end() => return Next::Finished,
-            Some(schedule) => schedule.complete_at(most, self.load().linger).min(self.core.step.plan.end() - 1),
+            Some(schedule) => {
+                schedule.complete_at(most, self.load().linger).min(self.core.step.plan.end() - 1)
+            }
             None => 0,
         };
-        let trouble = poll_fn(|_| if self.failed.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) });
+        let trouble =
+            poll_fn(|_| if self.failed.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) });
         future::or(self.core.sleep_until(due), trouble).await;
         if !self.place_in_flight().await {
             return Next::Again;
         }
-        if self.is_over() && self.core.clock().now() > self.core.step.plan.end() + self.load().linger {
+        if self.is_over()
+            && self.core.clock().now() > self.core.step.plan.end().saturating_add(self.load().linger)
+        {
             return Next::Finished;
         }
         self.turn.set(turn.wrapping_add(1));
@@ -545,7 +558,9 @@ impl Lane {
             identity: (self.core.step.run, number),
             sequence: batch.number,
             epoch_ns: clock.unix_ns(0),
-            seed: batch.number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (batch.place as u64) << 32 ^ u64::from(number),
+            seed: batch.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                ^ (batch.place as u64) << 32
+                ^ u64::from(number),
         };
         (facts, marking)
     }
@@ -568,6 +583,8 @@ impl Lane {
             self.renew.set(false);
         }
         self.producer.reroute(self);
+        // Until here the broker kept us, not the generator.
+        self.free_at.set(self.core.clock().now());
     }
 
     /// A new id, for which every partition begins at sequence 0 with the first record that is not acknowledged.
