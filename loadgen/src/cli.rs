@@ -208,15 +208,12 @@ pub enum Acks {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Consumers")]
 pub struct FetchArgs {
-    /// Consumers, spread over the cores. Partitions are divided among those of one set, unless --group does it.
+    /// Consumers, spread over the cores. Partitions are divided among those of one set.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub consumers: u32,
     /// Sets of consumers, each of which gets everything.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub fan_out: u32,
-    /// Be members of this group, which assigns the partitions (with --fan-out, GROUP-0, GROUP-1, ...).
-    #[arg(long)]
-    pub group: Option<String>,
     /// Most bytes of one answer.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size)]
     pub fetch_bytes: usize,

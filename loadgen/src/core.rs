@@ -87,11 +87,6 @@ impl Core {
         self.step.clock
     }
 
-    /// Whether work is to end now.
-    pub fn stopped(&self) -> bool {
-        self.step.shared.stop.load(Ordering::Relaxed)
-    }
-
     /// Waits until `at`.
     pub async fn sleep_until(&self, at: Ns) {
         let wait = self.clock().until(at);

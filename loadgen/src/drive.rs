@@ -129,7 +129,7 @@ impl<'a> Driver<'a> {
         Self {
             cores,
             collector: Collector::new(setup),
-            live: (!output.quiet).then(|| Live::new()),
+            live: (!output.quiet).then(Live::new),
             total: Interval::new(),
             wants: plan.load.is_some() || plan.fetch.is_some(),
         }
@@ -186,7 +186,6 @@ impl<'a> Driver<'a> {
         plan.fetch = Some(Fetch {
             consumers: u32::try_from(plan.cores).unwrap_or(1),
             sets: 1,
-            group: None,
             bytes_max: READ_BACK_BYTES,
             partition_bytes_max: READ_BACK_BYTES,
             bytes_min: 1,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use crate::cli::{Acks, ClusterArgs, FetchArgs, From, LoadArgs, RunArgs, TopicArgs};
@@ -60,8 +60,6 @@ pub struct Fetch {
     pub consumers: u32,
     /// Sets, each of which gets everything.
     pub sets: u32,
-    /// Their group, if it assigns the partitions.
-    pub group: Option<String>,
     /// Most bytes of an answer.
     pub bytes_max: usize,
     /// Most bytes of a partition in it.
@@ -279,7 +277,6 @@ impl Plan {
         self.fetch = Some(Fetch {
             consumers: args.consumers,
             sets: args.fan_out,
-            group: args.group.clone(),
             bytes_max: signed(args.fetch_bytes, "--fetch-bytes")?,
             partition_bytes_max: signed(args.partition_bytes, "--partition-bytes")?,
             bytes_min: signed(args.fetch_min_bytes, "--fetch-min-bytes")?,
@@ -326,9 +323,6 @@ impl Plan {
             say("consumers", format!("{} x {}", fetch.sets, fetch.consumers));
             say("from", format!("{:?}", fetch.from).to_lowercase());
             say("fetch bytes", fetch.bytes_max.to_string());
-            if let Some(group) = &fetch.group {
-                say("group", group.clone());
-            }
             if let Some(rate) = fetch.rate {
                 say("consume rate", format!("{rate:.0} records/s"));
             }
@@ -417,8 +411,6 @@ pub struct Shared {
     pub ends: Vec<AtomicI64>,
     /// What was sent: once senders are done.
     pub ledger: Mutex<Ledger>,
-    /// End as soon as possible.
-    pub stop: AtomicBool,
 }
 
 impl Shared {
@@ -430,7 +422,6 @@ impl Shared {
             received: 0.into(),
             ends: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
             ledger: Mutex::new(HashMap::new()),
-            stop: false.into(),
         }
     }
 }

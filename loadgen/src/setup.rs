@@ -94,11 +94,6 @@ impl Client {
         Err(last)
     }
 
-    /// What the broker speaks.
-    pub const fn versions(&self) -> &Versions {
-        &self.versions
-    }
-
     /// Asks in the highest version both know.
     pub fn call<M: RequestResponsePair>(
         &mut self,

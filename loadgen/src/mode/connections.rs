@@ -68,7 +68,7 @@ async fn hold(core: &Core, idle: &Idle, state: &State, number: u32) {
 }
 
 fn is_over(core: &Core) -> bool {
-    core.stopped() || core.clock().now() >= core.step.plan.end()
+    core.clock().now() >= core.step.plan.end()
 }
 
 async fn live(core: &Core, idle: &Idle, state: &State, number: u32, intended: Ns) -> io::Result<()> {

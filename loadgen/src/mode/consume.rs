@@ -3,7 +3,7 @@
 mod fetcher;
 mod records;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -20,8 +20,6 @@ pub struct Consumer {
     pub core: Rc<Core>,
     /// By node.
     fetchers: RefCell<BTreeMap<i32, Rc<Fetcher>>>,
-    /// Its partitions are somebody else's from now on.
-    pub revoked: Cell<bool>,
 }
 
 /// Starts this core's consumers.
@@ -43,9 +41,8 @@ pub fn begin(core: &Rc<Core>) {
 
 impl Consumer {
     /// Begins at these positions.
-    pub fn begin(core: &Rc<Core>, positions: Vec<(usize, Position)>) -> Rc<Self> {
-        let consumer =
-            Rc::new(Self { core: Rc::clone(core), fetchers: RefCell::default(), revoked: Cell::new(false) });
+    fn begin(core: &Rc<Core>, positions: Vec<(usize, Position)>) {
+        let consumer = Rc::new(Self { core: Rc::clone(core), fetchers: RefCell::default() });
         let leaders = consumer.leaders();
         for (place, position) in positions {
             consumer.fetcher(leaders[place]).give(place, position);
@@ -53,7 +50,6 @@ impl Consumer {
         for fetcher in consumer.fetchers.borrow().values() {
             fetcher.start();
         }
-        consumer
     }
 
     fn leaders(&self) -> Vec<i32> {
@@ -73,10 +69,5 @@ impl Consumer {
             fetcher.give(place, position);
             fetcher.start();
         }
-    }
-
-    /// Where it is in each partition.
-    pub fn positions(&self) -> Vec<(usize, i64)> {
-        self.fetchers.borrow().values().flat_map(|fetcher| fetcher.offsets()).collect()
     }
 }

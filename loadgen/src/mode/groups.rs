@@ -91,7 +91,7 @@ impl Group {
 
 /// Whether members are to leave for good.
 fn is_over(core: &Core) -> bool {
-    core.stopped() || core.clock().now() >= core.step.plan.end()
+    core.clock().now() >= core.step.plan.end()
 }
 
 /// Starts this core's groups.

@@ -99,11 +99,6 @@ impl Fetcher {
         taken
     }
 
-    /// Where it is in each partition.
-    pub fn offsets(&self) -> Vec<(usize, i64)> {
-        self.positions.borrow().iter().map(|(place, position)| (*place, position.offset)).collect()
-    }
-
     /// The next request names every partition and begins a session.
     fn begin_session(&self) {
         self.session.set((0, 0));
@@ -334,9 +329,6 @@ impl Fetcher {
     fn finished(&self) -> bool {
         let plan = &self.core.step.plan;
         let shared = &self.core.step.shared;
-        if self.core.stopped() || self.consumer.revoked.get() {
-            return true;
-        }
         let now = self.core.clock().now();
         if self.fetch().to_the_last {
             let quiet = now.saturating_sub(self.heard.get()) > plan.drain;
@@ -369,7 +361,7 @@ impl Fetcher {
         if self.fetch().stamping != crate::stamp::Stamping::Full {
             return;
         }
-        let own = self.fetch().to_the_last && !self.consumer.revoked.get();
+        let own = self.fetch().to_the_last;
         let nothing = Ledger::new();
         let ledger = self.core.step.shared.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ledger = if own { &*ledger } else { &nothing };

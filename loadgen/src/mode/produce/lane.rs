@@ -397,17 +397,16 @@ impl Lane {
     /// Whether nothing new is to be begun.
     fn is_over(&self) -> bool {
         let plan = &self.core.step.plan;
-        let enough = match plan.until {
+        match plan.until {
             Until::Records(_) => self.core.step.shared.to_send.load(Ordering::Relaxed) == 0,
             _ => self.core.clock().now() >= plan.end(),
-        };
-        enough || self.core.stopped()
+        }
     }
 
     /// Whether not even what failed is to be tried again.
     fn out_of_time(&self) -> bool {
         let plan = &self.core.step.plan;
-        self.core.stopped() || self.core.clock().now() >= plan.end().saturating_add(plan.drain)
+        self.core.clock().now() >= plan.end().saturating_add(plan.drain)
     }
 
     async fn next_batch(&self) -> Next {
