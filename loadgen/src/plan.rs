@@ -1,84 +1,20 @@
 //! What a run is, derived once from what was typed.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
+mod fetch;
+mod load;
+mod step;
+
 use std::time::Duration;
 
-use crate::cli::{Acks, ClusterArgs, FetchArgs, From, LoadArgs, RunArgs, TopicArgs};
-use crate::clock::{Clock, Ns};
-use crate::cluster::Cluster;
-use crate::codec::Codec;
-use crate::payload::{Keys, Sizes, Values};
+use crate::cli::{ClusterArgs, RunArgs, TopicArgs};
+use crate::clock::Ns;
 use crate::report::Measure;
-use crate::schedule::Arrival;
 use crate::setup::NewTopics;
-use crate::stamp::Stamping;
-use crate::units::{Rate, nanos, real};
-use crate::verify::Ledger;
+use crate::units::nanos;
 
-/// Most requests in flight of which brokers remember the order (KIP-98 and after).
-const IDEMPOTENT_IN_FLIGHT_MAX: u32 = 5;
-
-/// What is sent.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// Records a second of all producers together; none is a closed loop.
-    pub rate: Option<f64>,
-    /// Spacing of the open loop.
-    pub arrival: Arrival,
-    /// Sizes of values.
-    pub sizes: Sizes,
-    /// Part of them that compresses away.
-    pub compressibility: f64,
-    /// Keys.
-    pub keys: Keys,
-    /// Compression.
-    pub codec: Codec,
-    /// Bytes of a full batch.
-    pub batch_bytes: usize,
-    /// How long the first record of a batch waits.
-    pub linger: Ns,
-    /// Requests outstanding per connection.
-    pub in_flight: usize,
-    /// As on the wire.
-    pub acks: i16,
-    /// Whether brokers deduplicate.
-    pub idempotent: bool,
-    /// Producers.
-    pub producers: u32,
-    /// What records carry.
-    pub stamping: Stamping,
-    /// Bytes of key and value on average.
-    pub record_bytes: f64,
-}
-
-/// What is received.
-#[derive(Clone, Debug)]
-pub struct Fetch {
-    /// Consumers of each set.
-    pub consumers: u32,
-    /// Sets, each of which gets everything.
-    pub sets: u32,
-    /// Most bytes of an answer.
-    pub bytes_max: usize,
-    /// Most bytes of a partition in it.
-    pub partition_bytes_max: usize,
-    /// Enough for an answer at once.
-    pub bytes_min: usize,
-    /// How long the broker waits for that.
-    pub wait: Duration,
-    /// Records a second, of all consumers together.
-    pub rate: Option<f64>,
-    /// Where to begin.
-    pub from: From,
-    /// What records carry that is to be read.
-    pub stamping: Stamping,
-    /// Whether stamps of other runs count for latency too.
-    pub any_run: bool,
-    /// Whether to go on until what was sent in this run has come.
-    pub to_the_last: bool,
-}
+pub use fetch::Fetch;
+pub use load::Load;
+pub use step::{Shared, Step};
 
 /// Connections that do little.
 #[derive(Clone, Debug)]
@@ -216,80 +152,6 @@ impl Plan {
         })
     }
 
-    /// Adds what is sent. `stamping` is the least that records carry.
-    ///
-    /// # Errors
-    /// What is typed makes no sense.
-    pub fn send(&mut self, args: &LoadArgs, stamping: Stamping) -> Result<(), String> {
-        let stamping = if self.verify { Stamping::Full } else { stamping };
-        let idempotent = args.idempotence.unwrap_or(self.verify && args.acks == Acks::All);
-        if idempotent && args.acks != Acks::All {
-            return Err("--idempotence needs --acks all".to_owned());
-        }
-        if idempotent && args.in_flight > IDEMPOTENT_IN_FLIGHT_MAX {
-            return Err(format!("--idempotence allows --in-flight {IDEMPOTENT_IN_FLIGHT_MAX} at most"));
-        }
-        if args.rate.is_none() && !args.closed_loop && !args.unthrottled {
-            return Err("give --rate, or say --closed-loop or --unthrottled".to_owned());
-        }
-        if args.acks == Acks::None && self.verify {
-            return Err("--verify cannot tell what is lost with --acks 0".to_owned());
-        }
-        let values =
-            Values::new(args.record_size.clone(), args.compressibility, stamping.bytes(), self.seed)?;
-        let record_bytes = values.mean_bytes() + real(args.keys.bytes() as u64);
-        self.load = Some(Load {
-            rate: args.rate.map(|rate| rate.records(record_bytes)),
-            arrival: args.arrival,
-            sizes: args.record_size.clone(),
-            compressibility: args.compressibility,
-            keys: args.keys,
-            codec: args.codec,
-            batch_bytes: args.batch_bytes,
-            linger: nanos(args.linger),
-            in_flight: args.in_flight as usize,
-            acks: match args.acks {
-                Acks::None => 0,
-                Acks::Leader => 1,
-                Acks::All => -1,
-            },
-            idempotent,
-            producers: args.producers,
-            stamping,
-            record_bytes,
-        });
-        Ok(())
-    }
-
-    /// Adds what is received.
-    ///
-    /// # Errors
-    /// What is typed makes no sense.
-    pub fn receive(&mut self, args: &FetchArgs, from: From, stamping: Stamping) -> Result<(), String> {
-        let stamping = if self.verify { Stamping::Full } else { stamping };
-        let signed = |bytes: usize, what: &str| {
-            i32::try_from(bytes).map(|_| bytes).map_err(|_| format!("{what} is too large"))
-        };
-        let record_bytes = self.load.as_ref().map_or(1024.0, |load| load.record_bytes);
-        if matches!(args.consume_rate, Some(Rate::Bytes(_))) && self.load.is_none() {
-            return Err("--consume-rate in records a second, please: sizes are not known before".to_owned());
-        }
-        self.fetch = Some(Fetch {
-            consumers: args.consumers,
-            sets: args.fan_out,
-            bytes_max: signed(args.fetch_bytes, "--fetch-bytes")?,
-            partition_bytes_max: signed(args.partition_bytes, "--partition-bytes")?,
-            bytes_min: signed(args.fetch_min_bytes, "--fetch-min-bytes")?,
-            wait: args.fetch_wait,
-            rate: args.consume_rate.map(|rate| rate.records(record_bytes)),
-            from,
-            stamping,
-            any_run: false,
-            to_the_last: self.load.is_some() && stamping > Stamping::None,
-        });
-        Ok(())
-    }
-
     /// When nothing new is begun any more; the largest number if records or offsets decide.
     pub const fn end(&self) -> Ns {
         match self.until {
@@ -341,25 +203,6 @@ impl Plan {
     }
 }
 
-impl Load {
-    fn describe(&self, say: &mut impl FnMut(&str, String)) {
-        match self.rate {
-            Some(rate) => say("rate", format!("{rate:.0} records/s, {:?}", self.arrival).to_lowercase()),
-            None => say("rate", "closed loop".to_owned()),
-        }
-        say("record size", self.sizes.to_string());
-        say("compressibility", self.compressibility.to_string());
-        say("keys", self.keys.to_string());
-        say("codec", self.codec.name().to_owned());
-        say("batch bytes", self.batch_bytes.to_string());
-        say("linger", humantime::format_duration(Duration::from_nanos(self.linger)).to_string());
-        say("in flight", self.in_flight.to_string());
-        say("acks", if self.acks < 0 { "all".to_owned() } else { self.acks.to_string() });
-        say("idempotence", self.idempotent.to_string());
-        say("producers", self.producers.to_string());
-    }
-}
-
 fn new_topics(args: &TopicArgs) -> Result<NewTopics, String> {
     let names = match args.topics {
         1 => vec![args.topic.clone()],
@@ -375,53 +218,4 @@ fn new_topics(args: &TopicArgs) -> Result<NewTopics, String> {
         replication: args.replication,
         configs: configs.collect::<Result<_, _>>()?,
     })
-}
-
-/// One run on all cores: what each of them knows, and the little that they tell each other.
-#[derive(Debug)]
-pub struct Step {
-    /// What to do.
-    pub plan: Plan,
-    /// The time.
-    pub clock: Clock,
-    /// This run's number in stamps.
-    pub run: u64,
-    /// The cluster at the beginning.
-    pub cluster: Cluster,
-    /// Where consumers begin, by partition.
-    pub starts: Vec<i64>,
-    /// Where the logs ended at the beginning, if that ends the run.
-    pub log_ends: Option<Vec<i64>>,
-    /// Of each producer, if idempotent.
-    pub producer_ids: Vec<(i64, i16)>,
-    /// What cores tell each other.
-    pub shared: Shared,
-}
-
-/// What cores tell each other. Nothing of it is on the way of a record but two counters per request.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// Cores whose producers are not done.
-    pub senders: AtomicUsize,
-    /// Records that nobody took yet, where a number of records is to be sent.
-    pub to_send: AtomicU64,
-    /// Records received.
-    pub received: AtomicU64,
-    /// The ends of what was acknowledged, by partition: once senders are done.
-    pub ends: Vec<AtomicI64>,
-    /// What was sent: once senders are done.
-    pub ledger: Mutex<Ledger>,
-}
-
-impl Shared {
-    /// For so many partitions and sending cores.
-    pub fn new(partitions: usize, senders: usize, to_send: u64) -> Self {
-        Self {
-            senders: senders.into(),
-            to_send: to_send.into(),
-            received: 0.into(),
-            ends: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
-            ledger: Mutex::new(HashMap::new()),
-        }
-    }
 }
