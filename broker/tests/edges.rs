@@ -79,13 +79,6 @@ const ROOMS: &[Room] = &[
         may_name_tokio: &["src/admin.rs", "src/admin/", "src/boot.rs", "src/boot/", "src/shutdown.rs"],
         pure: false,
     },
-    Room {
-        name: "loadgen",
-        may_depend_on: &["model", "protocol", "net"],
-        may_name_glommio: &["src/run.rs", "src/dial.rs"],
-        may_name_tokio: &[],
-        pure: false,
-    },
 ];
 
 /// What a pure crate's sources must not reach, and why.

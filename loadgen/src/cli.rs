@@ -15,7 +15,6 @@ pub use fetch::{FetchArgs, From};
 pub use load::{Acks, LoadArgs};
 pub use run::{ClusterArgs, OutputArgs, RunArgs, TopicArgs};
 
-
 /// Load generator for Millrace, Apache Kafka, and everything else that speaks Kafka's protocol.
 ///
 /// With --rate, requests start on a schedule and every latency counts from the scheduled start, also where the generator or

@@ -19,7 +19,8 @@ use crate::run;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest frame that is believed: what a broker's answer may be, plus what one huge batch may add.
 const FRAME_BYTES_MAX: usize = 1 << 30;
-
+/// Most pieces that the system takes at once (IOV_MAX).
+const PIECES_MAX: usize = 1024;
 /// A frame larger than the buffer makes it grow by this at least.
 const GROWTH_MIN: usize = 1 << 20;
 
@@ -49,7 +50,8 @@ impl Link {
         // Removes empty ones in front, which would look like a socket that takes nothing.
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
-            let sent = poll_fn(|cx| self.stream.poll_write(cx, pieces)).await?;
+            let some = &pieces[..pieces.len().min(PIECES_MAX)];
+            let sent = poll_fn(|cx| self.stream.poll_write(cx, some)).await?;
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -118,6 +118,11 @@ impl Template {
         self.place(count).map_or(0, |place| place.content as u64)
     }
 
+    /// Bytes of a batch of the first `count` records, before compression.
+    pub fn bytes(&self, count: u32) -> usize {
+        HEADER_BYTES + self.front(count).len()
+    }
+
     /// The first `count` records as they are, uncompressed.
     fn front(&self, count: u32) -> &[u8] {
         let end = self.place(count).map_or(0, |place| place.end);

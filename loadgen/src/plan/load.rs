@@ -13,6 +13,8 @@ use crate::units::{nanos, real};
 
 /// Most requests in flight of which brokers remember the order (KIP-98 and after).
 const IDEMPOTENT_IN_FLIGHT_MAX: u32 = 5;
+/// A batch of this size fills a request of its own where there is no schedule: more at once would only wait for each other.
+const LARGE_BATCH_BYTES: f64 = 65_536.0;
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Load {
     pub codec: Codec,
     /// Bytes of a full batch.
     pub batch_bytes: usize,
+    /// Bytes of the batches of one request, before compression: one batch in any case.
+    pub request_bytes: usize,
     /// How long the first record of a batch waits.
     pub linger: Ns,
     /// Requests outstanding per connection.
@@ -70,6 +74,8 @@ impl Plan {
         let values =
             Values::new(args.record_size.clone(), args.compressibility, stamping.bytes(), self.seed)?;
         let record_bytes = values.mean_bytes() + real(args.keys.bytes() as u64);
+        let large = record_bytes.max(real(args.batch_bytes as u64)) >= LARGE_BATCH_BYTES;
+        let alone = args.closed_loop || args.unthrottled && large;
         self.load = Some(Load {
             rate: args.rate.map(|rate| rate.records(record_bytes)),
             arrival: args.arrival,
@@ -78,6 +84,7 @@ impl Plan {
             keys: args.keys,
             codec: args.codec,
             batch_bytes: args.batch_bytes,
+            request_bytes: if alone { 0 } else { args.request_bytes },
             linger: nanos(args.linger),
             in_flight: args.in_flight as usize,
             acks: match args.acks {
@@ -105,6 +112,10 @@ impl Load {
         say("keys", self.keys.to_string());
         say("codec", self.codec.name().to_owned());
         say("batch bytes", self.batch_bytes.to_string());
+        match self.request_bytes {
+            0 => say("request", "one batch".to_owned()),
+            bytes => say("request bytes", bytes.to_string()),
+        }
         say("linger", humantime::format_duration(Duration::from_nanos(self.linger)).to_string());
         say("in flight", self.in_flight.to_string());
         say("acks", if self.acks < 0 { "all".to_owned() } else { self.acks.to_string() });

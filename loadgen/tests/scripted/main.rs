@@ -226,9 +226,55 @@ fn what_is_refused_is_sent_again_in_order() {
 }
 
 #[test]
+fn what_is_ready_for_many_partitions_goes_in_one_request() {
+    let server = Server::start(Script { delay: Duration::from_millis(5), ..Script::good(40) });
+    // Far more batches are due than there are answers in the time: whatever the machine, they gather.
+    let small = ["--records", "20000", "--record-size", "100", "--batch-bytes", "1000", "--in-flight", "2"];
+    let gathered = run(&server, "produce", &[&["--rate", "1M", "--verify"], &small[..]].concat());
+    assert_eq!(gathered.code(), Some(0), "{}", gathered.report["whole"]);
+    assert_eq!((gathered.found("checked"), gathered.errors()), (20_000, 0));
+    assert_eq!(gathered.latencies("produce").len(), 20_000);
+    assert_eq!(server.batches_most(), 40, "all partitions, each once");
+
+    // Batches of nearly 1000 bytes, of which three go into 3000.
+    let server = Server::start(Script { delay: Duration::from_millis(5), ..Script::good(40) });
+    let args = [&["--unthrottled", "--request-bytes", "3000"], &small[..]].concat();
+    assert_eq!(run(&server, "produce", &args).number("/whole/traffic/records_sent"), 20_000);
+    assert_eq!(server.batches_most(), 3);
+
+    // Closed loop, and unthrottled with large batches: one each.
+    for how in [&["--closed-loop", "--batch-bytes", "1000"], &["--unthrottled", "--batch-bytes", "64KiB"]] {
+        let server = Server::start(Script::good(40));
+        let args = [&how[..], &["--records", "5000", "--record-size", "100"]].concat();
+        assert_eq!(run(&server, "produce", &args).number("/whole/traffic/records_sent"), 5000);
+        assert_eq!(server.batches_most(), 1, "{how:?}");
+    }
+}
+
+#[test]
+fn requests_of_many_batches_fail_and_recover_by_partition() {
+    // Of such a request some batches are refused, or the connection breaks when some were kept.
+    let many = ["--rate", "1M", "--records", "5000", "--record-size", "100-200", "--batch-bytes", "1500"];
+    for (misdeed, more) in [
+        (Misdeed::Refuses, &["--in-flight", "5"][..]),
+        (Misdeed::Refuses, &["--in-flight", "1", "--idempotence=false"]),
+        (Misdeed::HangsUp, &["--in-flight", "3", "--request-bytes", "6000"]),
+    ] {
+        let script = Script { misdeed, delay: Duration::from_millis(5), ..Script::good(7) };
+        let server = Server::start(script);
+        let run = run(&server, "produce", &[&many[..], &["--verify"], more].concat());
+        assert_eq!(run.code(), Some(0), "{misdeed:?} {more:?}: {}", run.report["whole"]);
+        assert_eq!((run.number("/whole/traffic/records_sent"), run.found("checked")), (5000, 5000));
+        assert!(server.batches_most() > 1 && run.errors() > 0);
+    }
+}
+
+#[test]
 fn a_broken_connection_costs_what_was_not_acknowledged() {
     // Without idempotence what was in flight may not be sent again; it is an error, and no loss.
-    let run = verified(Misdeed::HangsUp, "produce", &["--idempotence=false", "--in-flight", "1"]);
+    // One batch to a request, so that nothing of one that is given up was kept.
+    let alone = ["--idempotence=false", "--in-flight", "1", "--request-bytes", "1"];
+    let run = verified(Misdeed::HangsUp, "produce", &alone);
     assert_eq!(run.code(), Some(0), "{}", run.report["whole"]);
     let given_up = run.number("/whole/errors/records given up");
     assert!(given_up > 0);

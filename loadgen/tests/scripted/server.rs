@@ -1,7 +1,7 @@
 //! A Kafka server in one process with the tests, whose delays and misdeeds are known.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,9 @@ use protocol::control::messages::{
 };
 use protocol::control::{decode, encode_api_versions, encode_response};
 use protocol::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
-use protocol::produce::{ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse};
+use protocol::produce::{
+    ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
+};
 use protocol::{ApiKey, RequestHeader, message};
 
 /// The one topic.
@@ -73,11 +75,17 @@ struct Log {
 }
 
 impl Log {
-    /// Whether the batch is its producer's next; batches without sequences always are.
-    fn expects(&self, batch: &[u8]) -> bool {
+    /// Whether the batch is its producer's next, or was here before; batches without sequences are always welcome.
+    fn judge(&self, batch: &[u8]) -> ErrorCode {
         let (batch, _) = RecordBatch::parse(batch).unwrap();
         let next = self.sequences.get(&batch.producer_id().0).copied().unwrap_or(0);
-        !batch.has_producer_id() || batch.base_sequence() == next
+        if !batch.has_producer_id() || batch.base_sequence() == next {
+            ErrorCode::None
+        } else if batch.last_sequence() < next {
+            ErrorCode::DuplicateSequenceNumber
+        } else {
+            ErrorCode::OutOfOrderSequenceNumber
+        }
     }
 
     fn count_sequences(&mut self, batch: &[u8]) {
@@ -122,13 +130,19 @@ impl Log {
 struct State {
     script: Script,
     logs: Vec<Log>,
-    produced: u32,
+    /// Of Produce.
+    requests: u32,
+    /// In them.
+    batches: u32,
+    /// In the largest of them.
+    batches_most: usize,
     producer_ids: i64,
 }
 
 /// The running server. It ends with the process.
 pub struct Server {
     pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
 }
 
 impl Server {
@@ -136,15 +150,28 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let logs = (0..script.partitions).map(|_| Log::default()).collect();
-        let state = Arc::new(Mutex::new(State { script, logs, produced: 0, producer_ids: 0 }));
+        let state = Arc::new(Mutex::new(State {
+            script,
+            logs,
+            requests: 0,
+            batches: 0,
+            batches_most: 0,
+            producer_ids: 0,
+        }));
+        let shared = Arc::clone(&state);
         thread::spawn(move || {
             for socket in listener.incoming() {
-                let (socket, state) = (socket.unwrap(), Arc::clone(&state));
+                let (socket, state) = (socket.unwrap(), Arc::clone(&shared));
                 // A connection that breaks is the client's to judge.
                 thread::spawn(move || serve(socket, address, &state).ok());
             }
         });
-        Self { address }
+        Self { address, state }
+    }
+
+    /// Batches in the largest Produce request.
+    pub fn batches_most(&self) -> usize {
+        self.state.lock().unwrap().batches_most
     }
 }
 
@@ -221,57 +248,71 @@ fn list_offsets(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> 
 
 fn produce(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Option<Bytes> {
     let request = ProduceRequest::decode(header, frame).unwrap();
-    let topic = &request.topics[0];
-    let partition = &topic.partitions[0];
-    let records = partition.records.clone().unwrap();
-    assert!(RecordBatch::parse(&records).unwrap().0.check_crc().is_ok(), "the generator sends good batches");
-    let (script, number, answer) = {
+    let mut topics = Vec::new();
+    let (script, number) = {
         let mut state = state.lock().unwrap();
-        let number = state.produced;
-        state.produced += 1;
-        let (script, tenth) = (state.script, number % 10 == 9);
-        let log = &mut state.logs[usize::try_from(partition.index).unwrap()];
-        let appended = |at| {
-            ProducePartitionResponse::appended(partition.index, Offset(at), TimestampMs::NONE, Offset(0))
-        };
-        let refused = |error| ProducePartitionResponse::refused(partition.index, error, None);
-        let refuses = tenth && matches!(script.misdeed, Misdeed::Refuses | Misdeed::HangsUp);
-        let expected = log.expects(&records);
-        if expected && !refuses {
-            log.count_sequences(&records);
+        let number = state.requests;
+        state.requests += 1;
+        let batches = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+        state.batches_most = state.batches_most.max(batches);
+        for topic in &request.topics {
+            let indexes: HashSet<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
+            assert_eq!(indexes.len(), topic.partitions.len(), "a request has one batch of each partition");
+            let mut partitions = Vec::new();
+            for partition in &topic.partitions {
+                partitions.push(append(&mut state, partition)?);
+            }
+            topics.push(ProduceTopicResponse { topic: topic.topic.clone(), partitions });
         }
-        let answer = match script.misdeed {
-            _ if !expected => refused(ErrorCode::OutOfOrderSequenceNumber),
-            Misdeed::Loses if tenth => appended(log.end),
-            Misdeed::Repeats if tenth => {
-                log.append(&records);
-                appended(log.append(&records))
-            }
-            Misdeed::Swaps if tenth => {
-                let at = log.append(&records);
-                log.swap();
-                appended(at)
-            }
-            Misdeed::Damages if tenth => {
-                let mut damaged = records.to_vec();
-                // Behind all stamps of a batch's last record: its last byte but the number of headers.
-                let last = damaged.len() - 2;
-                damaged[last] ^= 1;
-                header::recompute_crc(&mut damaged);
-                appended(log.append(&damaged))
-            }
-            Misdeed::Refuses if tenth => refused(ErrorCode::NotLeaderOrFollower),
-            Misdeed::HangsUp if tenth => return None,
-            _ => appended(log.append(&records)),
-        };
-        (script, number, answer)
+        (state.script, number)
     };
     match script.stall {
         Some((at, stall)) if at == number => thread::sleep(stall),
         _ => thread::sleep(script.delay),
     }
-    let topics = vec![ProduceTopicResponse { topic: topic.topic.clone(), partitions: vec![answer] }];
     Some(ProduceResponse { topics, ..ProduceResponse::default() }.encode(header))
+}
+
+/// Does with one batch what the script says; none is the end of the connection.
+fn append(state: &mut State, partition: &ProducePartition) -> Option<ProducePartitionResponse> {
+    let records = partition.records.clone().unwrap();
+    assert!(RecordBatch::parse(&records).unwrap().0.check_crc().is_ok(), "the generator sends good batches");
+    let tenth = state.batches % 10 == 9;
+    state.batches += 1;
+    let misdeed = state.script.misdeed;
+    let log = &mut state.logs[usize::try_from(partition.index).unwrap()];
+    let appended =
+        |at| ProducePartitionResponse::appended(partition.index, Offset(at), TimestampMs::NONE, Offset(0));
+    let refused = |error| ProducePartitionResponse::refused(partition.index, error, None);
+    let refuses = tenth && matches!(misdeed, Misdeed::Refuses | Misdeed::HangsUp);
+    match log.judge(&records) {
+        ErrorCode::None if refuses => {}
+        ErrorCode::None => log.count_sequences(&records),
+        error => return Some(refused(error)),
+    }
+    Some(match misdeed {
+        Misdeed::Loses if tenth => appended(log.end),
+        Misdeed::Repeats if tenth => {
+            log.append(&records);
+            appended(log.append(&records))
+        }
+        Misdeed::Swaps if tenth => {
+            let at = log.append(&records);
+            log.swap();
+            appended(at)
+        }
+        Misdeed::Damages if tenth => {
+            let mut damaged = records.to_vec();
+            // Behind all stamps of a batch's last record: its last byte but the number of headers.
+            let last = damaged.len() - 2;
+            damaged[last] ^= 1;
+            header::recompute_crc(&mut damaged);
+            appended(log.append(&damaged))
+        }
+        Misdeed::Refuses if tenth => refused(ErrorCode::NotLeaderOrFollower),
+        Misdeed::HangsUp if tenth => return None,
+        _ => appended(log.append(&records)),
+    })
 }
 
 fn fetch(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Bytes {

@@ -34,6 +34,8 @@ use crate::verify::Sent;
 
 pub use slots::{Batch, Slot, Slots};
 
+use slots::Flight;
+
 /// First pause after a failure.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
@@ -49,7 +51,7 @@ pub struct Lane {
     /// To be sent again, in order, before anything new.
     pub resend: RefCell<VecDeque<Batch>>,
     schedule: RefCell<Option<Schedule>>,
-    in_flight: RefCell<VecDeque<Batch>>,
+    in_flight: RefCell<VecDeque<Flight>>,
     failed: RefCell<Vec<Batch>>,
     /// Records taken from the schedule.
     taken: Cell<u64>,
@@ -63,7 +65,8 @@ pub struct Lane {
     pause: Cell<Duration>,
     turn: Cell<usize>,
     request: RefCell<BytesMut>,
-    scratch: RefCell<Vec<u8>>,
+    /// Memory for records that are marked, one per batch of a request.
+    scratch: RefCell<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,8 @@ impl Probe for LaneProbe {
             *intended += lane.taken.get() + behind;
         }
         *found.gauges.entry("records behind").or_default() += behind;
-        *found.gauges.entry("batches in flight").or_default() += lane.in_flight.borrow().len() as u64;
+        let in_flight: usize = lane.in_flight.borrow().iter().map(|flight| flight.batches.len()).sum();
+        *found.gauges.entry("batches in flight").or_default() += in_flight as u64;
     }
 }
 
@@ -155,8 +159,8 @@ impl Lane {
             };
             let Err(error) = session else { return };
             self.core.broken(&error);
-            let lost: Vec<Batch> = self.in_flight.borrow_mut().drain(..).collect();
-            for batch in lost {
+            let lost = self.in_flight.take();
+            for batch in lost.into_iter().flat_map(|flight| flight.batches) {
                 // Whether they arrived nobody knows: only a broker that deduplicates may get them again.
                 if self.load().idempotent {
                     self.failed.borrow_mut().push(batch)

@@ -16,24 +16,54 @@ const INBOX_BYTES: usize = 16 << 10;
 impl Lane {
     pub(super) async fn read(&self, link: &Link, version: i16) -> io::Result<()> {
         let mut inbox = Inbox::new(INBOX_BYTES);
+        let mut verdicts = Vec::new();
         loop {
             let frame = inbox.next(link).await?;
             let now = self.core.clock().now();
             let (correlation_id, response) =
                 ProduceResponse::decode(version, &frame).map_err(io::Error::other)?;
-            let batch = self.in_flight.borrow_mut().pop_front();
-            let batch = batch.filter(|batch| batch.correlation_id == correlation_id);
-            let batch = batch.ok_or_else(|| io::Error::other("an answer that nobody waits for"))?;
+            self.judge(correlation_id, &response, &mut verdicts)?;
+            let flight = self.in_flight.borrow_mut().pop_front();
             self.free_at.set(now);
-            let partition = response.topics.first().and_then(|topic| topic.partitions.first());
-            let partition = partition.ok_or_else(|| io::Error::other("an answer without the partition"))?;
-            match partition.error {
-                ErrorCode::None | ErrorCode::DuplicateSequenceNumber => {
-                    self.acknowledged(&batch, now, partition.base_offset.0);
+            self.core.found.borrow_mut().requests += 1;
+            for (batch, verdict) in flight.into_iter().flat_map(|flight| flight.batches).zip(&verdicts) {
+                match *verdict {
+                    Some((ErrorCode::None | ErrorCode::DuplicateSequenceNumber, offset)) => {
+                        self.acknowledged(&batch, now, offset);
+                    }
+                    Some((error, _)) => self.refused(batch, error),
+                    None => {}
                 }
-                error => self.refused(batch, error),
             }
         }
+    }
+
+    /// What an answer says of each batch of the oldest request in flight: error and first offset. A request that is not answered
+    /// whole stays in flight: what became of it nobody knows.
+    fn judge(
+        &self,
+        correlation_id: i32,
+        response: &ProduceResponse,
+        verdicts: &mut Vec<Option<(ErrorCode, i64)>>,
+    ) -> io::Result<()> {
+        let in_flight = self.in_flight.borrow();
+        let flight = in_flight.front().filter(|flight| flight.correlation_id == correlation_id);
+        let flight = flight.ok_or_else(|| io::Error::other("an answer that nobody waits for"))?;
+        verdicts.clear();
+        verdicts.resize(flight.batches.len(), None);
+        let cluster = self.core.cluster.borrow();
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let Some(place) = cluster.find(&topic.topic, partition.index) else { continue };
+                if let Ok(at) = flight.batches.binary_search_by_key(&place, |batch| batch.place) {
+                    verdicts[at] = Some((partition.error, partition.base_offset.0));
+                }
+            }
+        }
+        if verdicts.contains(&None) {
+            return Err(io::Error::other("an answer without the partition"));
+        }
+        Ok(())
     }
 
     pub(super) fn acknowledged(&self, batch: &Batch, now: Ns, base_offset: i64) {
@@ -44,7 +74,6 @@ impl Lane {
             slot.end = slot.end.max(base_offset + i64::from(count));
         }
         let mut found = self.core.found.borrow_mut();
-        found.requests += 1;
         found.records_sent += u64::from(count);
         found.bytes_sent += self.core.templates[batch.template].content_bytes(count);
         for (intended, records) in batch.times.steps() {

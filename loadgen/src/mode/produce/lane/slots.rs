@@ -73,5 +73,12 @@ pub struct Batch {
     pub(super) times: Times,
     /// Number of its first record.
     pub(super) number: u64,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub struct Flight {
     pub(super) correlation_id: i32,
+    /// Each of another partition, in the order of their places.
+    pub(super) batches: Vec<Batch>,
 }

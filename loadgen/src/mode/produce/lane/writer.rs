@@ -1,4 +1,7 @@
 //! What a lane sends next, and when: what failed first, then what the schedule says.
+//!
+//! A request takes along every batch that is ready, each for another partition, as far as `--request-bytes` go: as with
+//! Kafka's clients, many partitions do not make many requests.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -13,13 +16,15 @@ use crate::link::Link;
 use crate::plan::Until;
 use crate::run;
 use crate::schedule::Times;
+use crate::template::Template;
 
 /// How often a lane without partitions looks for some.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What the writer does next.
 enum Next {
-    Send(Batch),
+    /// These in one request, each of another partition.
+    Send(Vec<Batch>),
     /// Something has changed: look again.
     Again,
     Finished,
@@ -28,26 +33,19 @@ enum Next {
 impl Lane {
     pub(super) async fn write(&self, link: &Link, version: i16) -> io::Result<()> {
         loop {
-            if self.renew.get() || !self.failed.borrow().is_empty() {
+            if self.in_trouble() {
                 self.settled().await?;
                 self.recover().await;
                 continue;
             }
-            let waiting = self.resend.borrow_mut().pop_front();
-            let next = match waiting {
-                Some(batch) if self.place_in_flight().await => Next::Send(batch),
-                Some(batch) => {
-                    self.resend.borrow_mut().push_front(batch);
-                    Next::Again
-                }
-                None => self.next_batch().await,
-            };
+            let nothing_waits = self.resend.borrow().is_empty();
+            let next = if nothing_waits { self.next_request().await } else { self.again().await };
             match next {
-                Next::Send(batch) => self.send(link, version, batch).await?,
+                Next::Send(batches) => self.send(link, version, batches).await?,
                 Next::Again => {}
                 Next::Finished => {
                     self.settled().await?;
-                    if !self.renew.get() && self.failed.borrow().is_empty() {
+                    if !self.in_trouble() {
                         return Ok(());
                     }
                 }
@@ -55,11 +53,16 @@ impl Lane {
         }
     }
 
+    /// Whether something failed, so that nothing new may be sent.
+    fn in_trouble(&self) -> bool {
+        self.renew.get() || !self.failed.borrow().is_empty()
+    }
+
     /// Waits for a free place in flight; false if something failed meanwhile.
     async fn place_in_flight(&self) -> bool {
         let most = self.load().in_flight;
         poll_fn(|_| {
-            if self.renew.get() || !self.failed.borrow().is_empty() {
+            if self.in_trouble() {
                 Poll::Ready(false)
             } else if self.in_flight.borrow().len() < most {
                 Poll::Ready(true)
@@ -80,21 +83,55 @@ impl Lane {
     }
 
     /// Whether nothing is left at the end that was due before, or too much: a batch's worth is sent late, a backlog is not.
-    fn is_done(&self, most: u32) -> bool {
+    fn is_done(&self) -> bool {
         let end = self.core.step.plan.end();
         match &*self.schedule.borrow() {
             Some(schedule) if self.core.step.plan.until.is_timed() => {
-                schedule.first() >= end || schedule.due(end - 1) > u64::from(most)
+                schedule.first() >= end || schedule.due(end - 1) > u64::from(self.template().records())
             }
             _ => true,
         }
     }
 
-    async fn next_batch(&self) -> Next {
-        let turn = self.turn.get();
-        let template = turn % self.core.templates.len();
-        let most = self.core.templates[template].records();
-        if self.is_over() && self.is_done(most) {
+    /// What the next batch is made of.
+    fn template(&self) -> &Template {
+        &self.core.templates[self.turn.get() % self.core.templates.len()]
+    }
+
+    /// When the next batch is due; none if that is behind the end. Without a schedule it always is.
+    fn due(&self) -> Option<Ns> {
+        let end = self.core.step.plan.end();
+        match &mut *self.schedule.borrow_mut() {
+            Some(schedule) if schedule.first() >= end => None,
+            Some(schedule) => {
+                let complete = schedule.complete_at(self.template().records(), self.load().linger);
+                Some(complete.min(end - 1))
+            }
+            None => Some(0),
+        }
+    }
+
+    /// What failed, in its order, as far as it goes into one request.
+    async fn again(&self) -> Next {
+        if !self.place_in_flight().await {
+            return Next::Again;
+        }
+        let mut resend = self.resend.borrow_mut();
+        let (mut batches, mut bytes) = (Vec::<Batch>::new(), 0);
+        while let Some(batch) = resend.front() {
+            bytes += self.core.templates[batch.template].bytes(batch.times.count());
+            let fits = bytes <= self.load().request_bytes;
+            if !batches.is_empty() && (!fits || batches.iter().any(|other| other.place == batch.place)) {
+                break;
+            }
+            batches.extend(resend.pop_front());
+        }
+        Next::Send(batches)
+    }
+
+    /// Waits until a batch is due and there is a place for it in flight.
+    async fn next_request(&self) -> Next {
+        if self.is_over() && self.is_done() {
             return Next::Finished;
         }
         if self.slots.borrow().len() == 0 {
@@ -104,32 +141,46 @@ impl Lane {
             run::sleep(LOOK).await;
             return Next::Again;
         }
-        let due = match &mut *self.schedule.borrow_mut() {
-            Some(schedule) if schedule.first() >= self.core.step.plan.end() => return Next::Finished,
-            Some(schedule) => {
-                schedule.complete_at(most, self.load().linger).min(self.core.step.plan.end() - 1)
-            }
-            None => 0,
-        };
+        let Some(due) = self.due() else { return Next::Finished };
         let trouble =
             poll_fn(|_| if self.failed.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) });
         future::or(self.core.sleep_until(due), trouble).await;
         if !self.place_in_flight().await {
             return Next::Again;
         }
-        if self.is_over() && self.is_done(most) {
+        if self.is_over() && self.is_done() {
             return Next::Finished;
         }
-        self.turn.set(turn.wrapping_add(1));
-        self.take(template, most, due)
+        self.gather(due)
     }
 
-    /// Makes a batch of what is due.
-    fn take(&self, template: usize, most: u32, due: Ns) -> Next {
+    /// Takes the batch that is due, and what else is ready, each for the next partition.
+    fn gather(&self, first_due: Ns) -> Next {
         let now = self.core.clock().now();
-        let most = self.claim(most);
+        let partitions = self.slots.borrow().len();
+        let (mut batches, mut bytes, mut due) = (Vec::new(), 0, Some(first_due));
+        while let Some(at) = due
+            && batches.len() < partitions
+        {
+            let template = self.template();
+            bytes += template.bytes(template.records());
+            if !batches.is_empty() && (at > now || bytes > self.load().request_bytes) {
+                break;
+            }
+            let Some(batch) = self.take(now, at) else { break };
+            batches.push(batch);
+            due = self.due();
+        }
+        if batches.is_empty() { Next::Again } else { Next::Send(batches) }
+    }
+
+    /// Makes a batch of what is due, for the next partition; none if others took the last records.
+    fn take(&self, now: Ns, due: Ns) -> Option<Batch> {
+        let turn = self.turn.get();
+        let template = turn % self.core.templates.len();
+        let most = self.claim(self.core.templates[template].records());
         if most == 0 {
-            return Next::Finished;
+            return None;
         }
         let times = match &mut *self.schedule.borrow_mut() {
             Some(schedule) => {
@@ -142,15 +193,13 @@ impl Lane {
         };
         let count = times.count();
         self.unclaim(most - count);
-        if count == 0 {
-            return Next::Again;
-        }
-        self.taken.set(self.taken.get() + u64::from(count));
         let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.next() else { return Next::Again };
-        let batch = Batch { place: slot.place, template, times, number: slot.next, correlation_id: 0 };
+        let slot = slots.next().filter(|_| count > 0)?;
+        self.turn.set(turn.wrapping_add(1));
+        self.taken.set(self.taken.get() + u64::from(count));
+        let batch = Batch { place: slot.place, template, times, number: slot.next };
         slot.next += u64::from(count);
-        Next::Send(batch)
+        Some(batch)
     }
 
     /// Takes up to `most` of the records that are to be sent.
