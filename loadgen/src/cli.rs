@@ -76,6 +76,19 @@ pub struct ConsumeArgs {
     /// the logs ended when it began.
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
     pub from: From,
+    /// Join this classic consumer group and receive what it assigns (range), from where it has committed, else as --from says. With
+    /// --fan-out above 1 each set is a group: NAME-0, NAME-1, ... It may have members elsewhere too.
+    #[arg(short, long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// With --group: how often to commit; 0 for only at rebalances and at the end.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub commit_every: Duration,
+    /// With --group: session and rebalance timeout of the members.
+    #[arg(long, value_name = "TIME", default_value = "45s", value_parser = units::duration)]
+    pub session_timeout: Duration,
+    /// With --group: heartbeat interval of the members. They learn of rebalances by it.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub heartbeat: Duration,
     /// Measure end-to-end latencies of records that another generator sends meanwhile, on a machine with the same clock.
     #[arg(long)]
     pub stamped: bool,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::cli::{From, OutputArgs};
 use crate::clock::Clock;
 use crate::mode;
+use crate::mode::consume::Progress;
 use crate::plan::{Fetch, Plan, Shared, Step, Until};
 use crate::report::{Collector, Expected, Interval, Live, Report, ServerSampler, Setup, Verification};
 use crate::run::{Cores, News};
@@ -93,7 +94,10 @@ fn prepare(plan: &Plan) -> Result<Step, Failure> {
     };
     let senders = plan.load.as_ref().map_or(0, |load| mode::produce::sending_cores(load, plan.cores));
     let to_send = if let Until::Records(records) = plan.until { records } else { 0 };
-    let shared = Shared::new(cluster.partitions.len(), senders, to_send);
+    let mut shared = Shared::new(cluster.partitions.len(), senders, to_send);
+    if let Some(Fetch { sets, group: Some(_), .. }) = &plan.fetch {
+        shared.groups.extend((0..*sets).map(|_| Progress::new(&starts, log_ends.as_deref())));
+    }
     let clock = Clock::starting_in(LEAD);
     let run = fastrand::Rng::new().u64(1..);
     Ok(Step { plan: plan.clone(), clock, run, cluster, starts, log_ends, producer_ids, shared })
@@ -195,6 +199,7 @@ impl<'a> Driver<'a> {
             stamping: Stamping::Full,
             any_run: false,
             to_the_last: true,
+            group: None,
         });
         let ends = sent.shared.ends.iter().map(|end| end.load(Ordering::Acquire).into()).collect();
         let ledger = sent.shared.ledger.lock().map(|mut ledger| std::mem::take(&mut *ledger));

@@ -10,6 +10,7 @@ mod cluster;
 mod codec;
 mod core;
 mod drive;
+mod group;
 mod link;
 mod mode;
 mod payload;
@@ -29,7 +30,7 @@ use clap::Parser;
 
 use cli::{Cli, From, Mode, OutputArgs, RunArgs};
 use drive::{Failure, Outcome};
-use plan::{Idle, Membership, Plan, Storm, Until};
+use plan::{Group, Idle, Membership, Plan, Storm, Until};
 use report::{Knee, KneeSettings, Measure, StepResult};
 use run::Cores;
 use stamp::Stamping;
@@ -104,7 +105,13 @@ fn consume(args: &cli::ConsumeArgs) -> Result<Plan, String> {
     plan.receive(&args.fetch, args.from, if args.stamped { Stamping::Time } else { Stamping::None })?;
     if let Some(fetch) = &mut plan.fetch {
         fetch.any_run = args.stamped;
+        fetch.group = args.group.clone().map(|name| Group {
+            name,
+            sets: fetch.sets,
+            commit_every: units::nanos(args.commit_every),
+        });
     }
+    plan.membership = Membership { session: args.session_timeout, heartbeat: args.heartbeat };
     if args.run.duration.is_none() && args.run.records.is_none() && args.from == From::Earliest {
         plan.until = Until::LogEnds;
     }

@@ -12,7 +12,7 @@ use crate::report::Measure;
 use crate::setup::NewTopics;
 use crate::units::nanos;
 
-pub use fetch::Fetch;
+pub use fetch::{Fetch, Group};
 pub use load::Load;
 pub use step::{Shared, Step};
 
@@ -185,6 +185,10 @@ impl Plan {
             say("consumers", format!("{} x {}", fetch.sets, fetch.consumers));
             say("from", format!("{:?}", fetch.from).to_lowercase());
             say("fetch bytes", fetch.bytes_max.to_string());
+            if let Some(group) = &fetch.group {
+                say("group", group.name.clone());
+                say("commit every", time(group.commit_every));
+            }
             if let Some(rate) = fetch.rate {
                 say("consume rate", format!("{rate:.0} records/s"));
             }

@@ -1,7 +1,6 @@
 //! Groups whose members leave and come back. A rebalance takes from what caused it until every member is stable in the same
 //! generation.
 
-mod assignor;
 mod member;
 
 use std::cell::{Cell, RefCell};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Plan;
 use crate::cli::{FetchArgs, From};
+use crate::clock::Ns;
 use crate::stamp::Stamping;
 use crate::units::Rate;
 
@@ -32,6 +33,26 @@ pub struct Fetch {
     pub any_run: bool,
     /// Whether to go on until what was sent in this run has come.
     pub to_the_last: bool,
+    /// The group that consumers join; without one they divide partitions by themselves.
+    pub group: Option<Group>,
+}
+
+/// Groups of consumers, one for each set.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Their name, or its front.
+    pub name: String,
+    /// Sets.
+    pub sets: u32,
+    /// From one commit to the next; zero for none but at rebalances and at the end.
+    pub commit_every: Ns,
+}
+
+impl Group {
+    /// The name of the group of this set.
+    pub fn of_set(&self, set: u32) -> String {
+        if self.sets == 1 { self.name.clone() } else { format!("{}-{set}", self.name) }
+    }
 }
 
 impl Plan {
@@ -60,6 +81,7 @@ impl Plan {
             stamping,
             any_run: false,
             to_the_last: self.load.is_some() && stamping > Stamping::None,
+            group: None,
         });
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use super::Plan;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::mode::consume::Progress;
 use crate::verify::Ledger;
 
 /// One run on all cores: what each of them knows, and the little that they tell each other.
@@ -43,6 +44,8 @@ pub struct Shared {
     pub ends: Vec<AtomicI64>,
     /// What was sent: once senders are done.
     pub ledger: Mutex<Ledger>,
+    /// The groups that consume, by set.
+    pub groups: Vec<Progress>,
 }
 
 impl Shared {
@@ -54,6 +57,7 @@ impl Shared {
             received: 0.into(),
             ends: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
             ledger: Mutex::new(HashMap::new()),
+            groups: Vec::new(),
         }
     }
 }

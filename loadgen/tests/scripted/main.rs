@@ -20,7 +20,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
 
-use server::{Misdeed, Script, Server, TOPIC};
+use server::{Misdeed, Script, Server, TOPIC, Unrest};
 
 struct Run {
     output: Output,
@@ -294,6 +294,64 @@ fn consuming_everything_ends_by_itself() {
     let received = run(&server, "consume", &["--consumers", "2"]);
     assert_eq!(received.code(), Some(0));
     assert_eq!(received.number("/whole/traffic/records_received"), 3000);
+}
+
+/// Records for a group, and how it shall receive them: slowly, so that there is time for it to change.
+const FOR_A_GROUP: [&str; 8] =
+    ["--records", "5000", "--rate", "100k", "--record-size", "100", "--batch-bytes", "1000"];
+const AS_A_GROUP: [&str; 13] = [
+    "--group",
+    "readers",
+    "--verify",
+    "--consumers",
+    "3",
+    "--cores",
+    "2",
+    "--partition-bytes",
+    "1000",
+    "--heartbeat",
+    "10ms",
+    "--commit-every",
+    "50ms",
+];
+
+#[test]
+fn a_group_receives_everything_once_through_all_rebalances() {
+    let server = Server::start(Script { unrest: Unrest::Rebalances(20), ..Script::good(4) });
+    let send = || run(&server, "produce", &[&FOR_A_GROUP[..], &["--verify"]].concat());
+    assert_eq!(send().code(), Some(0));
+    let received = run(&server, "consume", &[&AS_A_GROUP[..], &["--consume-rate", "5000"]].concat());
+    assert_eq!(received.code(), Some(0), "{}", received.report["whole"]);
+    assert_eq!(received.number("/whole/traffic/records_received"), 5000);
+    assert_eq!((received.found("checked"), received.errors()), (5000, 0), "{}", received.report["whole"]);
+    let (generations, commits) = server.generations_and_commits();
+    assert!(generations >= 3 && commits >= 3, "{generations} generations, {commits} commits");
+    assert!(received.latencies("rebalance").len() >= 3);
+    assert!(server.all_committed());
+
+    // The group goes on where it was.
+    let nothing = run(&server, "consume", &AS_A_GROUP);
+    assert_eq!(nothing.code(), Some(0));
+    assert_eq!(nothing.number("/whole/traffic/records_received"), 0);
+    assert_eq!(send().code(), Some(0));
+    let rest = run(&server, "consume", &AS_A_GROUP);
+    assert_eq!((rest.code(), rest.number("/whole/traffic/records_received")), (Some(0), 5000));
+    assert!(server.all_committed());
+}
+
+#[test]
+fn a_member_that_is_forgotten_joins_anew() {
+    let server = Server::start(Script { unrest: Unrest::Forgets(30), ..Script::good(4) });
+    let sent = run(&server, "produce", &[&FOR_A_GROUP[..], &["--verify"]].concat());
+    assert_eq!(sent.code(), Some(0));
+    let received = run(&server, "consume", &[&AS_A_GROUP[..], &["--consume-rate", "5000"]].concat());
+    // What it had received and could not commit comes again: that is nobody's fault, and told.
+    assert_eq!(received.code(), Some(0), "{}", received.report["whole"]);
+    assert!(received.number("/whole/errors/UNKNOWN_MEMBER_ID") > 0);
+    let again = received.report.pointer("/whole/errors/records received again after a rebalance");
+    let again = again.and_then(Value::as_u64).unwrap_or(0);
+    let records = received.number("/whole/traffic/records_received");
+    assert!((5000..=5000 + again).contains(&records), "{records} records, {again} of them again");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A Kafka server in one process with the tests, whose delays and misdeeds are known.
 
+mod coordinator;
+
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -26,6 +28,9 @@ use protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
 };
 use protocol::{ApiKey, RequestHeader, message};
+
+use coordinator::Coordinator;
+pub use coordinator::Unrest;
 
 /// The one topic.
 pub const TOPIC: &str = "scripted";
@@ -58,11 +63,12 @@ pub struct Script {
     /// Before the answer to this request of Produce, counted from 0, it waits so long.
     pub stall: Option<(u32, Duration)>,
     pub misdeed: Misdeed,
+    pub unrest: Unrest,
 }
 
 impl Script {
     pub const fn good(partitions: i32) -> Self {
-        Self { partitions, delay: Duration::ZERO, stall: None, misdeed: Misdeed::None }
+        Self { partitions, delay: Duration::ZERO, stall: None, misdeed: Misdeed::None, unrest: Unrest::None }
     }
 }
 
@@ -113,11 +119,12 @@ impl Log {
         }
     }
 
-    fn read(&self, from: i64) -> Vec<u8> {
+    /// The batches from there on: one at least if there is one, and no more than so many bytes.
+    fn read(&self, from: i64, bytes_max: usize) -> Vec<u8> {
         let mut out = Vec::new();
         for (at, batch) in &self.batches {
             let last = at + i64::from(RecordBatch::parse(batch).unwrap().0.last_offset_delta());
-            if last >= from && out.len() < 1 << 20 {
+            if last >= from && (out.is_empty() || out.len() + batch.len() <= bytes_max) {
                 let from = out.len();
                 out.extend_from_slice(batch);
                 header::set_base_offset(&mut out[from..], Offset(*at));
@@ -137,6 +144,7 @@ struct State {
     /// In the largest of them.
     batches_most: usize,
     producer_ids: i64,
+    coordinator: Coordinator,
 }
 
 /// The running server. It ends with the process.
@@ -157,6 +165,7 @@ impl Server {
             batches: 0,
             batches_most: 0,
             producer_ids: 0,
+            coordinator: Coordinator::default(),
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -167,6 +176,18 @@ impl Server {
             }
         });
         Self { address, state }
+    }
+
+    /// Whether the group has committed everything that the logs hold.
+    pub fn all_committed(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        (0..).zip(&state.logs).all(|(index, log)| state.coordinator.offsets.get(&index) == Some(&log.end))
+    }
+
+    /// Generations of the group, and requests to commit.
+    pub fn generations_and_commits(&self) -> (i32, u32) {
+        let group = &self.state.lock().unwrap().coordinator;
+        (group.generation, group.commits)
     }
 
     /// Batches in the largest Produce request.
@@ -200,7 +221,7 @@ fn serve(mut socket: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
                 None => return Ok(()),
             },
             Some(ApiKey::Fetch) => fetch(&header, &frame, state),
-            other => panic!("not in the script: {other:?}"),
+            _ => coordinator::answer(&header, &frame, address, state),
         };
         let length = u32::try_from(answer.len()).unwrap();
         socket.write_all(&[&length.to_be_bytes()[..], &answer].concat())?;
@@ -323,7 +344,8 @@ fn fetch(header: &RequestHeader, frame: &Bytes, state: &Mutex<State>) -> Bytes {
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let log = &state.logs[usize::try_from(partition.index).unwrap()];
-                let records = log.read(partition.fetch_offset.0);
+                let bytes_max = usize::try_from(partition.max_bytes).unwrap();
+                let records = log.read(partition.fetch_offset.0, bytes_max);
                 found.set(found.get() || !records.is_empty());
                 let mut answer = FetchPartitionResponse::refused(partition.index, ErrorCode::None);
                 (answer.high_watermark, answer.last_stable_offset) = (Offset(log.end), Offset(log.end));

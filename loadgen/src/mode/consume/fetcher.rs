@@ -45,6 +45,8 @@ pub struct Fetcher {
     /// Partitions that the session must be told of.
     changed: RefCell<Vec<usize>>,
     session: Cell<(i32, i32)>,
+    /// Changes with the partitions: an answer to what was asked before is of no use.
+    turn: Cell<u64>,
     /// The last answer says that somebody else leads.
     stale: Cell<bool>,
     running: Cell<bool>,
@@ -72,6 +74,7 @@ impl Fetcher {
             positions: RefCell::default(),
             changed: RefCell::default(),
             session: Cell::new((0, 0)),
+            turn: Cell::new(0),
             stale: Cell::new(false),
             running: Cell::new(false),
             received: Cell::new(0),
@@ -84,6 +87,7 @@ impl Fetcher {
     /// Takes over a partition.
     pub fn give(&self, place: usize, position: Position) {
         self.positions.borrow_mut().insert(place, position);
+        self.turn.set(self.turn.get() + 1);
         self.begin_session();
     }
 
@@ -94,9 +98,20 @@ impl Fetcher {
         let taken: Vec<_> =
             places.iter().filter_map(|place| Some((*place, positions.remove(place)?))).collect();
         if !taken.is_empty() {
-            self.session.set((0, 0));
+            self.turn.set(self.turn.get() + 1);
+            self.begin_session();
         }
         taken
+    }
+
+    /// The next offset of every partition.
+    pub fn offsets(&self) -> Vec<(usize, i64)> {
+        self.positions.borrow().iter().map(|(place, position)| (*place, position.offset)).collect()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.running.get()
     }
 
     /// The next request names every partition and begins a session.
@@ -165,11 +180,13 @@ impl Fetcher {
             let head = ClientHead { version, correlation_id, client_id };
             out.clear();
             self.request(version).write(&head, &mut out);
-            let asked = self.core.clock().now();
+            let (asked, turn) = (self.core.clock().now(), self.turn.get());
             link.send(&mut [IoSlice::new(&out)]).await?;
             let patience = fetch.wait + Duration::from_nanos(self.core.step.plan.drain);
             let frame = within(patience, inbox.next(link)).await?;
-            self.answer(version, correlation_id, &frame, asked, &mut reading)?;
+            if turn == self.turn.get() {
+                self.answer(version, correlation_id, &frame, asked, &mut reading)?;
+            }
             drop(frame);
             if self.stale.replace(false) {
                 run::sleep(PAUSE).await;
@@ -278,6 +295,9 @@ impl Fetcher {
             self.heard.set(now);
             self.received.set(self.received.get() + received);
             self.core.step.shared.received.fetch_add(received, Ordering::Relaxed);
+            if self.consumer.group.is_some() {
+                self.consumer.progress().hear(now);
+            }
             self.core.found.borrow_mut().record_n(Measure::Fetch, (now - asked) / 1000, 1);
         }
         Ok(())
@@ -310,6 +330,10 @@ impl Fetcher {
         if position.dead {
             self.begin_session();
         }
+        if self.consumer.group.is_some() {
+            let offset = if position.dead { i64::MAX } else { position.offset };
+            self.consumer.progress().reach(place, offset);
+        }
         taken
     }
 
@@ -327,6 +351,9 @@ impl Fetcher {
 
     /// Whether there is nothing more to receive, or to be waited for.
     fn finished(&self) -> bool {
+        if self.consumer.group.is_some() {
+            return self.consumer.is_over();
+        }
         let plan = &self.core.step.plan;
         let shared = &self.core.step.shared;
         let now = self.core.clock().now();
