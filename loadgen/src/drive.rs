@@ -99,7 +99,7 @@ fn prepare(plan: &Plan) -> Result<Step, Failure> {
         shared.groups.extend((0..*sets).map(|_| Progress::new(&starts, log_ends.as_deref())));
     }
     let clock = Clock::starting_in(LEAD);
-    let run = fastrand::Rng::new().u64(1..);
+    let run = fastrand::Rng::new().u32(1..);
     Ok(Step { plan: plan.clone(), clock, run, cluster, starts, log_ends, producer_ids, shared })
 }
 

@@ -58,7 +58,7 @@ pub struct Marking {
     /// Which keys.
     pub keys: Keys,
     /// The run and the producer.
-    pub identity: (u64, u32),
+    pub identity: (u32, u32),
     /// The first record's number in its partition.
     pub sequence: u64,
     /// Nanoseconds since 1970 at the run's start.
@@ -346,7 +346,7 @@ mod tests {
                 let record = record.unwrap();
                 let key = record.key.unwrap();
                 assert!(key.len() == payload::KEY_BYTES && key.starts_with(b"k0000000000"));
-                let Checked::Good(stamp) = Stamp::check(key, record.value.unwrap()) else { panic!() };
+                let Checked::Good(stamp) = Stamp::check(key, record.value.unwrap(), 77) else { panic!() };
                 assert_eq!((stamp.run, stamp.producer, stamp.sequence), (77, 4, 1000 + index));
                 assert_eq!(stamp.unix_ns, 5_000_100 + 10 * index);
                 seen += 1;

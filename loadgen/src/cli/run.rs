@@ -69,6 +69,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = units::duration)]
     pub spin: Duration,
     /// Give every record its producer, sequence and checksum, and count what is lost, repeated, reordered or damaged.
+    /// Records without these, sent by others, count as foreign and are not checked.
     /// `produce` reads everything back afterwards.
     #[arg(long)]
     pub verify: bool,

@@ -18,7 +18,7 @@ pub struct Step {
     /// The time.
     pub clock: Clock,
     /// This run's number in stamps.
-    pub run: u64,
+    pub run: u32,
     /// The cluster at the beginning.
     pub cluster: Cluster,
     /// Where consumers begin, by partition.

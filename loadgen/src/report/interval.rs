@@ -70,6 +70,9 @@ pub struct Verification {
     pub reordered: u64,
     /// Checksum or contents wrong.
     pub damaged: u64,
+    /// Received but not sent with `--verify`, so not checked: others' records in the same topics. Nothing wrong.
+    #[serde(default)]
+    pub foreign: u64,
 }
 
 impl Verification {
@@ -80,6 +83,7 @@ impl Verification {
         self.repeated += other.repeated;
         self.reordered += other.reordered;
         self.damaged += other.damaged;
+        self.foreign += other.foreign;
     }
 
     /// Whether nothing wrong was found.

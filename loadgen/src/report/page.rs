@@ -66,6 +66,10 @@ pub fn banners(report: &Report, whose: &str) -> String {
             ),
         );
     }
+    if found.foreign > 0 {
+        let foreign = found.foreign;
+        banner("", &format!("{foreign} records were not checked: they are foreign, sent without --verify."));
+    }
     if let Some(at) = whole.server.as_ref().and_then(|server| server.gone_at_s) {
         banner(" bad", &format!("The server's process ended {at:.1} s after the start."));
     }

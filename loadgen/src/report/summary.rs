@@ -127,12 +127,16 @@ fn errors(whole: &Whole) -> String {
 }
 
 fn verification(found: &Verification) -> Option<String> {
-    if found.checked == 0 && found.is_clean() {
+    if found.checked == 0 && found.foreign == 0 && found.is_clean() {
         return None;
     }
-    let checked = format!("{} records checked", count(found.checked));
+    let mut checked = format!("{} records checked", count(found.checked));
+    if found.foreign > 0 {
+        checked.push_str(&format!(", {} foreign (sent without --verify, not checked)", count(found.foreign)));
+    }
     Some(if found.is_clean() {
-        format!("verification: {checked}, nothing wrong")
+        let words = if found.checked == 0 { "so nothing is known" } else { "nothing wrong" };
+        format!("verification: {checked}, {words}")
     } else {
         format!(
             "VERIFICATION FAILED: {checked}, {} lost, {} repeated, {} reordered, {} damaged",

@@ -7,7 +7,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::compare::{compare, side_by_side};
-use super::interval::{Measure, histogram};
+use super::interval::{Measure, Verification, histogram};
 use super::knee::{Knee, KneeSettings, StepResult};
 use super::model::{Report, VERSION};
 use super::sample::{HOSTILE, report};
@@ -181,6 +181,20 @@ fn what_must_be_known_first_stands_on_top() {
     }
     assert!(summary::remarks(&run).iter().any(|line| line.contains("VERIFICATION FAILED")));
     assert!(!page::single(&report("run", 1)).expect("a page").contains("class=\"banner"));
+}
+
+#[test]
+fn foreign_records_are_told_and_no_failure() {
+    let mut run = report("run", 1);
+    run.whole.verification = Verification { checked: 0, foreign: 70, ..Verification::default() };
+    assert!(run.whole.verification.is_clean());
+    let said = |run: &Report, words: &str| summary::remarks(run).iter().any(|line| line.contains(words));
+    assert!(said(&run, "70 foreign") && said(&run, "nothing is known") && !said(&run, "FAILED"));
+    assert!(page::single(&run).expect("a page").contains("70 records were not checked"));
+    run.whole.verification.checked = 5;
+    assert!(said(&run, "70 foreign") && said(&run, "nothing wrong"));
+    run.whole.verification.lost = 1;
+    assert!(said(&run, "70 foreign") && said(&run, "VERIFICATION FAILED"));
 }
 
 #[test]

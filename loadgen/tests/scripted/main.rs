@@ -214,6 +214,29 @@ fn a_server_that_changes_records_is_caught() {
 }
 
 #[test]
+fn records_of_others_are_not_damaged_ones() {
+    let server = Server::start(Script::good(2));
+    let send = |more: &[&str]| {
+        let args =
+            ["--records", "1000", "--rate", "100k", "--record-size", "100-200", "--batch-bytes", "2000"];
+        assert_eq!(run(&server, "produce", &[&args[..], more].concat()).code(), Some(0));
+    };
+    send(&[]);
+    send(&["--codec", "lz4"]);
+    let received = run(&server, "consume", &["--verify"]);
+    assert_eq!(received.code(), Some(0), "{}", received.report["whole"]);
+    assert_eq!((received.found("checked"), received.found("foreign")), (0, 2000));
+    assert!(String::from_utf8_lossy(&received.output.stdout).contains("2,000 foreign"));
+    send(&["--verify"]);
+    let received = run(&server, "consume", &["--verify"]);
+    assert_eq!(received.code(), Some(0), "{}", received.report["whole"]);
+    assert_eq!((received.found("checked"), received.found("foreign")), (1000, 2000));
+    // Only stamped ones have an end-to-end latency.
+    let received = run(&server, "consume", &["--stamped"]);
+    assert_eq!(received.latencies("end_to_end").len(), 1000);
+}
+
+#[test]
 fn what_is_refused_is_sent_again_in_order() {
     // What follows a refused batch in flight the server refuses as well, by its sequence; without sequences only one in flight
     // keeps the order.

@@ -17,7 +17,7 @@ pub struct Position {
     /// Whether it has seen the log from its first record on.
     complete: bool,
     /// By run and producer.
-    tracks: HashMap<(u64, u32), Track>,
+    tracks: HashMap<(u32, u32), Track>,
     /// Something in the log cannot be read: it is left alone.
     pub dead: bool,
 }
@@ -28,7 +28,7 @@ pub struct Reading {
     /// What to read of them.
     pub stamping: Stamping,
     /// This run.
-    pub run: u64,
+    pub run: u32,
     /// Whether stamps of other runs count too.
     pub any_run: bool,
     /// Nanoseconds since 1970 when the bytes were there.
@@ -130,8 +130,10 @@ impl Position {
     }
 
     fn check(&mut self, key: &[u8], value: &[u8], reading: &Reading, found: &mut Interval) {
-        found.verification.checked += 1;
-        match Stamp::check(key, value) {
+        let checked = Stamp::check(key, value, reading.run);
+        found.verification.checked += u64::from(checked != Checked::Foreign);
+        match checked {
+            Checked::Foreign => found.verification.foreign += 1,
             Checked::Damaged => found.verification.damaged += 1,
             Checked::Good(stamp) => {
                 let complete = self.complete || stamp.run == reading.run;
@@ -145,7 +147,7 @@ impl Position {
     }
 
     /// Records that are known to be lost: of this run by what its producers say, of others by the gaps they left.
-    pub fn lost(&self, place: usize, run: u64, ledger: &Ledger) -> u64 {
+    pub fn lost(&self, place: usize, run: u32, ledger: &Ledger) -> u64 {
         let nothing = Track::default();
         let own = ledger.iter().filter(|((of, _), _)| *of == place);
         let own = own.map(|((_, producer), sent)| {
@@ -204,6 +206,18 @@ mod tests {
         let sent = crate::verify::Sent { count: 8, unacknowledged: vec![(7, 8)] };
         // 3 and 6, but 7 was never acknowledged.
         assert_eq!(position.lost(0, 9, &Ledger::from([((0, 1), sent)])), 2);
+    }
+
+    #[test]
+    fn records_of_others_are_foreign_and_have_no_latency() {
+        let (mut position, mut found) = (Position::new(0, true), Interval::new());
+        let theirs = BatchBuilder::new().stored_at(Offset(2), LeaderEpoch(0));
+        let theirs = theirs.record(TimestampMs(1), None, Some(&[1; 100])).record(TimestampMs(1), None, None);
+        let bytes = [batch(0, &[0, 1]), theirs.build(), batch(4, &[2])].concat();
+        position.take(&Bytes::from(bytes), &mut reading(Stamping::Full), &mut found);
+        assert_eq!((found.verification.checked, found.verification.foreign), (3, 2));
+        assert!(found.verification.is_clean());
+        assert_eq!(found.latencies[Measure::EndToEnd as usize].as_ref().unwrap().len(), 3);
     }
 
     #[test]
