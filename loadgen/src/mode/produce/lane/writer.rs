@@ -82,12 +82,15 @@ impl Lane {
         }
     }
 
-    /// Whether nothing is left at the end that was due before, or too much: a batch's worth is sent late, a backlog is not.
+    /// Whether nothing is left at the end that was due before, or too much: a request's worth is sent late, a backlog is not.
     fn is_done(&self) -> bool {
         let end = self.core.step.plan.end();
+        let template = self.template();
+        let batches = self.load().request_bytes / template.bytes(template.records());
+        let batches = batches.min(self.slots.borrow().len()).max(1) as u64;
         match &*self.schedule.borrow() {
             Some(schedule) if self.core.step.plan.until.is_timed() => {
-                schedule.first() >= end || schedule.due(end - 1) > u64::from(self.template().records())
+                schedule.first() >= end || schedule.due(end - 1) > batches * u64::from(template.records())
             }
             _ => true,
         }
