@@ -1,0 +1,106 @@
+"""Where a case runs: one fresh server in one round, and what was measured before in that round."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.broker import Broker
+
+from . import figures
+from .case import REFERENCE, Scale, Setting, Values
+from .generator import Generator
+from .servers import Server
+
+
+@dataclass
+class Round:
+    """Values by case and server, in the order of the runs."""
+
+    number: int
+    values: dict[tuple[str, str], Values] = field(default_factory=dict)
+
+
+@dataclass
+class Stage:
+    """What a case works with."""
+
+    server: Server
+    broker: Broker
+    case: str
+    round: Round
+    scale: Scale
+    raw: Path
+    generator: tuple[str, ...] = ()
+    """Settings of the generator that hold for every run, such as its CPUs."""
+    remarks: list[str] = field(default_factory=list)
+    reports: list[Path] = field(default_factory=list)
+    """The raw files; a page shows the last one."""
+    last: dict = field(default_factory=dict)
+    """The last report, for what figures do not hold."""
+    commands: list[str] = field(default_factory=list)
+    """What the generator was told, without what differs from server to server."""
+
+    def heat(self) -> None:
+        """Loads the fresh server before anything counts, then lets it write down what it owes."""
+        begun = self._begin("heat", ["produce", "--topic", "heat", "--unthrottled", "--duration", str(self.scale.heat_s)])
+        try:
+            begun.report()
+        finally:
+            begun.end()
+        (self.raw / self._file("heat")).unlink()
+        os.sync()
+
+    def generate(self, mode: str, *settings: Setting, topic: str = "bench") -> Values:
+        """Runs the generator to its end and reads its figures. Unless the settings say how long, it is the scale's time. Times are plain
+        seconds, so that the run can be bounded."""
+        return self.begin(mode, *settings, topic=topic)()
+
+    def begin(self, mode: str, *settings: Setting, topic: str = "bench") -> Callable[[], Values]:
+        """The same without waiting: a function that waits."""
+        words = [mode, *(str(word(self)) if callable(word) else str(word) for word in settings)]
+        if not {"--duration", "--records", "--from"} & set(words):
+            words += ["--duration", str(self.scale.seconds)]
+            if "--warm-up" not in words:
+                words += ["--warm-up", str(self.scale.warm_up_s)]
+        self.commands.append(" ".join(words))
+        step = "" if not self.reports else f"{len(self.reports) + 1}"
+        self.reports.append(self.raw / self._file(step))
+        begun = self._begin(step, [*words, "--topic", topic])
+
+        def wait() -> Values:
+            try:
+                report = begun.report()
+            finally:
+                begun.end()
+            self.last = report
+            self.remarks += figures.remarks(report)
+            return figures.read(report)
+
+        return wait
+
+    def _begin(self, step: str, words: list[str]) -> Generator:
+        timed = [float(words[words.index(key) + 1]) for key in ("--duration", "--warm-up") if key in words]
+        configs = [word for config in self.server.topic_configs for word in ("--topic-config", config)]
+        arguments = [words[0], "--bootstrap", self.broker.bootstrap, "--server-pid", str(self.broker.pid), "--label",
+                     self.server.name, *configs, *self.generator, *words[1:]]
+        return Generator(arguments, self.raw / self._file(step), sum(timed) if "--duration" in words else None)
+
+    def _file(self, step: str) -> str:
+        return "-".join(filter(None, (slug(self.case), self.server.name, str(self.round.number), step))) + ".json"
+
+    def reference(self, case: str, figure: str) -> float:
+        """What Kafka did in an earlier case of this round; without a Kafka, the first server that ran it."""
+        found = {server: values for (name, server), values in self.round.values.items() if name == case}
+        if not found:
+            raise ValueError(f"nothing succeeded in case {case} of this round")
+        return found.get(REFERENCE, next(iter(found.values())))[figure]
+
+    def earlier(self, case: str) -> Values:
+        """What this server did in an earlier case of this round."""
+        return self.round.values[case, self.server.name]
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter == "." else "-" for letter in name.replace(",", "")).strip("-")
