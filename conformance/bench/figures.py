@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 MIB = 1 << 20
+BOTTLENECK = "the generator was the bottleneck"
+"""A remark that says so begins like this."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def remarks(report: dict) -> list[str]:
     if whole["errors_in_warm_up"]:
         found.append(f"{whole['errors_in_warm_up']:,} errors while warming up")
     if reason := whole["health"].get("bottleneck"):
-        found.append(f"the generator was the bottleneck ({reason})")
+        found.append(f"{BOTTLENECK} ({reason})")
     if (server := whole["server"]) and server.get("gone_at_s") is not None:
         found.append("the server ended")
     return found

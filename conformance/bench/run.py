@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import limits, machine, report  # noqa: E402
 from bench.case import FULL, QUICK, SMOKE, Bench, Case, Scale  # noqa: E402
+from bench.figures import BOTTLENECK  # noqa: E402
 from bench.generator import GeneratorFailed  # noqa: E402
 from bench.results import Result, Results, number  # noqa: E402
 from bench.servers import Server, named, on_cpus  # noqa: E402
@@ -70,14 +71,16 @@ class Runner:
         shown = [f"{figure}={number(result.values[figure])}" for figure in case.shows if figure in result.values]
         print(f"round {current.number} {server.name:12} {case.name:36} {' '.join(shown + result.remarks)}", flush=True)
 
-    def complaints(self) -> list[str]:
-        """Runs that failed, or did not give a figure that the case shows."""
+    def complaints(self, strict: bool) -> list[str]:
+        """Runs that failed, or did not give a figure that the case shows; with `strict`, those with errors on the way too."""
         found = []
         for row in self.results.rows:
             case = next(case for case in self._cases if case.name == row.case)
             missing = [figure for figure in case.shows if not self.results.values(row.case, row.server, figure)]
             if not row.values:
                 found.append(f"{row.server}, {row.case}, round {row.round}: {'; '.join(row.remarks)}")
+            elif strict and (doubts := [remark for remark in row.remarks if not remark.startswith(BOTTLENECK)]):
+                found.append(f"{row.server}, {row.case}: {'; '.join(doubts)}")
             elif missing and not (set(missing) <= {"ready_s"} and row.server.startswith("kafka")):
                 found.append(f"{row.server}, {row.case}: no {', '.join(missing)}")
         return found
@@ -166,7 +169,7 @@ def main() -> int:
             report.pages(directory, runner.results)
         finally:
             write()
-        complaints = runner.complaints()
+        complaints = runner.complaints(strict=smoke)
         for complaint in complaints:
             print(f"FAILED {complaint}", file=sys.stderr)
         if not smoke or options.out:
