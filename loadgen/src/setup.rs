@@ -231,11 +231,27 @@ pub enum Edge {
     Latest,
 }
 
-/// Offsets of all partitions, asked of their leaders.
+/// Offsets of all partitions, asked of their leaders, who may need a moment to know of a new topic.
 ///
 /// # Errors
 /// A leader cannot be reached, or refuses.
 pub fn offsets(cluster: &Cluster, client_id: &str, edge: Edge) -> Result<Vec<i64>, SetupError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask_offsets(cluster, client_id, edge)? {
+            Ok(offsets) => return Ok(offsets),
+            Err(refused) if Instant::now() > until => return Err(refused),
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Asks once; the inner error may pass by itself.
+fn ask_offsets(
+    cluster: &Cluster,
+    client_id: &str,
+    edge: Edge,
+) -> Result<Result<Vec<i64>, SetupError>, SetupError> {
     let mut offsets = vec![-1; cluster.partitions.len()];
     let timestamp = if edge == Edge::Earliest { -2 } else { -1 };
     for (node, address) in &cluster.brokers {
@@ -263,7 +279,10 @@ pub fn offsets(cluster: &Cluster, client_id: &str, edge: Edge) -> Result<Vec<i64
                 let Some(place) = cluster.find(&reference, partition.partition_index) else { continue };
                 if partition.error_code != 0 {
                     let error = error_name(partition.error_code);
-                    return Err(SetupError(format!("offsets of {}: {error}", cluster.name(place))));
+                    let refused = SetupError(format!("offsets of {}: {error}", cluster.name(place)));
+                    let code = model::ErrorCode::from_code(partition.error_code);
+                    let passes = code.is_some_and(model::ErrorCode::retriable);
+                    return if passes { Ok(Err(refused)) } else { Err(refused) };
                 }
                 offsets[place] = partition.offset;
             }
@@ -271,7 +290,7 @@ pub fn offsets(cluster: &Cluster, client_id: &str, edge: Edge) -> Result<Vec<i64
     }
     match offsets.iter().position(|offset| *offset < 0) {
         Some(place) => Err(SetupError(format!("no offset of {} was told", cluster.name(place)))),
-        None => Ok(offsets),
+        None => Ok(Ok(offsets)),
     }
 }
 

@@ -403,6 +403,17 @@ impl Lane {
         }
     }
 
+    /// Whether nothing is left at the end that was due before, or too much: a batch's worth is sent late, a backlog is not.
+    fn is_done(&self, most: u32) -> bool {
+        let end = self.core.step.plan.end();
+        match &*self.schedule.borrow() {
+            Some(schedule) if self.core.step.plan.until.is_timed() => {
+                schedule.first() >= end || schedule.due(end - 1) > u64::from(most)
+            }
+            _ => true,
+        }
+    }
+
     /// Whether not even what failed is to be tried again.
     fn out_of_time(&self) -> bool {
         let plan = &self.core.step.plan;
@@ -410,16 +421,19 @@ impl Lane {
     }
 
     async fn next_batch(&self) -> Next {
-        if self.is_over() {
-            return Next::Finished;
-        }
-        if self.slots.borrow().len() == 0 {
-            run::sleep(LOOK).await;
-            return Next::Again;
-        }
         let turn = self.turn.get();
         let template = turn % self.core.templates.len();
         let most = self.core.templates[template].records();
+        if self.is_over() && self.is_done(most) {
+            return Next::Finished;
+        }
+        if self.slots.borrow().len() == 0 {
+            if self.is_over() {
+                return Next::Finished;
+            }
+            run::sleep(LOOK).await;
+            return Next::Again;
+        }
         let due = match &mut *self.schedule.borrow_mut() {
             Some(schedule) if schedule.first() >= self.core.step.plan.end() => return Next::Finished,
             Some(schedule) => {
@@ -433,9 +447,7 @@ impl Lane {
         if !self.place_in_flight().await {
             return Next::Again;
         }
-        if self.is_over()
-            && self.core.clock().now() > self.core.step.plan.end().saturating_add(self.load().linger)
-        {
+        if self.is_over() && self.is_done(most) {
             return Next::Finished;
         }
         self.turn.set(turn.wrapping_add(1));
