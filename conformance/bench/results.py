@@ -32,11 +32,12 @@ class Spread:
     median: float
     least: float
     most: float
+    count: int
 
     @staticmethod
     def of(values: list[float]) -> "Spread | None":
         """None of nothing."""
-        return Spread(statistics.median(values), min(values), max(values)) if values else None
+        return Spread(statistics.median(values), min(values), max(values), len(values)) if values else None
 
 
 @dataclass
@@ -84,17 +85,21 @@ class Results:
 
     def _verdict(self, target: Target, case: str) -> str:
         if target.limit is not None:
-            median = self.spread(case, self.servers[0], target.figure).median
+            found = self.spread(case, self.servers[0], target.figure)
             more = FIGURES[target.figure].more_is_better
-            met = median >= target.limit if more else median <= target.limit
-            return f"{'>=' if more else '<='} {number(target.limit)}: {_said(met)}"
+            met = found.median >= target.limit if more else found.median <= target.limit
+            return f"{'>=' if more else '<='} {number(target.limit)}: {_said(met)}{self._of(found.count)}"
         # A target against itself in another case names Millrace: that is the first server, whatever build it is.
         server, other = (target.than, case) if isinstance(target.than, str) else (self.servers[0], target.than[1])
         ratio = self.better(target.figure, (case, self.servers[0]), (other, server))
         what = server if other == case else f"its own {other}"
         if ratio is None:
             return f"{number(target.times)}x {what}: not measured"
-        return f">= {number(target.times)}x {what}: {_said(ratio.median >= target.times)} ({number(ratio.median)}x)"
+        return f">= {number(target.times)}x {what}: {_said(ratio.median >= target.times)} ({number(ratio.median)}x{self._of(ratio.count)})"
+
+    def _of(self, count: int) -> str:
+        """Says it where a verdict rests on fewer rounds than there were."""
+        return "" if count == len(self.limits) else f", in {count} of {len(self.limits)} rounds"
 
 
 def _said(met: bool) -> str:

@@ -44,6 +44,12 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual((ratio.least, ratio.most), (4, 10))
         self.assertEqual(found.spread("base", "millrace", "sent_mb_s").least, 500)
 
+    def test_a_verdict_says_how_many_rounds_it_rests_on(self):
+        found = results(Target("base", "sent_mb_s", than="kafka", times=5), Target("base", "sent_mb_s", limit=100))
+        self.assertFalse(any("rounds" in said for said in found.verdicts("base", "sent_mb_s")))
+        found.rows[0].values = {}
+        self.assertTrue(all("in 2 of 3 rounds" in said for said in found.verdicts("base", "sent_mb_s")))
+
     def test_targets(self):
         for target, met in ((Target("base", "sent_mb_s", than="kafka", times=6), True),
                             (Target("base", "sent_mb_s", than="kafka", times=6.1), False),
@@ -68,6 +74,11 @@ class Arithmetic(unittest.TestCase):
 
 class Reading(unittest.TestCase):
     """Reports, requests, words."""
+
+    def test_a_server_that_falls_behind_its_schedule_is_told(self):
+        whole = {"length_s": 10, "traffic": {"records_sent": 900}, "errors": {}, "errors_in_warm_up": 0, "health": {}, "server": None}
+        for rate, told in ((None, 0), (90, 0), (92, 0), (100, 1)):
+            self.assertEqual(len(figures.remarks({"rate": rate, "whole": whole})), told)
 
     def test_figures_of_a_report(self):
         server = {"used": {"cpu_user_s": 1, "cpu_system_s": 2, "switches_voluntary": 50, "switches_involuntary": 10}, "seen_s": 10,
