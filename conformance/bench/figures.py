@@ -33,7 +33,7 @@ FIGURES = {
     "cpu_s_per_gb_fetched": Figure("server CPU s per further GB fetched"),
     "cpu_cores": Figure("server CPU, cores"),
     "switches_per_gb": Figure("server context switches per GB"),
-    "resident_max_mib": Figure("server resident MiB, most"),
+    "resident_max_mib": Figure("server resident MiB, peak since its start"),
     "resident_idle_mib": Figure("server resident MiB, idle"),
     "resident_grown_mib": Figure("server resident MiB, growth from the second to the last quarter"),
     "p999_first_ms": Figure("produce p99.9 ms, median second of the first quarter"),
@@ -70,7 +70,7 @@ def read(report: dict) -> dict[str, float]:
 def _server(server: dict) -> dict[str, float]:
     used = server["used"]
     cpu_s = used["cpu_user_s"] + used["cpu_system_s"]
-    values = {"resident_max_mib": server["resident_max"] / MIB}
+    values: dict[str, float] = {}
     if server["seen_s"]:
         values["cpu_cores"] = cpu_s / server["seen_s"]
     if gb := server["bytes_moved"] / 1e9:

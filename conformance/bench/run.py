@@ -104,8 +104,8 @@ def method(servers: list[Server], scale: Scale, rounds: int, options: argparse.N
         "the case says otherwise; its files are removed and `sync` is called before the next one",
         "one generator, millrace-loadgen, with the same settings for all: those that are not named are its defaults (1 KiB records of "
         "random bytes, 6 partitions, 1 producer, batches of 128 KiB, linger 5 ms, 5 requests in flight, acks=all)",
-        "MB are 10^6, GB 10^9 bytes of record values; server CPU, memory and context switches are those of its process in the measured "
-        "seconds, from /proc, CPU per GB that went in or out",
+        "MB are 10^6, GB 10^9 bytes of record values; server CPU and context switches are those of its process in the measured seconds, "
+        "from /proc, CPU per GB that went in or out; peak memory is the kernel's (VmHWM), heating included",
         f"{'; '.join(pinned)}" if pinned else "generator (one executor) and server share the processors: what a server uses its client lacks",
         *([f"**scale {scale.name}: this run shows that things work, its numbers say little**"] if scale != FULL else []),
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.broker import Broker
+from harness.process import usage
 
 from . import figures
 from .case import REFERENCE, Scale, Setting, Values
@@ -75,9 +76,13 @@ class Stage:
                 begun.end()
             self.last = report
             self.remarks += figures.remarks(report)
-            return figures.read(report)
+            return {**figures.read(report), "resident_max_mib": self._peak_mib()}
 
         return wait
+
+    def _peak_mib(self) -> float:
+        """The kernel's own peak: samples once a second would miss some."""
+        return usage(self.broker.pid).resident_bytes_max / figures.MIB
 
     def _begin(self, step: str, words: list[str]) -> Generator:
         timed = [float(words[words.index(key) + 1]) for key in ("--duration", "--warm-up") if key in words]

@@ -30,7 +30,8 @@ BENCH = Bench(
         f"{PARTITIONS} partitions are filled, unthrottled; the server is killed with signal 9 right behind the last acknowledgement and "
         "started again at once on what it left, the page cache as it is",
         "the time counts from the start of the process until the ready line (Millrace only), and until ApiVersions is answered and "
-        "Metadata shows a leader for every partition",
+        "Metadata shows a leader for every partition; a part of Kafka's is its controller's wait until the killed broker's "
+        "session has expired",
     ),
     servers=("millrace", "kafka"),
 )
