@@ -88,14 +88,19 @@ class Results:
             found = self.spread(case, self.servers[0], target.figure)
             more = FIGURES[target.figure].more_is_better
             met = found.median >= target.limit if more else found.median <= target.limit
-            return f"{'>=' if more else '<='} {number(target.limit)}: {_said(met)}{self._of(found.count)}"
+            return f"{'>=' if more else '<='} {number(target.limit)}: {_said(met)}{self._of(found.count)}{self._doubt((case, self.servers[0]))}"
         # A target against itself in another case names Millrace: that is the first server, whatever build it is.
         server, other = (target.than, case) if isinstance(target.than, str) else (self.servers[0], target.than[1])
         ratio = self.better(target.figure, (case, self.servers[0]), (other, server))
         what = server if other == case else f"its own {other}"
         if ratio is None:
             return f"{number(target.times)}x {what}: not measured"
-        return f">= {number(target.times)}x {what}: {_said(ratio.median >= target.times)} ({number(ratio.median)}x{self._of(ratio.count)})"
+        return f">= {number(target.times)}x {what}: {_said(ratio.median >= target.times)} ({number(ratio.median)}x{self._of(ratio.count)})" + self._doubt(
+            (case, self.servers[0]), (other, server))
+
+    def _doubt(self, *runs: tuple[str, str]) -> str:
+        """A verdict is no better than the runs that it rests on: failures, errors, a generator that was the bottleneck."""
+        return ", doubtful: see below" if any(row.remarks and (row.case, row.server) in runs for row in self.rows) else ""
 
     def _of(self, count: int) -> str:
         """Says it where a verdict rests on fewer rounds than there were."""

@@ -1,6 +1,7 @@
 """Where a case runs: one fresh server in one round, and what was measured before in that round."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from harness.process import usage
 
 from . import figures
 from .case import REFERENCE, Scale, Setting, Values
-from .generator import Generator
+from .generator import SETTLE_BOUND_S, Generator, GeneratorFailed
 from .servers import Server
 
 
@@ -39,11 +40,13 @@ class Stage:
     """The raw files; a page shows the last one."""
     last: dict = field(default_factory=dict)
     """The last report, for what figures do not hold."""
+    _settled: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
     """What the generator was told, without what differs from server to server."""
 
     def heat(self) -> None:
         """Loads the fresh server before anything counts, then lets it write down what it owes."""
+        self._settle("heat", [])
         begun = self._begin("heat", ["produce", "--topic", "heat", "--unthrottled", "--duration", str(self.scale.heat_s)])
         try:
             begun.report()
@@ -65,6 +68,7 @@ class Stage:
             if "--warm-up" not in words:
                 words += ["--warm-up", str(self.scale.warm_up_s)]
         self.commands.append(" ".join(words))
+        self._settle(topic, words)
         step = "" if not self.reports else f"{len(self.reports) + 1}"
         self.reports.append(self.raw / self._file(step))
         begun = self._begin(step, [*words, "--topic", topic])
@@ -79,6 +83,28 @@ class Stage:
             return {**figures.read(report), "resident_max_mib": self._peak_mib()}
 
         return wait
+
+    def _settle(self, topic: str, words: list[str]) -> None:
+        """Makes a topic and waits until the leader of every partition answers for it. Kafka takes its time for many partitions, and
+        what a client's pauses after its errors cost is not what is measured here."""
+        if topic in self._settled:
+            return
+        kept = [word for at, word in enumerate(words) for before in [words[at - 1] if at else ""]
+                if {word, before} & {"--partitions", "--topic-config"}]
+        ask = ["consume", "--from", "latest", "--topic", topic, "--duration", "0.2", *kept]
+        deadline = time.monotonic() + SETTLE_BOUND_S
+        while topic not in self._settled:
+            asking = self._begin("settle", ask)
+            try:
+                if not asking.report()["whole"]["errors"]:
+                    self._settled.add(topic)
+            except GeneratorFailed:
+                pass
+            finally:
+                asking.end()
+            if topic not in self._settled and time.monotonic() > deadline:
+                raise GeneratorFailed(f"topic {topic} had no leader for every partition within {SETTLE_BOUND_S} s")
+        (self.raw / self._file("settle")).unlink()
 
     def _peak_mib(self) -> float:
         """The kernel's own peak: samples once a second would miss some."""

@@ -44,6 +44,13 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual((ratio.least, ratio.most), (4, 10))
         self.assertEqual(found.spread("base", "millrace", "sent_mb_s").least, 500)
 
+    def test_a_verdict_on_remarkable_runs_is_doubtful(self):
+        for server, doubtful in (("kafka", True), ("other", False)):
+            found = results(Target("base", "sent_mb_s", than="kafka", times=5))
+            found.rows.append(Result(4, "base", server, remarks=["errors"]))
+            said, = found.verdicts("base", "sent_mb_s")
+            self.assertEqual("doubtful" in said, doubtful)
+
     def test_a_verdict_says_how_many_rounds_it_rests_on(self):
         found = results(Target("base", "sent_mb_s", than="kafka", times=5), Target("base", "sent_mb_s", limit=100))
         self.assertFalse(any("rounds" in said for said in found.verdicts("base", "sent_mb_s")))
