@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 MIB = 1 << 20
 BOTTLENECK = "the generator was the bottleneck"
-"""A remark that says so begins like this."""
+BEHIND = "did not keep up"
+"""Remarks that say so begin like this; they are about time only."""
 KEPT_UP = 0.97
 """Part of a schedule below which a server did not keep up: its latencies then grow with the length of the run."""
 
@@ -87,7 +88,7 @@ def remarks(report: dict) -> list[str]:
         found.append(f"{whole['errors_in_warm_up']:,} errors while warming up")
     sent_s = whole["traffic"]["records_sent"] / (whole["length_s"] or 1)
     if (rate := report["rate"]) and sent_s < rate * KEPT_UP:
-        found.append(f"did not keep up: {sent_s / rate:.0%} of the schedule was sent, and latencies grow with the length of the run")
+        found.append(f"{BEHIND}: {sent_s / rate:.0%} of the schedule was sent, and latencies grow with the length of the run")
     if reason := whole["health"].get("bottleneck"):
         found.append(f"{BOTTLENECK} ({reason})")
     if (server := whole["server"]) and server.get("gone_at_s") is not None:

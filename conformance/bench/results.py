@@ -99,7 +99,8 @@ class Results:
             (case, self.servers[0]), (other, server))
 
     def _doubt(self, *runs: tuple[str, str]) -> str:
-        """A verdict is no better than the runs that it rests on: failures, errors, a generator that was the bottleneck."""
+        """A verdict is no better than the runs that it rests on: failures, errors, a schedule not kept, a generator that was
+        the bottleneck."""
         return ", doubtful: see below" if any(row.remarks and (row.case, row.server) in runs for row in self.rows) else ""
 
     def _of(self, count: int) -> str:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import limits, machine, report  # noqa: E402
 from bench.case import FULL, QUICK, SMOKE, Bench, Case, Scale  # noqa: E402
-from bench.figures import BOTTLENECK  # noqa: E402
+from bench.figures import BEHIND, BOTTLENECK  # noqa: E402
 from bench.generator import GeneratorFailed  # noqa: E402
 from bench.results import Result, Results, number  # noqa: E402
 from bench.servers import Server, named, on_cpus  # noqa: E402
@@ -72,14 +72,15 @@ class Runner:
         print(f"round {current.number} {server.name:12} {case.name:36} {' '.join(shown + result.remarks)}", flush=True)
 
     def complaints(self, strict: bool) -> list[str]:
-        """Runs that failed, or did not give a figure that the case shows; with `strict`, those with errors on the way too."""
+        """Runs that failed, or did not give a figure that the case shows; with `strict`, those with errors on the way too, but
+        never those that were slow."""
         found = []
         for row in self.results.rows:
             case = next(case for case in self._cases if case.name == row.case)
             missing = [figure for figure in case.shows if not self.results.values(row.case, row.server, figure)]
             if not row.values:
                 found.append(f"{row.server}, {row.case}, round {row.round}: {'; '.join(row.remarks)}")
-            elif strict and (doubts := [remark for remark in row.remarks if not remark.startswith(BOTTLENECK)]):
+            elif strict and (doubts := [remark for remark in row.remarks if not remark.startswith((BOTTLENECK, BEHIND))]):
                 found.append(f"{row.server}, {row.case}: {'; '.join(doubts)}")
             elif missing and not (set(missing) <= {"ready_s"} and row.server.startswith("kafka")):
                 found.append(f"{row.server}, {row.case}: no {', '.join(missing)}")
