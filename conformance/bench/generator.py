@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness import paths
 
-SETTLE_BOUND_S = 180
+SETTLE_BOUND_S = 120
 """On top of a timed run: creating topics, waiting for the last answers."""
 COUNTED_BOUND_S = 3600
 """Ends a run of so many records on a server that has stopped."""

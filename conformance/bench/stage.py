@@ -14,6 +14,8 @@ from .case import REFERENCE, Scale, Setting, Values
 from .generator import SETTLE_BOUND_S, Generator, GeneratorFailed
 from .servers import Server
 
+SETTLE_PAUSE_S = 0.2
+
 
 @dataclass
 class Round:
@@ -92,18 +94,22 @@ class Stage:
         kept = [word for at, word in enumerate(words) for before in [words[at - 1] if at else ""]
                 if {word, before} & {"--partitions", "--topic-config"}]
         ask = ["consume", "--from", "latest", "--topic", topic, "--duration", "0.2", *kept]
-        deadline = time.monotonic() + SETTLE_BOUND_S
+        deadline, why = time.monotonic() + SETTLE_BOUND_S, ""
         while topic not in self._settled:
             asking = self._begin("settle", ask)
             try:
-                if not asking.report()["whole"]["errors"]:
+                if errors := asking.report()["whole"]["errors"]:
+                    why = str(errors)
+                else:
                     self._settled.add(topic)
-            except GeneratorFailed:
-                pass
+            except GeneratorFailed as error:
+                why = str(error)
             finally:
                 asking.end()
-            if topic not in self._settled and time.monotonic() > deadline:
-                raise GeneratorFailed(f"topic {topic} had no leader for every partition within {SETTLE_BOUND_S} s")
+            if topic not in self._settled:
+                if time.monotonic() > deadline:
+                    raise GeneratorFailed(f"topic {topic} does not settle within {SETTLE_BOUND_S} s: {why}")
+                time.sleep(SETTLE_PAUSE_S)
         (self.raw / self._file("settle")).unlink()
 
     def _peak_mib(self) -> float:
