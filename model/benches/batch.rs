@@ -32,7 +32,10 @@ fn batches(criterion: &mut Criterion) {
             let rules = ProduceRules::at(NOW);
             bencher.iter(|| validate_produce(black_box(&batch), &rules).is_ok());
         });
-        assert!(validate_produce(&batch, &ProduceRules::at(NOW)).is_ok(), "what was measured is a good batch");
+        assert!(
+            validate_produce(&batch, &ProduceRules::at(NOW)).is_ok(),
+            "what was measured is a good batch"
+        );
     }
 }
 

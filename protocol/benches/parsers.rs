@@ -26,7 +26,8 @@ fn produce(partitions: i32) -> Bytes {
     let records = Bytes::from(vec![7; 1024]);
     let partition = |index| ProducePartition { index, records: Some(records.clone()) };
     let topic = ProduceTopic { topic: topic(), partitions: (0..partitions).map(partition).collect() };
-    let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 30_000, topics: vec![topic] };
+    let request =
+        ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 30_000, topics: vec![topic] };
     frame(request.encode(&HEAD))
 }
 
