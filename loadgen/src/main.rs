@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod schedule;
 mod setup;
+mod shift;
 mod stamp;
 mod template;
 mod units;

@@ -12,6 +12,7 @@ use model::batch::{Compression, varint};
 
 use crate::payload::{self, Keys, Values};
 use crate::schedule::Times;
+use crate::shift::Shift;
 use crate::stamp::{Stamp, Stamping};
 
 /// Shorter compressed batches are kept up to this number per template: a steady load needs few.
@@ -34,8 +35,8 @@ pub struct Template {
     places: Vec<Place>,
     key_bytes: usize,
     compression: Compression,
-    /// CRCs of the first so many records, as far as somebody asked.
-    crcs: RefCell<HashMap<u32, u32>>,
+    /// CRCs of the first so many records, and what joins them to a header's, as far as somebody asked.
+    crcs: RefCell<HashMap<u32, (u32, Shift)>>,
     compressed: RefCell<HashMap<u32, std::rc::Rc<Vec<u8>>>>,
 }
 
@@ -151,10 +152,10 @@ impl Template {
 
     /// The header of an unmarked batch of `records`, which [`Self::plain`] gave for `count`.
     pub fn plain_header(&self, count: u32, records: &[u8], facts: BatchFacts) -> [u8; HEADER_BYTES] {
-        let crc = *self.crcs.borrow_mut().entry(count).or_insert_with(|| crc32c::crc32c(records));
+        let known = || (crc32c::crc32c(records), Shift::past(records.len()));
+        let (crc, shift) = *self.crcs.borrow_mut().entry(count).or_insert_with(known);
         let mut header = self.header(count, records.len(), facts);
-        let crc =
-            crc32c::crc32c_combine(crc32c::crc32c(&header[header::ATTRIBUTES_AT..]), crc, records.len());
+        let crc = shift.join(crc32c::crc32c(&header[header::ATTRIBUTES_AT..]), crc);
         put(&mut header, header::CRC_AT, crc.to_be_bytes());
         header
     }
