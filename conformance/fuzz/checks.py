@@ -22,6 +22,9 @@ TREND_SLACK_BYTES = 32 << 20
 HANDLES_SLACK = 16 + 50
 """The second part: a segment of each partition of `__consumer_offsets` stays open once a group of the fuzzer touched it."""
 
+GIVES_BACK = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072"}
+"""The system's allocator gives back what is freed rather than keep it, so that what stays resident is what is in use."""
+
 SETTINGS = {
     "millrace.memory": f"{MEMORY_MIB}MiB",
     # Members of the fuzzer's groups are soon forgotten.
@@ -35,6 +38,9 @@ SETTINGS = {
 def changed_requests_break_nothing(ctx: Context) -> None:
     if ctx.target != "millrace":
         return  # what is asked here is a promise of Millrace's
+    ctx.broker.stop()
+    ctx.broker.environment = GIVES_BACK
+    ctx.broker.start()
     topic = ctx.name("neighbour")
     topics.create(admin_client(ctx), topic, PARTITIONS)
     recorded = {line.split()[1] for line in RECORDING.read_text().splitlines() if line.startswith("topic ")}

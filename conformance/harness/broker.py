@@ -96,6 +96,8 @@ class Millrace(Broker):
         """`binary` is another one than the release binary under test."""
         super().__init__(settings, directory)
         self.arguments = list(arguments or [])
+        self.environment: dict[str, str] = {}
+        """For the next start."""
         self._binary = binary or paths.millrace_binary()
         self._process: subprocess.Popen | None = None
         self._listen = f"127.0.0.1:{free_port()}"
@@ -114,7 +116,7 @@ class Millrace(Broker):
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         # Colours and a caller's filter would hide the lines that the harness looks for.
-        env = {**os.environ, "NO_COLOR": "1"}
+        env = {**os.environ, "NO_COLOR": "1", **self.environment}
         env.pop("RUST_LOG", None)
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
