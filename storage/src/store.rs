@@ -168,6 +168,8 @@ pub struct Store<D: Disk, S> {
     /// Partitions whose directory was compared with their log.
     pub(crate) tidied: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) disk_full: Cell<bool>,
+    /// A helper thread looks how much space is free: its executor must not end before it has told.
+    pub(crate) asks_space: Cell<bool>,
     pub(crate) checkpointing: Gate,
     pub(crate) settling: Gate,
     pub(crate) reclaiming: Gate,
@@ -220,6 +222,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             partition_dirs: RefCell::default(),
             tidied: RefCell::default(),
             disk_full: Cell::new(false),
+            asks_space: Cell::new(false),
             checkpointing: Gate::default(),
             settling: Gate::default(),
             reclaiming: Gate::default(),
@@ -365,6 +368,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             written => written?,
         }
         self.files.close_all().await;
+        self.moved.until(|| (!self.asks_space.get()).then_some(())).await;
         Ok(())
     }
 
