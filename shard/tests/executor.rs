@@ -72,7 +72,7 @@ fn a_contended_executor_keeps_making_progress() {
             for n in 0..WRITES {
                 let mut buffer = disk.buffer(1 << 20);
                 buffer.as_mut().fill(0x5a);
-                file.write_durable(&[Rc::new(buffer)], n << 20, || ()).await.unwrap();
+                file.write_durable(&[Rc::new(buffer)], n << 20, &[], || ()).await.unwrap();
                 ticks += blocking(move || n % 2).await;
                 progress.fetch_add(1, Ordering::SeqCst);
             }

@@ -246,6 +246,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if stored.is_err() {
             // The other slot has the only whole one: the next attempt must not go there.
             self.checkpoint_number.set(number);
+        } else {
+            self.checkpoints_stored.set(number + 1);
         }
         self.checkpointing.leave();
         if let Err(error) = stored {

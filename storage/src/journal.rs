@@ -1,9 +1,10 @@
 //! The journal: one per shard and boot. Appends of all the shard's partitions go into one commit; an answer waits for it.
 //!
-//! [`commit`] gathers and writes, [`ring`] hands out places in recycled files, [`replay`] reads back after a start.
+//! [`commit`] gathers and writes, [`extent`] says what goes around it, [`ring`] hands out places in recycled files, [`replay`] reads back after a start.
 
 pub mod commit;
 pub mod entry;
+pub mod extent;
 pub mod frame;
 mod plan;
 pub mod replay;

@@ -10,7 +10,7 @@ use model::limits::MemoryPlan;
 use model::{Offset, OwnershipEpoch, TopicPartition};
 
 use crate::bytes_at::to_usize;
-use crate::cache::CachedFrame;
+use crate::cache::{CachedExtent, CachedFrame};
 use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
@@ -82,6 +82,8 @@ pub struct StoreOptions {
     pub open_files_max: usize,
     /// Produce is refused when less than this would stay free, bytes.
     pub free_bytes_min: u64,
+    /// Appends of one log that have this much in one commit go straight to its segment: [`model::limits::EXTENT_BYTES_MIN`].
+    pub extent_bytes_min: u64,
 }
 
 /// What the store measured since it was opened.
@@ -101,6 +103,8 @@ pub struct StoreCounters {
     pub segment_write_errors: u64,
     /// Reads that failed because of damage or the disk.
     pub damaged_reads: u64,
+    /// Bytes that went straight to segments.
+    pub extent_bytes: u64,
     /// Bytes copied forward.
     pub forwarded_bytes: u64,
     /// Ring files recycled.
@@ -151,11 +155,14 @@ pub struct Store<D: Disk, S> {
     /// Something changed for the flusher, a reclaim or a waiter for a phase.
     pub(crate) moved: Signal,
     pub(crate) frames: RefCell<VecDeque<CachedFrame<D, S>>>,
+    pub(crate) extents: RefCell<VecDeque<CachedExtent<D, S>>>,
     pub(crate) frame_bytes: Cell<u64>,
     /// Frames that left the cache while somebody held them.
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
     pub(crate) checkpoint_number: Cell<u64>,
+    /// All with a lower number are stored, or never will be.
+    pub(crate) checkpoints_stored: Cell<u64>,
     pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
     /// Snapshots that the next checkpoint no longer needs.
     pub(crate) garbage: RefCell<Vec<(LogRef<D, S>, Offset)>>,
@@ -182,7 +189,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         disk.create_dir(&paths.journal(options.journal)).await?;
         let ring = Ring::new(disk.clone(), &paths, options.journal, options.plan.ring);
         let pool = Pool::new(disk.clone(), to_usize(options.plan.ring / 4));
-        let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool));
+        let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool))
+            .with_extents(options.extent_bytes_min);
         let files = Files::new(disk.clone(), paths.clone(), options.open_files_max);
         let at_open = |(id, rest): (TopicPartition, AtRest)| {
             // Owned by this boot from now on: should the journals before come back to be replayed, this word counts.
@@ -205,10 +213,12 @@ impl<D: Disk, S: Derived> Store<D, S> {
             reserve_taken: Cell::new(0),
             moved: Signal::default(),
             frames: RefCell::default(),
+            extents: RefCell::default(),
             frame_bytes: Cell::new(0),
             pinned: RefCell::default(),
             listener: RefCell::new(None),
             checkpoint_number: Cell::new(0),
+            checkpoints_stored: Cell::new(0),
             needed_from: RefCell::default(),
             garbage: RefCell::default(),
             partition_dirs: RefCell::default(),
@@ -243,7 +253,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             }
         });
         let store = Rc::clone(self);
-        self.disk.spawn(async move { store.journal.run(&*store).await });
+        self.disk.spawn(async move { store.journal.run(&store).await });
         let store = Rc::clone(self);
         self.disk.spawn_behind(async move { store.flush_streams().await });
         let store = Rc::clone(self);

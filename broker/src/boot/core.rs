@@ -121,6 +121,7 @@ async fn open_store(
         journal: JournalId(random()?),
         open_files_max: plan.open_files_max,
         free_bytes_min: memory.ring * plan.settings.cpus.len() as u64 + FREE_BYTES_RESERVE,
+        extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
     };
     Store::open(disk, options, hand.logs)
         .await

@@ -7,6 +7,7 @@ use model::limits::BLOCK;
 use super::DumpError;
 use crate::bytes_at::{array, to_usize, u16_at, u32_at};
 use crate::journal::entry::{Entry, EntryKind};
+use crate::journal::extent::Claim;
 use crate::journal::frame::{FrameHeader, JournalId};
 use crate::journal::ring::FRAMES_START;
 
@@ -57,13 +58,14 @@ fn entries(mut payload: &[u8], header: &FrameHeader, out: &mut dyn Write) -> Res
             )
             .into());
         };
-        writeln!(out, "  {}", describe(&entry, bytes.len()))?;
+        writeln!(out, "  {}", describe(&entry, bytes))?;
         payload = rest;
     }
     Ok(())
 }
 
-fn describe(entry: &Entry, bytes: usize) -> String {
+fn describe(entry: &Entry, payload: &[u8]) -> String {
+    let bytes = payload.len();
     let Entry { kind, flags, partition, ownership, leader_epoch, base_offset, end_offset, segment, position } =
         entry;
     let (base, end, segment) = (base_offset.0, end_offset.0, segment.0);
@@ -75,6 +77,17 @@ fn describe(entry: &Entry, bytes: usize) -> String {
             let last = if flags & crate::journal::entry::LAST == 0 { "" } else { ", the last part" };
             format!("offsets {base} to {end}, {bytes} bytes at {position} of segment {segment}{last}")
         }
+        EntryKind::Extent => match Claim::read(entry, payload) {
+            Some(claim) => {
+                let last = if flags & crate::journal::entry::LAST == 0 { "" } else { ", whole" };
+                let (bytes, Claim { from, to, crc }) = (claim.to - position, claim);
+                format!(
+                    "offsets {base} to {end}, {bytes} bytes at {position} of segment {segment}{last}; \
+                     {from} to {to} there have CRC {crc:08x}"
+                )
+            }
+            None => "makes no sense".to_owned(),
+        },
         EntryKind::Redo => format!("{bytes} bytes at {position} of segment {segment}, incarnation {base}"),
         EntryKind::Truncate => {
             format!("to offset {end}, position {position} of segment {segment}, incarnation {base}")

@@ -14,8 +14,8 @@ use crate::bytes_at::{array, len_u32, put, u16_at, u32_at, u64_at};
 
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"MLJF";
-/// Version written; older ones are read.
-pub const VERSION: u16 = 1;
+/// Version written; 1, which knew no EXTENT, is read.
+pub const VERSION: u16 = 2;
 
 /// 128 random bits that name one shard's journal of one boot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,7 +88,7 @@ impl FrameHeader {
         let sizes_hold = length.is_multiple_of(BLOCK)
             && length <= FRAME_BYTES_MAX
             && parsed.payload as usize + FRAME_HEADER_BYTES <= length;
-        (u16_at(header, 4) == VERSION && sizes_hold).then_some(parsed)
+        ((1..=VERSION).contains(&u16_at(header, 4)) && sizes_hold).then_some(parsed)
     }
 
     /// The entries' bytes, when `frame` is whole and they are what the header says.

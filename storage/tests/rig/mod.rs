@@ -167,6 +167,7 @@ async fn open(disk: &MemoryDisk, boot: u8, forgotten: &BTreeSet<TopicId>) -> Rc<
         journal: JournalId([boot; 16]),
         open_files_max: 4,
         free_bytes_min: 0,
+        extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
     };
     let store = Store::open(disk.clone(), options, recovered.logs).await.unwrap();
     store.adopt(recovery::retire(disk, &paths, &recovered.journals).await.unwrap());
