@@ -45,7 +45,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     fn drop_frame(&self) -> bool {
         let mut frames = self.frames.borrow_mut();
-        let whole = frames.front().is_some_and(|oldest| oldest.logs.iter().all(|log| log.evict(oldest.sequence)));
+        let whole =
+            frames.front().is_some_and(|oldest| oldest.logs.iter().all(|log| log.evict(oldest.sequence)));
         let gone = if whole { frames.pop_front() } else { None };
         gone.is_some_and(|gone| self.let_go(&gone.frame))
     }

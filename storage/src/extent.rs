@@ -29,10 +29,7 @@ struct Begun {
 impl<D: Disk, S: Derived> Store<D, S> {
     /// Lets a group of appends go straight to its segment, if everything before it is there or on its way, all but the block that
     /// it begins in.
-    pub(crate) async fn let_direct(
-        self: &Rc<Self>,
-        group: &Group<LogRef<D, S>>,
-    ) -> Option<Target<D>> {
+    pub(crate) async fn let_direct(self: &Rc<Self>, group: &Group<LogRef<D, S>>) -> Option<Target<D>> {
         let log = &group.log;
         let saved = log.direct_after.get() < self.checkpoints_stored.get();
         if !saved || self.disk_full.get() || self.is_stalled() || log.phase.get() != Phase::Loaded {
@@ -131,7 +128,8 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         if self.copy_memory(from, group.start.position, &mut prefix) != prefix.len() {
             return None;
         }
-        let segment = self.segment_at(from.segment).filter(|segment| segment.created && !segment.journaled)?;
+        let segment =
+            self.segment_at(from.segment).filter(|segment| segment.created && !segment.journaled)?;
         let reserve = segment.reserve(block_down(group.end));
         self.direct = true;
         Some(Begun { prefix: Bytes::from(prefix), reserve })
@@ -159,7 +157,9 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         let sources: Vec<(u64, &Rc<Pooled<D>>, usize, usize)> = match shown.entry.kind {
             EntryKind::Extent => {
                 let pieces = extent.pieces.iter();
-                pieces.map(|piece| (piece.position, &piece.buffer, 0, to_usize(len_of(&piece.buffer)))).collect()
+                pieces
+                    .map(|piece| (piece.position, &piece.buffer, 0, to_usize(len_of(&piece.buffer))))
+                    .collect()
             }
             _ => vec![(shown.entry.position, &shown.frame, shown.start, shown.len)],
         };

@@ -122,7 +122,10 @@ mod tests {
             assert!(class >= len && class.is_multiple_of(BLOCK) && size_class(class) == class, "{len}");
             assert!(class - len < BLOCK || class - len <= class / 8, "{len} in {class}");
             let below = size_class_below(len.max(BLOCK));
-            assert!(below <= len.max(BLOCK) && size_class(below) == below && below + below / 4 + BLOCK > len, "{len}");
+            assert!(
+                below <= len.max(BLOCK) && size_class(below) == below && below + below / 4 + BLOCK > len,
+                "{len}"
+            );
         }
         assert_eq!(size_class(1 << 20), 1 << 20);
     }

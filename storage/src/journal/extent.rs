@@ -220,7 +220,8 @@ impl<D: Disk, L> Direct<D, L> {
         }
         let claim = Claim { from: draft.from, to: draft.to, crc: crc.finalize() };
         let (first, last) = (group.members.first(), group.members.last());
-        let (first, last) = first.zip(last).map(|(first, last)| (first.0, last.0)).expect("no group is empty");
+        let (first, last) =
+            first.zip(last).map(|(first, last)| (first.0, last.0)).expect("no group is empty");
         let flags = if draft.tail.is_empty() { LAST } else { 0 };
         let entry = Entry { kind: EntryKind::Extent, flags, end_offset: last.end_offset, ..first };
         let piece = |(position, buffer)| Piece { position, buffer: Rc::new(buffer) };

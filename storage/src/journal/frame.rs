@@ -166,11 +166,23 @@ mod tests {
         let hex: String = frame[..72].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,
-            "4d4c4a460100000007070707070707070707070707070707\
+            "4d4c4a460200000007070707070707070707070707070707\
              030000000000000002000000000000000010000001000000\
-             0500000086a610360403020122dae24e\
+             0500000086a61036040302015bee5d68\
              68656c6c6f000000"
         );
+    }
+
+    #[test]
+    fn the_format_before_is_read_and_a_newer_one_is_not() {
+        let versions = [(0, false), (1, true), (2, true), (3, false)];
+        for (version, read) in versions {
+            let (mut frame, _) = sealed();
+            put(&mut frame, 4, &u16::to_le_bytes(version));
+            let crc = crc32fast::hash(&frame[..60]);
+            put(&mut frame, 60, &crc.to_le_bytes());
+            assert_eq!(FrameHeader::parse(&frame).is_some(), read, "{version}");
+        }
     }
 
     #[test]

@@ -59,8 +59,12 @@ impl<L> Queue<L> {
         if count == 0 {
             return;
         }
-        let gone: usize =
-            self.waiting.borrow_mut().drain(..count).map(|unit| unit.queued.bytes.len() + ENTRY_HEADER_BYTES).sum();
+        let gone: usize = self
+            .waiting
+            .borrow_mut()
+            .drain(..count)
+            .map(|unit| unit.queued.bytes.len() + ENTRY_HEADER_BYTES)
+            .sum();
         self.bytes.set(self.bytes.get() + self.front_sent.take() - gone);
     }
 

@@ -151,7 +151,14 @@ impl World {
             let disk = MemoryDisk::from_image(&self.simulation, self.image.clone());
             let journals: Vec<JournalId> = (0..cores).map(|_| self.journal_id()).collect();
             let steps = if self.random.one_in(3) { self.random.between(1, 600) } else { u64::MAX };
-            let opening = open(&disk, &self.paths, (self.plan, self.extent_bytes_min), &self.oracle, self.boot, &journals);
+            let opening = open(
+                &disk,
+                &self.paths,
+                (self.plan, self.extent_bytes_min),
+                &self.oracle,
+                self.boot,
+                &journals,
+            );
             if let Some((stores, entries)) = self.simulation.run_steps(steps, opening) {
                 assert!(
                     !self.closed || entries == 0,
