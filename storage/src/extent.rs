@@ -90,6 +90,37 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
     }
 
+    /// Takes extents off the journal's mind before there is too much of them, until the store closes: a start reads what the journal
+    /// tells of, and the ring fills too slowly to be a bound for that.
+    pub(crate) async fn settle_extents(self: &Rc<Self>) {
+        let bytes_max = self.options.plan.ring / 2;
+        loop {
+            let ready = || {
+                let much = self.extent_bytes.get() >= bytes_max && self.stalled.get() == 0;
+                (much || self.closing.get()).then_some(())
+            };
+            self.moved.until(ready).await;
+            let alone = async { Some(self.reclaiming.turn().await) };
+            let closing = self.moved.until(|| self.closing.get().then_some(None));
+            let Some(turn) = futures_lite::future::or(closing, alone).await else { return };
+            let settled = self.settle_extents_alone().await;
+            drop(turn);
+            match settled {
+                // The next extents are a reason to try again.
+                Err(error) if is_full(&error) => self.refuse_appends(self.paths.root(), 0, &error),
+                Err(error) => self.disk.fatal("making a checkpoint of what went to segments", &error),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    async fn settle_extents_alone(&self) -> io::Result<()> {
+        self.extent_bytes.set(0);
+        let logs: Vec<LogRef<D, S>> = self.extent_logs.take().into_values().collect();
+        self.sync_and_settle(&logs).await?;
+        self.checkpoint(None).await
+    }
+
     /// An extent is durable. It counts as a write of the flusher that has arrived.
     pub(crate) fn arrive_direct(&self, committed: &Committed<D, LogRef<D, S>>) {
         let Some(extent) = committed.extent.as_ref().filter(|_| committed.entry.kind == EntryKind::Extent)
@@ -99,6 +130,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if let Some(loaded) = committed.log.loaded.borrow_mut().as_mut() {
             loaded.arrive_direct(committed.entry.segment, extent);
         }
+        let log = Rc::clone(&committed.log);
+        self.extent_logs.borrow_mut().insert(log.id, log);
+        self.extent_bytes.set(self.extent_bytes.get() + extent.to - extent.from);
         self.count(|counters| {
             counters.segment_writes += 1;
             counters.segment_bytes += extent.to - extent.from;

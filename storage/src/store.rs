@@ -156,6 +156,9 @@ pub struct Store<D: Disk, S> {
     pub(crate) moved: Signal,
     pub(crate) frames: RefCell<VecDeque<CachedFrame<D, S>>>,
     pub(crate) extents: RefCell<VecDeque<CachedExtent<D, S>>>,
+    /// Bytes that went straight to segments and that a start would look at, and whose they are.
+    pub(crate) extent_bytes: Cell<u64>,
+    pub(crate) extent_logs: RefCell<Touched<D, S>>,
     pub(crate) frame_bytes: Cell<u64>,
     /// Frames that left the cache while somebody held them.
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
@@ -214,6 +217,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             moved: Signal::default(),
             frames: RefCell::default(),
             extents: RefCell::default(),
+            extent_bytes: Cell::new(0),
+            extent_logs: RefCell::default(),
             frame_bytes: Cell::new(0),
             pinned: RefCell::default(),
             listener: RefCell::new(None),
@@ -258,6 +263,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.disk.spawn_behind(async move { store.flush_streams().await });
         let store = Rc::clone(self);
         self.disk.spawn_behind(async move { store.reclaim_files().await });
+        let store = Rc::clone(self);
+        self.disk.spawn_behind(async move { store.settle_extents().await });
         let store = Rc::clone(self);
         self.disk.spawn_behind(async move { store.watch_space().await });
     }

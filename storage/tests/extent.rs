@@ -207,16 +207,21 @@ fn a_truncation_may_take_extents_with_it_at_any_moment() {
     let mut interrupted = 0;
     for seed in 0..120 {
         let mut rig = begun(seed, id);
-        rig.segment_bytes = 300_000;
+        rig.segment_bytes = 600_000;
         let log = rig.log(id);
         log.configure(&std::rc::Rc::new(storage::LogSettings {
-            segment_bytes: 300_000,
+            segment_bytes: 600_000,
             ..Default::default()
         }));
-        for _ in 0..20 {
+        // Twice the flusher makes the segment's file before there are more.
+        while rig.store.segments(&log).len() < 3 {
             rig.append(id, LARGE).unwrap();
         }
-        let to = Offset(i64::try_from(rig.random.between(1, 20)).unwrap());
+        for _ in 0..8 {
+            rig.append(id, LARGE).unwrap();
+            rig.wait(std::time::Duration::from_millis(20));
+        }
+        let to = Offset(i64::try_from(rig.random.between(1, 24)).unwrap());
         let steps = rig.random.between(1, 300);
         let cut = rig.simulation.run_steps(steps, rig.store.truncate(&log, to));
         if cut.is_some() {
@@ -241,7 +246,7 @@ fn a_truncation_may_take_extents_with_it_at_any_moment() {
         assert!(ends.contains(&first), "seed {seed}: ends at {first}, not at one of {ends:?}");
         Rig::boot_with(7, 2, image, BTreeSet::new(), 8192).check(&[(id, first)].into());
     }
-    assert!((20..100).contains(&interrupted), "{interrupted}: the moment must vary");
+    assert!((10..110).contains(&interrupted), "{interrupted}: the moment must vary");
 }
 
 #[test]

@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, FRAME_HEADER_BYTES};
 
 use super::entry::{Entry, EntryKind};
 use super::extent::{Direct, Extent, Group, Target};
 use super::frame::{self, JournalId, Link};
-use super::plan::{FramePlan, Plan, Queue};
+use super::plan::{Plan, Queue};
 use super::ring::{Place, Ring};
 use crate::bytes_at::{len_u32, len_u64, to_usize};
 use crate::disk::{Disk, File, Undurable};
@@ -94,9 +94,6 @@ pub trait Sink<D: Disk, L> {
     fn committed(&self, entries: Vec<Committed<D, L>>, facts: CommitFacts);
 }
 
-/// Copied in one go; then whoever else has something to do may.
-const STEP_BYTES: usize = 256 << 10;
-
 /// The journal of one shard and boot.
 pub struct Journal<D: Disk, L> {
     pub(super) disk: D,
@@ -122,6 +119,14 @@ struct Taken<D: Disk, L> {
     directs: Vec<Direct<D, L>>,
     /// Entries that stay in the queue until it is durable.
     entries: usize,
+    /// Its frames take the place of others.
+    again: bool,
+}
+
+impl<D: Disk, L> Taken<D, L> {
+    fn journaled(plan: Plan<L>, again: bool) -> Self {
+        Self { plan, directs: Vec::new(), entries: 0, again }
+    }
 }
 
 /// The buffers of a commit, and what is in them.
@@ -281,7 +286,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
                 }
                 self.sequence.set(before.0);
                 self.previous_crc.set(before.1);
-                taken = Taken { plan: queue.plan(place.room), directs: Vec::new(), entries: 0 };
+                taken = Taken::journaled(queue.plan(place.room), true);
                 continue;
             }
             ended.unwrap_or_else(|undurable| self.fail(&place, &taken, undurable));
@@ -312,9 +317,9 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         direct: bool,
     ) -> Taken<D, L> {
         if direct && let Some((plan, directs, entries)) = self.direct(queue, place.room, sink).await {
-            return Taken { plan, directs, entries };
+            return Taken { plan, directs, entries, again: false };
         }
-        Taken { plan: queue.plan(place.room), directs: Vec::new(), entries: 0 }
+        Taken::journaled(queue.plan(place.room), false)
     }
 
     /// What the disk then holds is unknown: the process ends.
@@ -338,12 +343,13 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         for plan in &taken.plan.frames {
             let sequence = self.sequence.get() + 1;
             let mut frame = Pooled::take(&self.pool, plan.len);
-            let starts = self.fill(frame.bytes_mut(), plan).await;
+            let starts = plan.fill(&self.disk, frame.bytes_mut()).await;
             let link = Link {
                 journal: self.id,
                 sequence,
                 durable_sequence: self.durable_sequence.get(),
                 previous_crc: self.previous_crc.get(),
+                again: taken.again,
             };
             let header = frame::seal(frame.bytes_mut(), plan.payload, len_u32(plan.parts.len()), link);
             self.sequence.set(sequence);
@@ -374,35 +380,4 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         }
         (buffers, committed)
     }
-
-    /// Copies the parts into the frame and returns where each one's bytes begin. Others get the core in between.
-    async fn fill(&self, frame: &mut [u8], plan: &FramePlan<L>) -> Vec<usize> {
-        let mut at = FRAME_HEADER_BYTES;
-        let mut starts = Vec::with_capacity(plan.parts.len());
-        let mut copied = 0;
-        for part in &plan.parts {
-            part.entry.write(part.bytes.len(), &mut frame[at..]);
-            let start = at + ENTRY_HEADER_BYTES;
-            at = start + part.bytes.len();
-            for (to, from) in frame[start..at].chunks_mut(STEP_BYTES).zip(part.bytes.chunks(STEP_BYTES)) {
-                to.copy_from_slice(from);
-                copied += from.len();
-                if copied >= STEP_BYTES {
-                    copied = 0;
-                    self.disk.yield_now().await;
-                }
-            }
-            if part.patched {
-                patch(&part.entry, &mut frame[start..at]);
-            }
-            starts.push(start);
-        }
-        starts
-    }
-}
-
-/// The batch gets the offset and epoch it was given; its CRC covers neither.
-fn patch(entry: &Entry, batch: &mut [u8]) {
-    crate::bytes_at::put(batch, 0, &entry.base_offset.0.to_be_bytes());
-    crate::bytes_at::put(batch, 12, &entry.leader_epoch.0.to_be_bytes());
 }

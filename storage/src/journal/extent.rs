@@ -20,7 +20,7 @@ use model::{Offset, TopicPartition};
 
 use super::commit::{Journal, Queued, Sink};
 use super::entry::{Entry, EntryKind, LAST};
-use super::plan::{Plan, Queue, Unit, plan};
+use super::plan::{Plan, Queue, STEP_BYTES, Unit, plan};
 use crate::bytes_at::{block_down, len_u64, put, to_usize, u32_at, u64_at};
 use crate::disk::{Beside, Disk};
 use crate::pool::{Pool, Pooled, size_class_below};
@@ -28,8 +28,6 @@ use crate::segment::Cursor;
 
 /// Bytes of an EXTENT entry behind its header.
 const PAYLOAD_BYTES: usize = 12;
-/// Copied in one go; then whoever else has something to do may.
-const STEP_BYTES: usize = 256 << 10;
 
 /// Appends of one log that follow each other, with nothing else of it between or, if it matters, before them in their commit.
 pub struct Group<L> {
@@ -376,6 +374,48 @@ impl<D: Disk> Draft<D> {
 mod tests {
     use super::*;
     use model::{OwnershipEpoch, TopicId};
+
+    fn unit(kind: EntryKind, partition: u32, position: u64, len: usize) -> Unit<()> {
+        let partition = TopicPartition { topic: TopicId([1; 16]), partition };
+        let entry = Entry::of(kind, partition, OwnershipEpoch { boot: 1, moves: 0 });
+        let queued = Queued { entry: Entry { position, ..entry }, bytes: vec![1; len].into(), log: () };
+        Unit { queued, finishes: 1, extent: None }
+    }
+
+    #[test]
+    fn appends_of_a_log_are_one_group_until_something_else_of_it_comes() {
+        use EntryKind::{Append, EpochStart, LogStart, Redo, Roll};
+        let queue = |entries: &[(EntryKind, u32, u64, usize)]| -> VecDeque<Unit<()>> {
+            entries
+                .iter()
+                .map(|&(kind, partition, position, len)| unit(kind, partition, position, len))
+                .collect()
+        };
+        let sorted = |entries: &[_], sent| {
+            let Sorted { owners, groups } = Sorted::of(&queue(entries), sent);
+            (owners, groups.iter().map(|group| (group.start.position, group.end)).collect::<Vec<_>>())
+        };
+        let mixed = [(EpochStart, 1, 0, 0), (Append, 1, 5, 3), (Append, 2, 7, 1), (Append, 1, 8, 4)];
+        assert_eq!(sorted(&mixed, 0), (vec![None, Some(0), Some(1), Some(0)], vec![(5, 12), (7, 8)]));
+        let rolled = [(Append, 1, 5, 3), (Roll, 1, 0, 0), (Append, 1, 8, 4)];
+        assert_eq!(sorted(&rolled, 0), (vec![Some(0), None, None], vec![(5, 8)]));
+        let started = [(LogStart, 1, 0, 0), (Append, 1, 5, 3), (LogStart, 1, 0, 0), (Append, 1, 8, 4)];
+        assert_eq!(sorted(&started, 0), (vec![None, Some(0), None, None], vec![(5, 8)]));
+        let redone = [(Redo, 1, 0, 5), (Append, 1, 5, 3), (Append, 2, 5, 3)];
+        assert_eq!(
+            sorted(&redone, 0),
+            (vec![None, None, Some(0)], vec![(5, 8)]),
+            "its prefix must be durable first"
+        );
+        let halved = [(Append, 1, 5, 3), (Append, 1, 8, 4), (Append, 2, 8, 4)];
+        assert_eq!(
+            sorted(&halved, 1),
+            (vec![None, None, Some(0)], vec![(8, 12)]),
+            "the first goes on where it was"
+        );
+        let large = [(Append, 1, 0, COMMIT_BYTES_MAX), (Append, 1, COMMIT_BYTES_MAX as u64, 1)];
+        assert_eq!(sorted(&large, 0).0, [Some(0)], "a commit ends");
+    }
 
     #[test]
     fn golden_bytes() {

@@ -9,8 +9,12 @@ use model::limits::{BLOCK, COMMIT_BYTES_MAX, ENTRY_HEADER_BYTES, FRAME_BYTES_MAX
 use super::commit::Queued;
 use super::entry::{Entry, EntryKind, LAST};
 use crate::bytes_at::{len_u64, to_usize};
+use crate::disk::Disk;
 use crate::pool::size_class;
 use crate::signal::Tide;
+
+/// Copied in one go; then whoever else has something to do may.
+pub(super) const STEP_BYTES: usize = 256 << 10;
 
 /// Something to be put into frames.
 pub(super) struct Unit<L> {
@@ -96,6 +100,39 @@ pub(super) struct FramePlan<L> {
     pub payload: usize,
     /// Bytes of the whole frame: a size class where it fits.
     pub len: usize,
+}
+
+impl<L> FramePlan<L> {
+    /// Copies the parts into the frame and returns where each one's bytes begin. Others get the core in between.
+    pub async fn fill(&self, disk: &impl Disk, frame: &mut [u8]) -> Vec<usize> {
+        let mut at = FRAME_HEADER_BYTES;
+        let mut starts = Vec::with_capacity(self.parts.len());
+        let mut copied = 0;
+        for part in &self.parts {
+            part.entry.write(part.bytes.len(), &mut frame[at..]);
+            let start = at + ENTRY_HEADER_BYTES;
+            at = start + part.bytes.len();
+            for (to, from) in frame[start..at].chunks_mut(STEP_BYTES).zip(part.bytes.chunks(STEP_BYTES)) {
+                to.copy_from_slice(from);
+                copied += from.len();
+                if copied >= STEP_BYTES {
+                    copied = 0;
+                    disk.yield_now().await;
+                }
+            }
+            if part.patched {
+                patch(&part.entry, &mut frame[start..at]);
+            }
+            starts.push(start);
+        }
+        starts
+    }
+}
+
+/// The batch gets the offset and epoch it was given; its CRC covers neither.
+fn patch(entry: &Entry, batch: &mut [u8]) {
+    crate::bytes_at::put(batch, 0, &entry.base_offset.0.to_be_bytes());
+    crate::bytes_at::put(batch, 12, &entry.leader_epoch.0.to_be_bytes());
 }
 
 /// One entry, or a fragment of one, in a frame.
