@@ -7,9 +7,9 @@ use model::Offset;
 
 use crate::derived::Derived;
 use crate::disk::Disk;
-use crate::journal::Committed;
 use crate::journal::commit::{CommitFacts, Sink};
-use crate::journal::extent::{Group, Target};
+use crate::journal::extent::Target;
+use crate::journal::{Committed, Group};
 use crate::log::Log;
 use crate::store::{LogRef, Store};
 

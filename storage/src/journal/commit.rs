@@ -12,8 +12,9 @@ use bytes::Bytes;
 use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, FRAME_HEADER_BYTES};
 
 use super::entry::{Entry, EntryKind};
-use super::extent::{Direct, Extent, Group, Target};
+use super::extent::{Direct, Extent, Target};
 use super::frame::{self, JournalId, Link};
+use super::group::Group;
 use super::plan::{Plan, Queue};
 use super::ring::{Place, Ring};
 use crate::bytes_at::{len_u32, len_u64, to_usize};
