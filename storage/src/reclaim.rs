@@ -33,8 +33,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let spare = to_usize(RING_FILES) / 2;
         loop {
             let filled = async {
-                // What failed for lack of space need not be tried again once the ring has room.
-                self.journal.ring.filled_unless(spare, || self.reclaim_stalled.set(false)).await;
+                self.journal.ring.filled(spare).await;
                 true
             };
             let closing = self.moved.until(|| self.closing.get().then_some(false));

@@ -175,20 +175,8 @@ impl<D: Disk> Ring<D> {
 
     /// Waits until at most `spare` files are left to move to and one is used: time to make room.
     pub async fn filled(&self, spare: usize) {
-        self.filled_unless(spare, || ()).await;
-    }
-
-    /// The same, and calls `roomy` whenever it is not so.
-    pub async fn filled_unless(&self, spare: usize, roomy: impl Fn()) {
-        let filled = || self.spare_files() <= spare && !self.used.borrow().is_empty();
         self.changed
-            .until(|| {
-                let ready = filled().then_some(());
-                if ready.is_none() {
-                    roomy();
-                }
-                ready
-            })
+            .until(|| (self.spare_files() <= spare && !self.used.borrow().is_empty()).then_some(()))
             .await;
     }
 
