@@ -55,11 +55,14 @@ need_rust() {
   need cc build-essential "linking"
 }
 
-# The release binary, built from this tree unless MILLRACE_BIN names one.
-need_millrace() {
-  [ -n "${MILLRACE_BIN:-}" ] && return
+# built VARIABLE NAME: the release binary NAME from this tree, unless VARIABLE names one.
+built() {
+  [ -n "${!1:-}" ] && return
   need_rust
-  (cd "$repository" && cargo build --release --locked --bin millrace) >&2 || die "millrace does not build"
+  (cd "$repository" && cargo build --release --locked --bin "$2") >&2 || die "$2 does not build"
 }
+
+need_millrace() { built MILLRACE_BIN millrace; }
+need_loadgen() { built LOADGEN_BIN millrace-loadgen; }
 
 export PYTHONDONTWRITEBYTECODE=1

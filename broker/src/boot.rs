@@ -119,12 +119,12 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
         service: service_settings(&settings, &data_dir, kafka),
         paths: Paths::new(&data_dir.path),
         crowd: Crowd::new(&ConnectionLimits {
-            connections_max: crate::environment::connections_max(cores),
+            connections_max: crate::environment::handles::connections_max(cores),
             ..settings.connections.clone()
         }),
         lenders: (0..cores).map(|_| Lender::new(settings.memory.fetch_answers())).collect(),
         clock: Clock::start(),
-        open_files_max: crate::environment::open_segments_max(cores),
+        open_files_max: crate::environment::handles::open_segments_max(cores),
         settings,
     });
     let (events, heard) = mpsc::channel(4 * cores);

@@ -67,7 +67,7 @@ fn run(args: &ServerArgs) -> Result<(), Fatal> {
     let settings = Settings::new(&config, &Host::detect())?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     settings.notes.iter().for_each(|note| tracing::info!("{note}"));
-    environment::raise_open_files();
+    environment::handles::raise_open_files();
     environment::accept(&environment::judge_machine(&probe::machine(), settings.pinned_bytes()))?;
     let data_dir = DataDir::open(&settings.data_dir, settings.node_id, settings.disk_record.as_deref())?;
     environment::accept(&environment::judge_directory(&data_dir.path, &probe::directory(&data_dir.path)))?;

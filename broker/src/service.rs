@@ -115,7 +115,7 @@ impl Broker {
         let mut permit = self.answers.admit(decoded_bytes).await;
         Ok(match self.control(api, session, &request).await? {
             Called::Now(reply) => Called::Now(self.answers.charge(reply, permit)),
-            Called::Later(reply) | Called::InTurn(reply, _) => {
+            Called::Later(reply) | Called::InTurn { reply, .. } => {
                 let answers = self.answers.clone();
                 // What was decoded has gone to the owners. A member of a group may wait for minutes.
                 permit.settle(body_bytes);

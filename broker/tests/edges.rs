@@ -66,6 +66,13 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        name: "loadgen",
+        may_depend_on: &["model", "protocol", "net"],
+        may_name_glommio: &["src/run.rs"],
+        may_name_tokio: &[],
+        pure: false,
+    },
+    Room {
         name: "broker",
         may_depend_on: &["model", "protocol", "coordination", "storage", "net", "shard"],
         may_name_glommio: &["src/boot.rs"],

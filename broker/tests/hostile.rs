@@ -27,6 +27,8 @@ mod groups;
 mod large;
 #[path = "hostile/names.rs"]
 mod names;
+#[path = "hostile/patient.rs"]
+mod patient;
 #[path = "hostile/unfinished.rs"]
 mod unfinished;
 #[path = "hostile/wire.rs"]

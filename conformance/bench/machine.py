@@ -1,5 +1,6 @@
 """What a reader of a result must know about where it was measured."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -9,9 +10,11 @@ from harness import paths
 
 
 def facts(directory: Path) -> dict[str, str]:
-    """Commit, processors, memory, kernel, and the file system that holds `directory`."""
+    """Commit, binaries, processors, memory, kernel, and the file system that holds `directory`."""
     return {
         "commit": _said("git", "-C", paths.REPOSITORY, "rev-parse", "HEAD") + _dirty(),
+        "millrace": _binary(paths.millrace_binary(), "MILLRACE_BIN"),
+        "millrace-loadgen": _binary(paths.loadgen_binary(), "LOADGEN_BIN"),
         "processors": f"{os.cpu_count()} x {_field('/proc/cpuinfo', 'model name')}",
         "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 1024 / 1024:.1f} GiB",
         "kernel": platform.release(),
@@ -19,6 +22,16 @@ def facts(directory: Path) -> dict[str, str]:
         "Java": _said("sh", "-c", "java -version 2>&1 | head -1"),
         "Rust": _said("rustc", "--version"),
     }
+
+
+def _binary(path: Path, variable: str) -> str:
+    """Which binary it was: one that was handed in may come from any commit."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return "?"
+    origin = f"given by {variable}, not built from this commit by this run" if variable in os.environ else "built from this commit"
+    return f"{_said(path, '--version')}, SHA-256 {hashlib.sha256(content).hexdigest()[:16]}, {origin}"
 
 
 def _dirty() -> str:

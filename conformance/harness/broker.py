@@ -92,9 +92,13 @@ class Millrace(Broker):
     name = "millrace"
 
     def __init__(self, settings: dict[str, str] | None = None, directory: Path | None = None,
-                 arguments: list[str] | None = None):
+                 arguments: list[str] | None = None, binary: Path | None = None):
+        """`binary` is another one than the release binary under test."""
         super().__init__(settings, directory)
         self.arguments = list(arguments or [])
+        self.environment: dict[str, str] = {}
+        """For the next start."""
+        self._binary = binary or paths.millrace_binary()
         self._process: subprocess.Popen | None = None
         self._listen = f"127.0.0.1:{free_port()}"
         self.admin = ""
@@ -105,15 +109,14 @@ class Millrace(Broker):
 
     def launch(self) -> None:
         """Starts the process without waiting until it serves."""
-        binary = paths.millrace_binary()
-        if not os.access(binary, os.X_OK):
-            raise BrokerFailed(f"no release binary at {binary}: cargo build --release, or set MILLRACE_BIN")
-        command = [str(binary), "server", "--data-dir", str(self.directory / "data"), "--listen", self._listen,
+        if not os.access(self._binary, os.X_OK):
+            raise BrokerFailed(f"no release binary at {self._binary}: cargo build --release, or set MILLRACE_BIN")
+        command = [str(self._binary), "server", "--data-dir", str(self.directory / "data"), "--listen", self._listen,
                    "--admin", "127.0.0.1:0", *self.arguments]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         # Colours and a caller's filter would hide the lines that the harness looks for.
-        env = {**os.environ, "NO_COLOR": "1"}
+        env = {**os.environ, "NO_COLOR": "1", **self.environment}
         env.pop("RUST_LOG", None)
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,

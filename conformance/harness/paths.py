@@ -15,7 +15,16 @@ ALLOWED_LOG_LINES = CONFORMANCE / "allowed_log_lines.toml"
 
 def millrace_binary() -> Path:
     """The release binary under test; MILLRACE_BIN names another one."""
-    if named := os.environ.get("MILLRACE_BIN"):
+    return _binary("millrace", "MILLRACE_BIN")
+
+
+def loadgen_binary() -> Path:
+    """The load generator; LOADGEN_BIN names another one."""
+    return _binary("millrace-loadgen", "LOADGEN_BIN")
+
+
+def _binary(name: str, variable: str) -> Path:
+    if named := os.environ.get(variable):
         return Path(named)
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    return (target if target.is_absolute() else REPOSITORY / target) / "release" / "millrace"
+    return (target if target.is_absolute() else REPOSITORY / target) / "release" / name

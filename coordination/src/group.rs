@@ -12,6 +12,7 @@ mod desk;
 mod expiry;
 mod ids;
 mod join;
+mod landing;
 mod leave;
 pub mod limits;
 mod member;

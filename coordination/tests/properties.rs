@@ -116,9 +116,7 @@ proptest! {
                 Step::Restart => {
                     log.in_flight.clear();
                     machine = self::machine();
-                    for (index, record) in (1..).zip(&log.durable) {
-                        machine.replay(index, record);
-                    }
+                    machine.replay((1..).zip(&log.durable));
                     continue;
                 }
             };

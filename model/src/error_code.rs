@@ -169,6 +169,13 @@ error_codes! {
 }
 
 impl ErrorCode {
+    /// By its number on the wire; `None` for one that Kafka 4.3 does not have.
+    #[must_use]
+    pub fn from_code(code: i16) -> Option<Self> {
+        // They are dense from -1.
+        Self::ALL.get(usize::try_from(i32::from(code) + 1).ok()?).copied()
+    }
+
     /// The number on the wire.
     #[must_use]
     pub const fn code(self) -> i16 {
@@ -190,6 +197,9 @@ mod tests {
     fn codes_are_dense_from_minus_one() {
         for (i, code) in ErrorCode::ALL.iter().enumerate() {
             assert_eq!(i64::from(code.code()), i64::try_from(i).unwrap() - 1, "{}", code.name());
+            assert_eq!(ErrorCode::from_code(code.code()), Some(*code));
         }
+        assert_eq!(ErrorCode::from_code(-2), None);
+        assert_eq!(ErrorCode::from_code(i16::MAX), None);
     }
 }

@@ -167,7 +167,7 @@ pub struct MemoryPlan {
     pub io_memory: u64,
     /// Journal ring: unflushed frames stay in memory and never exceed it.
     pub ring: u64,
-    /// Committed and flushed frames kept for fetches, beyond the ring's.
+    /// Committed and flushed frames kept for fetches, beyond the ring's; and [`Self::read_ahead`].
     pub cache: u64,
     /// Requests admitted and not yet answered.
     pub requests: u64,
@@ -192,6 +192,12 @@ impl MemoryPlan {
         let groups = share / 16;
         let cache = share - 3 * io_memory - ring - requests - responses - groups;
         Some(Self { io_memory, ring, cache, requests, responses, groups })
+    }
+
+    /// Of the cache: what is read ahead of consumers that catch up.
+    #[must_use]
+    pub const fn read_ahead(&self) -> u64 {
+        self.cache / 4
     }
 
     /// Of what responses get: log bytes that answers to fetches hold.

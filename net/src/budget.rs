@@ -183,6 +183,13 @@ impl Budget {
         self.state.borrow().ledger.reserve
     }
 
+    /// Whether more is in use than there is: see [`Permit::settle`].
+    #[must_use]
+    pub fn is_overdrawn(&self) -> bool {
+        let ledger = &self.state.borrow().ledger;
+        ledger.used > ledger.capacity
+    }
+
     /// Whether the reserve is in use.
     #[must_use]
     pub fn reserve_taken(&self) -> bool {
@@ -297,6 +304,12 @@ impl Permit {
         self.bytes + self.reserved.unwrap_or(0)
     }
 
+    /// Whether it holds the reserve.
+    #[must_use]
+    pub const fn has_reserve(&self) -> bool {
+        self.reserved.is_some()
+    }
+
     /// Takes `bytes` of this permit into one of their own.
     ///
     /// # Panics
@@ -333,13 +346,14 @@ impl Permit {
 
     /// Stands for `bytes` from now on, whatever was admitted: they are there already. Fewer than before are given back.
     /// More are charged even when they do not fit, since waiting with them in hand would free nothing; whoever comes next
-    /// waits instead. Leaves the reserve when there is ordinary room.
+    /// waits instead. Leaves the reserve when there is ordinary room, and else keeps it, whatever its size: were what comes by
+    /// the reserve charged elsewhere, one after the other could take what there is not.
     pub fn settle(&mut self, bytes: usize) {
         let (ordinary, held) = (self.bytes, self.reserved);
         {
             let ledger = &mut self.budget.state.borrow_mut().ledger;
             let fits = ledger.capacity.saturating_sub(ledger.used - ordinary) >= bytes;
-            if held.is_none() || fits || bytes > ledger.reserve {
+            if held.is_none() || fits {
                 ledger.used += bytes;
                 (self.bytes, self.reserved) = (bytes, None);
             } else {

@@ -71,7 +71,10 @@ impl Inbox {
             }
             let filled = match self.frame_len()? {
                 None => self.fill(false).await?,
-                Some(len) if self.buffer.len() - LENGTH_BYTES >= len => return Ok(Some(self.cut(len))),
+                Some(len) if self.buffer.len() - LENGTH_BYTES >= len => {
+                    self.affordable().await;
+                    return Ok((!self.control.draining()).then(|| self.cut(len)));
+                }
                 Some(len) if self.missing(len) > self.spare() => return self.finish(len).await,
                 Some(len) => match self.fill(true).await? {
                     Filled::Lacking => return self.finish(len).await,
@@ -101,6 +104,19 @@ impl Inbox {
 
     fn spare(&self) -> usize {
         self.buffer.capacity() - self.buffer.len()
+    }
+
+    /// Waits while more is in use than there is. What has arrived is admitted, but what becomes of it may be a thousand times
+    /// as much: a few bytes ask for all partitions of a session.
+    async fn affordable(&self) {
+        let mut waiting = Waiting::new(self.budget.clone());
+        let mut waits = self.budget.is_overdrawn();
+        poll_fn(|cx| {
+            // A byte is a place in the queue; it is given back at once.
+            waits = waits && !self.control.draining() && waiting.poll_admit(cx, 1).is_pending();
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// Cuts off a frame that has arrived whole.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::BoxedLocal;
 
 use crate::control::Control;
-use crate::limits::PROGRESS_BYTES_MIN;
+use crate::limits::{PROGRESS_BYTES_MIN, PROGRESS_WINDOW_PRESSED};
 use crate::pipeline::{Pipeline, Ticket};
 use crate::service::{Called, Chunk, Permit, Reply, Response};
 use crate::stream::Stream;
@@ -79,13 +79,39 @@ impl Piece {
     }
 }
 
+/// A reply whose turn has not come, or that has begun and is not known.
+struct InTurn {
+    ticket: Ticket,
+    reply: BoxedLocal<Reply>,
+    wait: Duration,
+    /// Until it begins, or until it is answered when it is [`much`].
+    permit: Option<Permit>,
+}
+
+impl InTurn {
+    fn bytes(&self) -> usize {
+        self.permit.as_ref().map_or(0, Permit::bytes)
+    }
+
+    /// Gives back what others need more than we need to count it. An idle consumer waits most of the time, and ten thousand
+    /// of them must not use up what requests need; but what is not charged is not much either, or it could be all memory.
+    fn begin(&mut self) {
+        self.permit.take_if(|permit| !much(permit.bytes()));
+    }
+}
+
+/// Whether so many bytes have to get on while others wait for memory.
+const fn much(bytes: usize) -> bool {
+    bytes as u64 >= PROGRESS_BYTES_MIN
+}
+
 /// The sending half of one connection.
 pub(crate) struct Outbox {
     control: Rc<Control>,
     pipeline: Pipeline<(Reply, Counted)>,
     pending: Vec<(Ticket, BoxedLocal<Reply>)>,
-    /// Replies that begin when their turn has come, oldest first, and how long each may wait then.
-    in_turn: VecDeque<(Ticket, BoxedLocal<Reply>, Duration)>,
+    /// Replies that begin when their turn has come, oldest first.
+    in_turn: VecDeque<InTurn>,
     /// The first of them has begun and may wait until then.
     waits_until: Option<Instant>,
     unsent: VecDeque<Piece>,
@@ -113,9 +139,13 @@ impl Outbox {
         }
     }
 
-    /// Whether another request may be read.
+    /// Whether another request may be read. Behind requests that take much and are not answered none is, as in Kafka behind
+    /// any: so a connection holds one of them, and little beside.
     pub(crate) fn has_room(&self) -> bool {
-        self.pipeline.has_room() && self.unsent_bytes < self.unsent_bytes_max() && self.close.is_none()
+        self.pipeline.has_room()
+            && self.unsent_bytes < self.unsent_bytes_max()
+            && self.close.is_none()
+            && !much(self.in_turn.iter().map(InTurn::bytes).sum())
     }
 
     /// While answers take more than their share, only who takes all of its own may ask for more.
@@ -133,7 +163,9 @@ impl Outbox {
         match called {
             Called::Now(reply) => self.complete(ticket, reply),
             Called::Later(reply) => self.pending.push((ticket, reply)),
-            Called::InTurn(reply, wait) => self.in_turn.push_back((ticket, reply, wait)),
+            Called::InTurn { reply, wait, permit } => {
+                self.in_turn.push_back(InTurn { ticket, reply, wait, permit: Some(permit) });
+            }
         }
     }
 
@@ -169,12 +201,19 @@ impl Outbox {
         end.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Until when the peer itself holds up answers that take memory: behind one that waits as it asked. What waits for our disk
-    /// or for other peers is not its doing, and small answers are in nobody's way.
+    /// Until when the peer itself holds up what takes memory, requests and answers: behind one that waits as it asked, which may
+    /// itself take much. What waits for our disk or for other peers is not its doing, and little is in nobody's way.
     fn held_until(&self) -> Option<Instant> {
         let until = self.waits_until?;
-        let bytes = self.pipeline.held().map(|(reply, _)| reply.len() as u64).sum::<u64>();
-        (bytes >= PROGRESS_BYTES_MIN).then_some(until)
+        // One that waits for no longer than it may makes room in time: it need not be held against its peer, which may have
+        // to ask again and again for nothing.
+        let patient = self.in_turn.front().is_some_and(|front| front.wait > PROGRESS_WINDOW_PRESSED);
+        let requests = || self.in_turn.iter().skip(usize::from(!patient));
+        let answers = self.pipeline.held().map(|(reply, _)| reply.len());
+        let bytes: usize = answers.chain(requests().map(InTurn::bytes)).sum();
+        // There is one reserve, and whoever needs it could finish.
+        let reserve = requests().any(|one| one.permit.as_ref().is_some_and(Permit::has_reserve));
+        (much(bytes) || reserve).then_some(until)
     }
 
     fn end_when_sent(&mut self) -> Option<WriteEnd> {
@@ -200,17 +239,21 @@ impl Outbox {
     /// Drives the reply whose turn it is; whether it is known now. It is begun once the answers before it are on their way, so
     /// that reading goes on while they are sent.
     fn drive_in_turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((ticket, reply, wait)) = self.in_turn.front_mut() else { return false };
-        if !self.pipeline.is_next(*ticket) || self.unsent_bytes >= UNSENT_BYTES_MAX || self.close.is_some() {
+        let Some(front) = self.in_turn.front_mut() else { return false };
+        if !self.pipeline.is_next(front.ticket)
+            || self.unsent_bytes >= UNSENT_BYTES_MAX
+            || self.close.is_some()
+        {
             return false;
         }
-        let Poll::Ready(reply) = reply.as_mut().poll(cx) else {
-            self.waits_until.get_or_insert_with(|| Instant::now() + *wait);
+        front.begin();
+        let Poll::Ready(reply) = front.reply.as_mut().poll(cx) else {
+            self.waits_until.get_or_insert_with(|| Instant::now() + front.wait);
             return false;
         };
         self.waits_until = None;
-        if let Some((ticket, ..)) = self.in_turn.pop_front() {
-            self.complete(ticket, reply);
+        if let Some(front) = self.in_turn.pop_front() {
+            self.complete(front.ticket, reply);
         }
         true
     }
@@ -279,36 +322,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::rc::Rc;
-    use std::task::{Context, Waker};
-    use std::time::{Duration, Instant};
-
-    use super::{Called, Outbox, PROGRESS_BYTES_MIN, Reply};
-    use crate::control::Control;
-    use crate::traffic::Traffic;
-
-    /// Whether an answer of this many bytes counts as held by the peer behind a request that came to `front`.
-    fn held_behind(front: Called, bytes: usize) -> bool {
-        let control = Rc::new(Control::new(Rc::new(Traffic::new(u64::MAX))));
-        let mut outbox = Outbox::new(control, 2);
-        let (first, second) = (outbox.open(), outbox.open());
-        outbox.called(first, front);
-        outbox.called(second, Called::Now(Reply::bytes(vec![0; bytes].into())));
-        let mut cx = Context::from_waker(Waker::noop());
-        outbox.drive(&mut cx);
-        outbox.enqueue();
-        outbox.drive_in_turn(&mut cx);
-        outbox.held_until().is_some_and(|until| Instant::now() < until)
-    }
-
-    #[test]
-    fn answers_are_held_by_the_peer_only_behind_a_wait_it_asked_for() {
-        let large = usize::try_from(PROGRESS_BYTES_MIN).unwrap();
-        let waits_for = |wait| Called::InTurn(Box::pin(std::future::pending()), wait);
-        assert!(held_behind(waits_for(Duration::MAX / 4), large));
-        assert!(!held_behind(waits_for(Duration::MAX / 4), large - 1), "small ones are in nobody's way");
-        assert!(!held_behind(waits_for(Duration::ZERO), large), "it waits for our memory or disk");
-        assert!(!held_behind(Called::Later(Box::pin(std::future::pending())), large), "so may this");
-    }
-}
+mod tests;

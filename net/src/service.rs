@@ -69,8 +69,15 @@ pub enum Called {
     /// Will be answered. Polled by the connection whatever its place in the order; dropped when the connection ends.
     Later(BoxedLocal<Reply>),
     /// The same for an answer that takes much memory: not polled before its turn to be sent has come, so that a connection
-    /// holds about one of them however many it asks for. From its turn on it may wait for as long as the peer asked it to.
-    InTurn(BoxedLocal<Reply>, Duration),
+    /// holds about one of them however many it asks for.
+    InTurn {
+        /// The answer.
+        reply: BoxedLocal<Reply>,
+        /// How long the peer itself asked it to wait, from its turn on.
+        wait: Duration,
+        /// The memory that the request takes: while it waits for its turn, and when that is much, until it is answered.
+        permit: Permit,
+    },
 }
 
 /// What becomes of one request.

@@ -27,6 +27,9 @@ const KEY: i16 = 3;
 /// Bytes of a request's header without a client id.
 const HEADER: usize = 10;
 
+/// What a request to be answered in its turn is charged with: little.
+const CHARGED: usize = 100;
+
 /// Answers a request with its correlation id and body; the body's first byte says how.
 struct Echo {
     seen: RefCell<Vec<i32>>,
@@ -73,14 +76,14 @@ impl Service for Echo {
             })),
             Some(b't') => {
                 let begun = self.begun.clone();
-                Called::InTurn(
-                    Box::pin(async move {
-                        begun.set(begun.get() + 1);
-                        wait_until(|| gate.get()).await;
-                        answer
-                    }),
-                    Duration::from_mins(1),
-                )
+                let reply = Box::pin(async move {
+                    begun.set(begun.get() + 1);
+                    wait_until(|| gate.get()).await;
+                    answer
+                });
+                let mut permit = request.permit;
+                permit.settle(CHARGED);
+                Called::InTurn { reply, wait: Duration::from_mins(1), permit }
             }
             Some(b'b') => {
                 wait_until(|| gate.get()).await;

@@ -19,7 +19,7 @@ pub struct Sample {
     pub busy: bool,
     /// Whether answers wait for the peer to take them.
     pub unsent: bool,
-    /// Whether answers of some size wait for that of an earlier request, which waits because the peer asked it to.
+    /// Whether requests or answers of some size wait because the peer asked for it: behind an earlier request, or with it.
     pub held: bool,
 }
 
@@ -30,7 +30,8 @@ pub enum Verdict {
     Idle,
     /// A request has begun and does not get on, holding memory that others need.
     Slow,
-    /// Others wait for memory, and the peer does not take the answers that hold it, or cannot before an earlier one.
+    /// Others wait for memory, and the peer does not take the answers that hold it, cannot before an earlier one, or lets a
+    /// request wait that takes much.
     Deaf,
 }
 

@@ -4,7 +4,7 @@
 //! the protocol's defaults. Which versions are served is [`crate::api`]'s to say, never `kafka-wire`'s.
 
 use bytes::{Bytes, BytesMut};
-pub use kafka_wire::{KafkaRequest, KafkaResponse};
+pub use kafka_wire::{KafkaRequest, KafkaResponse, RequestResponsePair};
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaEncode};
 use model::ErrorCode;
 use model::limits::{

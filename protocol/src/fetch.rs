@@ -13,14 +13,14 @@ use crate::{DecodeError, LeaderHint, NodeEndpoint, RequestHeader, Text, TopicRef
 
 /// First version with fetch sessions (KIP-227): before, every request is a full one without a session.
 pub const SESSIONS_SINCE: i16 = 7;
-const LOG_START_SINCE: i16 = 5;
-const CURRENT_EPOCH_SINCE: i16 = 9;
-const RACK_SINCE: i16 = 11;
-const LAST_FETCHED_EPOCH_SINCE: i16 = 12;
-const REPLICA_STATE_SINCE: i16 = 15;
+pub(crate) const LOG_START_SINCE: i16 = 5;
+pub(crate) const CURRENT_EPOCH_SINCE: i16 = 9;
+pub(crate) const RACK_SINCE: i16 = 11;
+pub(crate) const LAST_FETCHED_EPOCH_SINCE: i16 = 12;
+pub(crate) const REPLICA_STATE_SINCE: i16 = 15;
 const NODE_ENDPOINTS_SINCE: i16 = 16;
-const DIRECTORY_ID_SINCE: i16 = 17;
-const HIGH_WATERMARK_SINCE: i16 = 18;
+pub(crate) const DIRECTORY_ID_SINCE: i16 = 17;
+pub(crate) const HIGH_WATERMARK_SINCE: i16 = 18;
 
 /// What a consumer or a follower asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -13,11 +13,11 @@ use crate::{DecodeError, LeaderHint, NodeEndpoint, RequestHeader, Text, TopicRef
 /// First version whose batches may be compressed with Zstandard.
 pub const ZSTD_SINCE: i16 = 7;
 /// First version whose answer explains errors in words.
-const ERROR_MESSAGE_SINCE: i16 = 8;
+pub(crate) const ERROR_MESSAGE_SINCE: i16 = 8;
 /// First version that tells the log start offset.
-const LOG_START_SINCE: i16 = 5;
+pub(crate) const LOG_START_SINCE: i16 = 5;
 /// First version that tells the current leader (KIP-951).
-const LEADER_HINT_SINCE: i16 = 10;
+pub(crate) const LEADER_HINT_SINCE: i16 = 10;
 
 /// Records for some partitions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

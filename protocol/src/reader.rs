@@ -141,7 +141,17 @@ impl<'a> Reader<'a> {
         mut element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
         let at = self.at;
-        let count = self.length(Self::i32)?.ok_or(DecodeError::Length { at, length: -1 })?;
+        self.nullable_list(max, &mut element)?.ok_or(DecodeError::Length { at, length: -1 })
+    }
+
+    /// As [`Self::list`], or none.
+    pub(crate) fn nullable_list<T>(
+        &mut self,
+        max: usize,
+        mut element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<Vec<T>>, DecodeError> {
+        let at = self.at;
+        let Some(count) = self.length(Self::i32)? else { return Ok(None) };
         if count > max {
             return Err(DecodeError::TooMany { count, max });
         }
@@ -153,7 +163,7 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             elements.push(element(self)?);
         }
-        Ok(elements)
+        Ok(Some(elements))
     }
 
     /// Passes over the tagged fields that end a structure; nothing in versions without them.

@@ -71,6 +71,13 @@ pub struct NodeEndpoint {
 }
 
 impl NodeEndpoint {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (node_id, host, port) = (reader.i32()?, reader.string()?, reader.i32()?);
+        let rack = reader.nullable_string()?;
+        reader.skip_tags()?;
+        Ok(Self { node_id, host, port: u16::try_from(port).unwrap_or(0), rack })
+    }
+
     /// All endpoints as one tagged field's content.
     pub(crate) fn content(endpoints: &[Self]) -> BytesMut {
         Writer::content(|writer| {

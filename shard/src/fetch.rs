@@ -1,8 +1,9 @@
 //! Fetches: what is there goes at once; what is missing is waited for, once per commit and waiter at most.
 
+mod borrow;
+
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,19 +12,18 @@ use coordination::replica::waiters::FetchTicket;
 use futures_lite::future::BoxedLocal;
 use model::limits::RESPONSE_PINNED_BYTES;
 use model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use storage::Piece;
 use storage::disk::Disk;
+use storage::{Piece, ReadLimits};
 
 use crate::answers::Answer;
 use crate::counters::Counted;
-use crate::lending::{Lender, Loan};
+use crate::lending::Loan;
 use crate::ops::{Await, Fetch, FetchPartition, Fetched};
 use crate::shard::{Fault, PartitionLog, Shard, fault};
+use borrow::Purse;
 
 /// How often waiting fetches are looked through for those whose time is over.
 const TIMER: Duration = Duration::from_millis(5);
-/// A loan as large as most are when memory is short.
-const LOAN_BYTES: u64 = RESPONSE_PINNED_BYTES as u64;
 
 impl<D: Disk> Shard<D> {
     /// Reads what a fetch asks of this core; waits for more when there is less than it wants. The loan, when there are records
@@ -165,52 +165,11 @@ impl<D: Disk> Shard<D> {
             // For all partitions at once: waiting for more while holding some could be for ever.
             *purse = Purse::Lent(self.borrow_memory(self.most_at_once(id, room)).await);
         }
-        let read = self.store.read(&log, wanted.offset, bytes_max, high_watermark).await;
-        let records = read.map_err(|error| fault(id, &error))?;
-        let bytes: usize = records.iter().map(|piece| piece.bytes().len()).sum();
         // Only the first batch of an answer may be larger than what was asked for.
-        if first || bytes <= bytes_max {
-            fetched.records = records;
-        }
+        let limits = ReadLimits { bytes_max, before: high_watermark, always_one: first };
+        fetched.records =
+            self.store.read(&log, wanted.offset, limits).await.map_err(|error| fault(id, &error))?;
         Ok(fetched)
-    }
-
-    fn lender(&self) -> &Arc<Lender> {
-        &self.lenders[self.core]
-    }
-
-    /// What a read with room for this much may bring: one batch may be larger.
-    pub(crate) fn most_at_once(&self, id: TopicPartition, room: usize) -> u64 {
-        let image = self.image();
-        let batch = image.topic_by_id(id.topic).map_or(0, |topic| topic.settings.max_message_bytes);
-        (room as u64).max(u64::from(batch).min(self.store.plan().append_bytes_max()))
-    }
-
-    /// Waits in turn until there is memory for about this many bytes of an answer.
-    pub async fn borrow_memory(self: &Rc<Self>, bytes: u64) -> Loan {
-        let mut place = Place { shard: Rc::clone(self), turn: None };
-        poll_fn(|context| {
-            if self.stopping.get() {
-                return Poll::Ready(self.lender().lend(bytes));
-            }
-            let may = place.turn.is_some() || self.borrowers.borrow().is_empty();
-            if let Some(loan) = may.then(|| self.lender().try_lend(bytes)).flatten() {
-                return Poll::Ready(loan);
-            }
-            place.wait(context.waker());
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Wakes as many reads as there is memory for: when a loan became less here, and now and then, since loans end on any core.
-    pub fn lend_again(&self) {
-        let borrowers = self.borrowers.borrow();
-        if borrowers.is_empty() {
-            return;
-        }
-        let count = if self.stopping.get() { usize::MAX } else { self.lender().room_for(LOAN_BYTES) };
-        borrowers.values().take(count).for_each(Waker::wake_by_ref);
     }
 
     /// Waits until a parked fetch is let go.
@@ -305,42 +264,6 @@ impl<D: Disk> Shard<D> {
             self.fetches.borrow_mut().tick(model::Tick(u64::MAX));
             self.let_go();
         });
-    }
-}
-
-/// Where the memory of an answer comes from.
-enum Purse {
-    /// Nothing was read yet.
-    Empty,
-    /// From here.
-    Lent(Loan),
-    /// From the core that asks.
-    Paid,
-}
-
-/// A read's place among those that wait for memory; free when dropped.
-struct Place<D: Disk> {
-    shard: Rc<Shard<D>>,
-    turn: Option<u64>,
-}
-
-impl<D: Disk> Place<D> {
-    fn wait(&mut self, waker: &Waker) {
-        let next = &self.shard.next_borrower;
-        let turn = *self.turn.get_or_insert_with(|| next.replace(next.get() + 1));
-        let mut borrowers = self.shard.borrowers.borrow_mut();
-        borrowers.insert(turn, waker.clone());
-        self.shard.lender().set_waiting(borrowers.len());
-    }
-}
-
-impl<D: Disk> Drop for Place<D> {
-    fn drop(&mut self) {
-        if let Some(turn) = self.turn {
-            let mut borrowers = self.shard.borrowers.borrow_mut();
-            borrowers.remove(&turn);
-            self.shard.lender().set_waiting(borrowers.len());
-        }
     }
 }
 

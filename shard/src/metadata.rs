@@ -102,13 +102,15 @@ impl<D: Disk> OpenMetadata<D> {
         if let Some(snapshot) = &found.snapshot {
             let records = decode_state(&snapshot.contents)
                 .map_err(|error| MetadataError::Record(snapshot.index, error))?;
-            records.iter().for_each(|record| machine.replay(snapshot.index, record));
+            machine.replay(records.iter().map(|record| (snapshot.index, record)));
         }
+        let mut records = Vec::with_capacity(found.entries.len());
         for entry in &found.entries {
             let record = Record::decode(entry.kind, entry.version, &entry.payload)
                 .map_err(|error| MetadataError::Record(entry.index, error))?;
-            machine.replay(entry.index, &record);
+            records.push((entry.index, record));
         }
+        machine.replay(records.iter().map(|(index, record)| (*index, record)));
         let term = found.hard_state.term + 1;
         let effects = Effects::new();
         let mut driver = Driver { disk, log, machine, term, effects, snapshot_at: SNAPSHOT_AFTER_BYTES };

@@ -94,7 +94,7 @@ impl<D: Disk> Shard<D> {
         counters.set(Gauge::MemoryGroups, self.coordinators.bytes());
         let unflushed = stored.frame_bytes.min(self.store.ring_bytes());
         counters.set(Gauge::MemoryRing, unflushed);
-        counters.set(Gauge::MemoryCache, stored.frame_bytes - unflushed);
+        counters.set(Gauge::MemoryCache, stored.frame_bytes - unflushed + stored.ahead_bytes);
         counters.snapshot()
     }
 }

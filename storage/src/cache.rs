@@ -29,7 +29,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay: there is a ring of them
     /// at most. What went straight to segments need not stay, even if they do.
     pub(crate) fn shrink_cache(&self) {
-        let budget = self.options.plan.cache + self.options.plan.ring;
+        let plan = &self.options.plan;
+        let budget = plan.cache - plan.read_ahead() + plan.ring;
         while self.frame_bytes.get() > budget {
             let next = self.frames.borrow().front().map(|frame| frame.sequence);
             let direct = self.extents.borrow().front().map(|extent| extent.sequence);

@@ -54,10 +54,22 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Says in the journal that the entries of these logs before are nobody's: replay meets them when the tombstone is gone.
     pub(crate) async fn disown(&self, logs: &[LogRef<D, S>]) {
+        let (mut ordinary, mut ahead) = (None, None);
         for log in logs {
             let entry = Entry::of(EntryKind::Delete, log.id, self.ownership());
-            self.queue(log, entry, Bytes::new());
+            // On a full disk the journal may have no room for what waits before it. It may go ahead where none of that is the
+            // log's own, which would be somebody's again.
+            if self.is_stalled() && log.under_way.get() == 0 && self.take_reserve() {
+                ahead = Some(self.queue_ahead(log, entry));
+            } else {
+                ordinary = Some(self.queue(log, entry, Bytes::new()));
+            }
         }
-        self.durable(self.journal.last_ticket()).await;
+        if let Some(ticket) = ahead {
+            self.journal.durable_forward(ticket).await;
+        }
+        if let Some(ticket) = ordinary {
+            self.durable(ticket).await;
+        }
     }
 }

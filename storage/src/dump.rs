@@ -68,7 +68,10 @@ pub fn dump_file(path: &Path, describe: &dyn Describe, out: &mut dyn Write) -> R
     Read::by_ref(&mut file).take(4).read_to_end(&mut magic)?;
     match magic.as_slice() {
         b"MLSG" => segment::dump(&File::open(path)?, out),
-        b"MLJR" => journal::dump(&read_whole(path)?, path.ancestors().nth(3), out),
+        b"MLJR" => {
+            let bytes = read_whole(path)?;
+            journal::dump(&bytes, path.ancestors().nth(3), journal::needed_from(path, &bytes), out)
+        }
         b"MLCP" => small::checkpoint(&read_whole(path)?, out),
         b"MLPS" => small::snapshot(&read_whole(path)?, out),
         b"MLCS" => small::coordinator(&read_whole(path)?, describe, out),

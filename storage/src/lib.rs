@@ -43,5 +43,5 @@ mod truncate;
 
 pub use append::Placed;
 pub use log::{Log, LogSettings};
-pub use read::Piece;
+pub use read::{Piece, ReadLimits};
 pub use store::{Listener, LogRef, Store, StoreCounters, StoreError, StoreOptions};

@@ -1,5 +1,7 @@
 //! Reading a log: from frames in memory while they last, else from segments; never past what is durable.
 
+pub(crate) mod ahead;
+mod held;
 mod lookup;
 
 use std::cmp::Ordering;
@@ -10,14 +12,15 @@ use model::Offset;
 use model::batch::{Header as BatchHeader, RecordBatch};
 use model::limits::SEGMENT_READ_BYTES;
 
-use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
+use crate::bytes_at::len_u64;
 use crate::derived::Derived;
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 use crate::index::Start;
 use crate::load::damaged_at;
 use crate::log::Loaded;
 use crate::segment::Cursor;
 use crate::store::{LogRef, Store, StoreError};
+use ahead::{Bytes, Place};
 
 /// Bytes of a log held in memory by somebody: a part of a journal frame, or of what was read from a segment.
 #[derive(Clone)]
@@ -33,6 +36,25 @@ impl Piece {
     pub fn bytes(&self) -> &[u8] {
         let all: &[u8] = (*self.owner).as_ref();
         all.get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
+/// How much one read gives.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// Bytes of whole batches.
+    pub bytes_max: usize,
+    /// No batch at or past this offset, nor any that is not durable.
+    pub before: Offset,
+    /// The first batch is given even if it is larger.
+    pub always_one: bool,
+}
+
+impl ReadLimits {
+    /// At least one batch, about so many bytes of them, up to the end.
+    #[must_use]
+    pub const fn bytes(bytes_max: usize) -> Self {
+        Self { bytes_max, before: Offset(i64::MAX), always_one: true }
     }
 }
 
@@ -52,17 +74,17 @@ struct Extent {
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
-    /// Whole batches from the one that holds `from`, at most `bytes_max` in all but always the first, none at or past `before`.
-    /// Empty at the end of the log. The log must be loaded.
+    /// Whole batches from the one that holds `from`. Empty at the end of the log, or when the first is too large. The log must be
+    /// loaded. Who goes on where a read of segments ended finds the next bytes in memory.
     pub async fn read(
-        &self,
+        self: &Rc<Self>,
         log: &LogRef<D, S>,
         from: Offset,
-        bytes_max: usize,
-        before: Offset,
+        limits: ReadLimits,
     ) -> Result<Vec<Piece>, StoreError> {
         let _reading = log.reading();
-        let read = self.read_loaded(log, from, bytes_max, before).await;
+        let before = limits.before.min(log.durable_end());
+        let read = self.read_loaded(log, from, ReadLimits { before, ..limits }).await;
         // What was being read may have gone meanwhile; that is no damage.
         match read {
             Err(StoreError::Damaged(_)) if log.is_deleted() => Err(StoreError::Deleted),
@@ -72,29 +94,27 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     async fn read_loaded(
-        &self,
+        self: &Rc<Self>,
         log: &LogRef<D, S>,
         from: Offset,
-        bytes_max: usize,
-        before: Offset,
+        limits: ReadLimits,
     ) -> Result<Vec<Piece>, StoreError> {
-        let before = before.min(log.durable_end());
         if from < log.log_start() || from > log.durable_end() {
             return Err(StoreError::OutOfRange);
         }
-        if from >= before {
+        if from >= limits.before {
             return Ok(Vec::new());
         }
         let cached = {
             let mut loaded = log.loaded.borrow_mut();
             let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
             loaded.touched_ms = self.disk.now_ms();
-            loaded.in_memory(from, bytes_max, before)
+            loaded.in_memory(from, limits)
         };
-        if !cached.is_empty() {
+        if let Some(cached) = cached {
             return Ok(cached);
         }
-        self.read_cold(log, from, bytes_max, before).await
+        self.read_cold(log, from, limits).await
     }
 
     /// Counts what could not be read, because of damage or a failing disk.
@@ -105,33 +125,92 @@ impl<D: Disk, S: Derived> Store<D, S> {
         read
     }
 
-    /// The same from segments: finds the batch by the index, reads, verifies.
+    /// The same from segments: goes on where an earlier read ended, else finds the batch by the index; reads, verifies.
     async fn read_cold(
-        &self,
+        self: &Rc<Self>,
         log: &LogRef<D, S>,
         from: Offset,
-        bytes_max: usize,
-        before: Offset,
+        limits: ReadLimits,
     ) -> Result<Vec<Piece>, StoreError> {
+        if let Some((place, bytes)) = self.ahead.take(log.id, from).await
+            && let Some(extent) = self.still_there(log, &place)
+        {
+            return self.read_on(log, extent, bytes, limits).await;
+        }
         let mut wanted = from;
         loop {
             let segment = self.segment_of(log, wanted)?;
             self.ensure_index(log, segment).await?;
             let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
             if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
-                return self
-                    .batches_at(log, Extent { from: start, base_offset: None, ..extent }, bytes_max, before)
-                    .await;
+                let extent = Extent { from: start, base_offset: None, ..extent };
+                let most = limits.bytes_max.clamp(4096, SEGMENT_READ_BYTES);
+                let piece = self.bytes(log, extent, start, len_u64(most).min(extent.to - start)).await?;
+                let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
+                if let Some((place, _)) = rest {
+                    self.ahead.put(place, Bytes::Unread);
+                }
+                return Ok(served);
             }
             // The segment has nothing at or behind the offset: compaction or truncation left a gap.
             match self.next_segment(log, segment) {
-                Some(next) if next < before => wanted = next.max(wanted),
+                Some(next) if next < limits.before => wanted = next.max(wanted),
                 _ => return Ok(Vec::new()),
             }
-            if wanted > before || self.segment_of(log, wanted)? == segment {
+            if wanted > limits.before || self.segment_of(log, wanted)? == segment {
                 return Ok(Vec::new());
             }
         }
+    }
+
+    /// Where a reader goes on, unless the log has changed there.
+    fn still_there(&self, log: &LogRef<D, S>, place: &Place) -> Option<Extent> {
+        let loaded = log.loaded.borrow();
+        let loaded = loaded.as_ref()?;
+        let segment = loaded.segments.get(loaded.segment_of(place.next))?;
+        let same = segment.base == place.at.segment && loaded.incarnation == place.incarnation;
+        let start = Start { position: place.at.position, base_offset: Some(place.next) };
+        let extent = loaded.extent(segment.base, segment.size, start);
+        (same && extent.from < extent.to).then_some(extent)
+    }
+
+    /// Reads on: from what was read ahead, else as much as one read takes; and has more read when that is used up.
+    async fn read_on(
+        self: &Rc<Self>,
+        log: &LogRef<D, S>,
+        extent: Extent,
+        bytes: Bytes,
+        limits: ReadLimits,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let piece = match bytes {
+            Bytes::There(piece) if has_batch(piece.bytes()) => piece,
+            _ => self.bytes(log, extent, extent.from, one_read(extent)).await?,
+        };
+        let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
+        if let Some((place, rest)) = rest {
+            if has_batch(rest.bytes()) {
+                self.ahead.put(place, Bytes::There(rest));
+            } else {
+                self.read_ahead(log, place);
+            }
+        }
+        Ok(served)
+    }
+
+    /// Has the bytes from `place` on read, for whoever comes for them.
+    fn read_ahead(self: &Rc<Self>, log: &LogRef<D, S>, place: Place) {
+        let Some(extent) = self.still_there(log, &place) else { return };
+        self.ahead.put(place, Bytes::Coming);
+        if !self.ahead.is_awaited(&place) {
+            return; // There is no memory for it.
+        }
+        let (store, log) = (Rc::clone(self), Rc::clone(log));
+        self.disk.spawn(async move {
+            let _reading = log.reading();
+            // What cannot be read is told to who asks for it.
+            let piece = store.bytes(&log, extent, extent.from, one_read(extent)).await.ok();
+            store.ahead.arrived(&place, piece);
+        });
     }
 
     /// The batch that holds `offset`: its base offset and where it stands.
@@ -218,32 +297,42 @@ impl<D: Disk, S: Derived> Store<D, S> {
         Ok(None)
     }
 
-    /// Reads and verifies whole batches from `extent.from`.
-    async fn batches_at(
+    /// Verifies whole batches from `extent.from`, whose bytes, or the first of them, are in `piece`. Beside what is served: where
+    /// the rest of them begins, and what there is of it.
+    async fn batches_in(
         &self,
         log: &LogRef<D, S>,
         extent: Extent,
-        bytes_max: usize,
-        before: Offset,
-    ) -> Result<Vec<Piece>, StoreError> {
+        mut piece: Piece,
+        limits: ReadLimits,
+    ) -> Result<(Vec<Piece>, Option<(Place, Piece)>), StoreError> {
         let at = extent.from;
+        let place = |next, used| {
+            let incarnation = log.loaded.borrow().as_ref().map(|loaded| loaded.incarnation)?;
+            let at = Cursor { segment: extent.segment, position: at + len_u64(used) };
+            Some(Place { partition: log.id, next, at, incarnation })
+        };
         let damaged =
             |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
-        let most = bytes_max.clamp(4096, SEGMENT_READ_BYTES);
-        let mut piece = self.bytes(log, extent, at, len_u64(most).min(extent.to - at)).await?;
-        let first = BatchHeader::parse(piece.bytes()).map_err(|error| damaged(&error))?.size_bytes();
+        let header = BatchHeader::parse(piece.bytes()).map_err(|error| damaged(&error))?;
+        let (first, base) = (header.size_bytes(), header.base_offset());
+        follows(base, extent.base_offset).map_err(|what| damaged(&what))?;
+        if len_u64(first) > extent.to - at {
+            return Err(damaged(&"a record batch reaches past the end of the log"));
+        }
+        if first > limits.bytes_max && !limits.always_one {
+            return Ok((Vec::new(), place(base, 0).map(|place| (place, piece))));
+        }
         if first > piece.bytes().len() {
-            if len_u64(first) > extent.to - at {
-                return Err(damaged(&"a record batch reaches past the end of the log"));
-            }
             piece = self.bytes(log, extent, at, len_u64(first)).await?;
         }
         let mut used = 0;
-        let mut expected = None;
+        let mut expected = extent.base_offset;
         for batch in RecordBatch::all_in(piece.bytes()) {
             let Ok(batch) = batch else { break };
             let size = batch.size_bytes();
-            if batch.base_offset() >= before || (used > 0 && used + size > bytes_max.max(first)) {
+            if batch.base_offset() >= limits.before || (used > 0 && used + size > limits.bytes_max.max(first))
+            {
                 break;
             }
             let sound = sound(&batch, expected);
@@ -255,73 +344,30 @@ impl<D: Disk, S: Derived> Store<D, S> {
             expected = Some(batch.last_offset().next());
             used += size;
         }
-        if used == 0 {
+        let Some(next) = expected.filter(|_| used > 0) else {
             RecordBatch::parse(piece.bytes()).map_err(|error| damaged(&error))?;
-            return Ok(Vec::new());
-        }
+            return Ok((Vec::new(), None));
+        };
+        let rest = Piece { range: piece.range.start + used..piece.range.end, owner: Rc::clone(&piece.owner) };
+        let place = place(next, used);
         piece.range.end = piece.range.start + used;
         self.count(|counters| counters.read_bytes += len_u64(used));
         // Small records must not keep a large buffer alive for as long as a peer takes to take them.
         if 2 * used < (*piece.owner).as_ref().len() {
             piece = Piece { owner: Rc::new(piece.bytes().to_vec()), range: 0..used };
         }
-        Ok(vec![piece])
+        Ok((vec![piece], place.map(|place| (place, rest))))
     }
+}
 
-    /// `len` bytes at `at` of a segment, from its file, from memory, or from both.
-    async fn bytes(
-        &self,
-        log: &LogRef<D, S>,
-        extent: Extent,
-        at: u64,
-        len: u64,
-    ) -> Result<Piece, StoreError> {
-        let to = at + len;
-        let mut bytes = Vec::new();
-        let on_disk = {
-            let loaded = log.loaded.borrow();
-            let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
-            let on_disk = loaded.on_disk(extent.segment).clamp(at, to);
-            if on_disk < to {
-                // What memory has first: it may be let go while the file is read.
-                bytes.resize(to_usize(len), 0);
-                let cursor = Cursor { segment: extent.segment, position: on_disk };
-                let found = loaded.copy_memory(cursor, to, &mut bytes[to_usize(on_disk - at)..]);
-                if len_u64(found) < to - on_disk {
-                    return Err(StoreError::OutOfRange); // The log was truncated meanwhile.
-                }
-            }
-            on_disk
-        };
-        if on_disk == to {
-            return self.bytes_of_file(log, extent.segment, at, len).await;
-        }
-        if on_disk > at {
-            let piece = self.bytes_of_file(log, extent.segment, at, on_disk - at).await?;
-            bytes[..to_usize(on_disk - at)].copy_from_slice(piece.bytes());
-        }
-        let end = bytes.len();
-        Ok(Piece { owner: Rc::new(bytes), range: 0..end })
-    }
+/// As much of an extent as one read brings.
+fn one_read(extent: Extent) -> u64 {
+    len_u64(SEGMENT_READ_BYTES).min(extent.to - extent.from)
+}
 
-    async fn bytes_of_file(
-        &self,
-        log: &LogRef<D, S>,
-        base: Offset,
-        at: u64,
-        len: u64,
-    ) -> Result<Piece, StoreError> {
-        let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, base, at, what);
-        let start = block_down(at);
-        let file = self.files.get((log.id, base)).await.map_err(|error| damaged(&error))?;
-        let read = file.read(start, to_usize(block_up(at + len) - start)).await;
-        let buffer = read.map_err(|error| damaged(&error))?;
-        let from = to_usize(at - start);
-        if (*buffer).as_ref().len() < from + to_usize(len) {
-            return Err(damaged(&"the segment is shorter than its log"));
-        }
-        Ok(Piece { owner: Rc::new(Held::<D>(buffer)), range: from..from + to_usize(len) })
-    }
+/// Whether these bytes begin with a whole batch.
+fn has_batch(bytes: &[u8]) -> bool {
+    BatchHeader::parse(bytes).is_ok_and(|header| header.size_bytes() <= bytes.len())
 }
 
 /// Whether a batch is what was appended, and follows the one before. Its checksum does not cover its base offset.
@@ -339,16 +385,6 @@ fn follows(base: Offset, expected: Option<Offset>) -> Result<(), String> {
     }
 }
 
-/// Keeps a buffer that was read alive.
-struct Held<D: Disk>(Rc<D::Buffer>);
-
-impl<D: Disk> AsRef<[u8]> for Held<D> {
-    fn as_ref(&self) -> &[u8] {
-        let buffer: &D::Buffer = &self.0;
-        buffer.as_ref()
-    }
-}
-
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// Where one segment can be read: `from` up to what is durable of it.
     fn extent(&self, base: Offset, size: u64, start: Start) -> Extent {
@@ -359,44 +395,5 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             Ordering::Greater => from,
         };
         Extent { segment: base, from, to, base_offset }
-    }
-
-    /// Up to where the file of a segment has it by now.
-    fn on_disk(&self, base: Offset) -> u64 {
-        match base.cmp(&self.written.segment) {
-            Ordering::Less => u64::MAX,
-            Ordering::Equal => self.written.position,
-            Ordering::Greater => 0,
-        }
-    }
-
-    /// Batches from memory, when the one that holds `from` is there.
-    fn in_memory(&self, from: Offset, bytes_max: usize, before: Offset) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let mut used = 0;
-        let mut next: Option<Cursor> = None;
-        let mut open = 0;
-        for run in self.runs.holding(from) {
-            let follows = next.is_none_or(|next| next == run.start || next.segment != run.start.segment);
-            if !follows || run.base >= before || run.end > before {
-                break;
-            }
-            if open > 0 && used + run.len > bytes_max {
-                break;
-            }
-            let owner: Rc<dyn AsRef<[u8]>> = Rc::clone(&run.frame) as Rc<dyn AsRef<[u8]>>;
-            pieces.push(Piece { owner, range: run.frame_start..run.frame_start + run.len });
-            used += run.len;
-            next = Some(run.end_cursor());
-            if run.last {
-                open = pieces.len();
-            }
-            if run.last && used >= bytes_max {
-                break;
-            }
-        }
-        // A large append that is not in memory to its end is left out.
-        pieces.truncate(open);
-        pieces
     }
 }

@@ -33,7 +33,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let spare = to_usize(RING_FILES) / 2;
         loop {
             let filled = async {
-                self.journal.ring.filled(spare).await;
+                // One that failed for lack of space is tried until it succeeds, even if files were made meanwhile: what waits in
+                // the oldest one keeps appends refused.
+                if !self.reclaim_stalled.get() {
+                    self.journal.ring.filled(spare).await;
+                }
                 true
             };
             let closing = self.moved.until(|| self.closing.get().then_some(false));

@@ -12,7 +12,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Polls for free space: refuses appends before the disk is full, and accepts them again with some distance.
     pub(crate) async fn watch_space(&self) {
         while !self.closing.get() {
-            if let Ok(free) = self.disk.free_bytes(self.paths.root()).await {
+            self.asks_space.set(true);
+            let free = self.disk.free_bytes(self.paths.root()).await;
+            self.asks_space.set(false);
+            self.moved.notify();
+            if let Ok(free) = free {
                 let unmade = self.journal.ring.spare_files() as u64 * (self.options.plan.ring / RING_FILES);
                 let needed =
                     self.options.free_bytes_min + self.frame_bytes.get().min(self.options.plan.ring) + unmade;

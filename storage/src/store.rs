@@ -22,6 +22,7 @@ use crate::journal::{Journal, JournalId};
 use crate::log::Log;
 use crate::paths::Paths;
 use crate::pool::{Pool, Pooled};
+use crate::read::ahead::Ahead;
 use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::{Gate, Signal};
 
@@ -113,6 +114,8 @@ pub struct StoreCounters {
     pub read_bytes: u64,
     /// Bytes of frames in memory.
     pub frame_bytes: u64,
+    /// Bytes read ahead of consumers that read segments.
+    pub ahead_bytes: u64,
     /// Bytes waiting for a commit.
     pub queued_bytes: u64,
     /// Logs in memory.
@@ -160,6 +163,8 @@ pub struct Store<D: Disk, S> {
     pub(crate) extent_bytes: Cell<u64>,
     pub(crate) extent_logs: RefCell<Touched<D, S>>,
     pub(crate) frame_bytes: Cell<u64>,
+    /// What readers of segments want next.
+    pub(crate) ahead: Ahead,
     /// Frames that left the cache while somebody held them.
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
@@ -173,6 +178,8 @@ pub struct Store<D: Disk, S> {
     /// Partitions whose directory was compared with their log.
     pub(crate) tidied: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) disk_full: Cell<bool>,
+    /// A helper thread looks how much space is free: its executor must not end before it has told.
+    pub(crate) asks_space: Cell<bool>,
     pub(crate) checkpointing: Gate,
     pub(crate) settling: Gate,
     pub(crate) reclaiming: Gate,
@@ -220,6 +227,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             extent_bytes: Cell::new(0),
             extent_logs: RefCell::default(),
             frame_bytes: Cell::new(0),
+            ahead: Ahead::new(options.plan.read_ahead()),
             pinned: RefCell::default(),
             listener: RefCell::new(None),
             checkpoint_number: Cell::new(0),
@@ -229,6 +237,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             partition_dirs: RefCell::default(),
             tidied: RefCell::default(),
             disk_full: Cell::new(false),
+            asks_space: Cell::new(false),
             checkpointing: Gate::default(),
             settling: Gate::default(),
             reclaiming: Gate::default(),
@@ -328,6 +337,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let loaded = self.logs.borrow().values().filter(|log| log.is_loaded()).count();
         StoreCounters {
             frame_bytes: self.frame_bytes.get(),
+            ahead_bytes: self.ahead.bytes(),
             queued_bytes: self.journal.queued_bytes() as u64,
             loaded_logs: loaded as u64,
             ..self.counters.get()
@@ -375,6 +385,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             written => written?,
         }
         self.files.close_all().await;
+        self.moved.until(|| (!self.asks_space.get()).then_some(())).await;
         Ok(())
     }
 

@@ -109,7 +109,7 @@ fn reads_find_every_append_in_memory_on_disk_and_between() {
     let log = rig.log(id);
     for from in 0..log.end().0 {
         for bytes_max in [1, 40_000, 400_000] {
-            let read = rig.store.read(&log, Offset(from), bytes_max, Offset(i64::MAX));
+            let read = rig.store.read(&log, Offset(from), storage::ReadLimits::bytes(bytes_max));
             let pieces = rig.simulation.run_until(read).unwrap();
             let bytes = pieces.iter().map(storage::Piece::bytes).collect::<Vec<_>>().concat();
             let mut next = from;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use model::Offset;
+use storage::ReadLimits;
 use storage::disk::Disk;
 use storage::disk::memory::Operation;
 use storage::paths::Paths;
@@ -46,7 +47,7 @@ fn file() -> PathBuf {
 fn reads_of_first_read(rig: &Rig) -> u64 {
     let log = rig.log(partition(1, 0));
     let before = rig.disk.operations(Operation::Read);
-    let read = rig.store.read(&log, Offset(250), 1, Offset(i64::MAX));
+    let read = rig.store.read(&log, Offset(250), ReadLimits::bytes(1));
     let pieces = rig.simulation.run_until(read).unwrap();
     let batch = model::batch::RecordBatch::parse(pieces[0].bytes()).unwrap().0;
     assert_eq!(batch.base_offset(), Offset(250));

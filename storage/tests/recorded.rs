@@ -13,7 +13,7 @@ use storage::disk::memory::{Image, Lie, MemoryBuffer, MemoryDisk, Playback};
 use storage::disk::random::Random;
 use storage::disk::recorded::{Recorded, RecordedFile};
 use storage::disk::simulation::Simulation;
-use storage::disk::tape::{Event, Tape, events, tapes};
+use storage::disk::tape::{Action, Event, Tape, events, tapes};
 use storage::disk::{Disk, File};
 
 type TestDisk = Recorded<MemoryDisk>;
@@ -177,7 +177,7 @@ fn a_directory_that_a_killed_process_left_explains_what_was_under_way_and_nothin
     let store = |events: &[Event]| {
         let _ = fs::remove_dir_all(&place.0);
         let mut synced = played(events, None);
-        synced.play(Event::Began(1000, storage::disk::tape::Action::SyncAll)).unwrap();
+        synced.play(Event::Began(1000, Action::SyncAll)).unwrap();
         synced.play(Event::Ended(1000, true)).unwrap();
         synced.cut(&mut Random::new(1)).store(&place.0).unwrap();
     };
@@ -213,5 +213,41 @@ fn half_an_event_at_the_end_did_not_begin() {
     for cut in [1, 31, 33, 500] {
         let torn: Vec<_> = events(&bytes[..bytes.len() - cut]).map(Result::unwrap).collect();
         assert!(torn.len() < whole.len() && torn.iter().zip(&whole).all(|((_, one), other)| one == other));
+    }
+}
+
+#[test]
+fn a_name_made_while_a_directory_is_synced_for_another_can_be_lost() {
+    let path = PathBuf::from;
+    let syncs: [fn() -> Action<Vec<u8>>; 3] = [
+        || Action::SyncDir("d".into()),
+        || Action::CreateDir("d/own".into()),
+        || Action::Replace("d/own".into(), vec![7; 10]),
+    ];
+    for sync in syncs {
+        let mut playback = Playback::new(1, None);
+        let mut play =
+            |events: &[Event]| events.iter().for_each(|event| playback.play(event.clone()).unwrap());
+        let did = |number, action| [Event::Began(number, action), Event::Ended(number, true)];
+        play(&did(1, Action::CreateDir(path("d"))));
+        play(&did(2, Action::Create(path("d/before"))));
+        play(&[Event::Began(3, sync())]);
+        play(&did(4, Action::Create(path("d/during"))));
+        play(&[Event::Ended(3, true)]);
+        if let Action::CreateDir(own) = sync() {
+            play(&did(5, Action::Create(own.join("inner"))));
+            play(&did(6, Action::SyncDir(own)));
+        }
+        let there = |name: &str| -> BTreeSet<bool> {
+            let cut = |seed| playback.cut(&mut Random::new(seed)).read(Path::new(name)).is_some();
+            (0..200).map(cut).collect()
+        };
+        assert_eq!(there("d/before"), BTreeSet::from([true]), "{:?}", sync());
+        assert_eq!(there("d/during"), BTreeSet::from([false, true]), "{:?}", sync());
+        match sync() {
+            Action::CreateDir(_) => assert_eq!(there("d/own/inner"), BTreeSet::from([true])),
+            Action::Replace(own, _) => assert_eq!(there(own.to_str().unwrap()), BTreeSet::from([true])),
+            _ => {}
+        }
     }
 }

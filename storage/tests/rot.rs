@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use model::Offset;
 use model::batch::RecordBatch;
-use storage::StoreError;
 use storage::disk::Disk;
 use storage::disk::memory::{Fault, Operation};
 use storage::paths::Paths;
+use storage::{ReadLimits, StoreError};
 
 use rig::{Rig, partition};
 
@@ -54,7 +54,7 @@ fn read_on(rig: &Rig, from: i64) -> (i64, bool) {
     let log = rig.log(partition(1, 0));
     let mut next = from;
     loop {
-        let read = rig.store.read(&log, Offset(next), 200_000, Offset(i64::MAX));
+        let read = rig.store.read(&log, Offset(next), ReadLimits::bytes(200_000));
         let pieces = match rig.simulation.run_until(read) {
             Ok(pieces) if pieces.is_empty() => return (next, false),
             Ok(pieces) => pieces,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use coordination::fetch_session::{PartitionKey, SessionRequest, TopicKey, Wish};
 use coordination::metadata::topics::TOPIC_NAME_BYTES_MAX;
 use model::limits::RESPONSE_PINNED_BYTES;
-use model::{ErrorCode, TopicPartition};
+use model::{ErrorCode, Offset, TopicPartition};
 use net::service::{Called, Chunk, Reply, Request, Response};
 use protocol::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
 use protocol::{DecodeError, TOPIC_ID_SINCE, TopicRef};
@@ -27,6 +27,17 @@ use collect::Collector;
 
 /// What one owner had of one partition, or why nothing was asked of it.
 type Outcome = Result<Fetched<Chunk>, ErrorCode>;
+
+/// What a wish takes beside its bytes in the request, until the fetch is answered: itself, the partition it means, and its place
+/// among those of the owner; and once it has begun the same again on its way to the owner, what was collected, and the places
+/// where it waits for more, which are some 64 bytes there.
+const WISH_BYTES: usize = size_of::<(PartitionKey, Wish)>()
+    + size_of::<Result<TopicPartition, ErrorCode>>()
+    + size_of::<usize>()
+    + 2 * size_of::<FetchPartition>()
+    + size_of::<Option<Fetched<Chunk>>>()
+    + size_of::<(TopicPartition, Offset)>()
+    + 64;
 
 /// Limits of one fetch, cut to what one answer may carry.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +66,7 @@ impl Drop for Lent {
 /// # Errors
 /// When it cannot be read: the connection must close.
 pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, DecodeError> {
-    let Request { header, frame, permit } = request;
+    let Request { header, frame, mut permit } = request;
     let asked = FetchRequest::decode(&header, &frame)?;
     if asked.replica_id >= 0 {
         return Ok(Called::Now(Reply::Close(
@@ -68,7 +79,8 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
     let by_id = header.api_version >= TOPIC_ID_SINCE;
     let begun = broker.sessions.borrow_mut().begin(broker.cluster.tick(), session_request(&asked, by_id));
     let failed = isolation.err().map(|code| failed(&asked, by_id, code));
-    drop((asked, frame, permit));
+    let named_bytes = frame.len();
+    drop((asked, frame));
     let (context, wishes) = match begun {
         Ok(begun) => begun,
         Err(code) => {
@@ -81,6 +93,8 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
     if let Some(failed) = failed.filter(|_| places.iter().any(Result::is_ok)) {
         return Ok(Called::Now(Reply::Send(Response::from(failed.encode(&header)))));
     }
+    // A session may want far more than its request names.
+    permit.settle(named_bytes + wishes.len() * WISH_BYTES);
     let collector = Collector::new(Rc::clone(broker), &wishes, &places, limits);
     let broker = Rc::clone(broker);
     let wait = Duration::from_millis(u64::from(limits.wait_ms));
@@ -100,7 +114,7 @@ pub async fn handle(broker: &Rc<Broker>, request: Request) -> Result<Called, Dec
         response.loan = loan.map(|loan| Box::new(Lent { loan: Some(loan), broker }) as Box<dyn Any>);
         Reply::Send(response)
     };
-    Ok(Called::InTurn(Box::pin(reply), wait))
+    Ok(Called::InTurn { reply: Box::pin(reply), wait, permit })
 }
 
 fn limits(broker: &Broker, asked: &FetchRequest, read_committed: bool) -> Limits {

@@ -249,7 +249,17 @@ impl Client {
         let request = Request { header, frame, permit: self.budget.empty() };
         match self.home.call(&self.session, request).await {
             Called::Now(reply) => Box::pin(std::future::ready(reply)),
-            Called::Later(reply) | Called::InTurn(reply, _) => reply,
+            Called::Later(reply) | Called::InTurn { reply, .. } => reply,
+        }
+    }
+
+    /// What a request is charged with until its turn has come.
+    pub async fn charged(&self, frame: Bytes) -> usize {
+        let header = RequestHeader::parse(&frame).unwrap();
+        let request = Request { header, frame, permit: self.budget.empty() };
+        match self.home.call(&self.session, request).await {
+            Called::InTurn { permit, .. } => permit.bytes(),
+            _ => 0,
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use model::limits::BLOCK;
 use storage::disk::random::Random;
 use storage::dump::{Describe, DumpError, dump_file};
 
@@ -132,6 +133,31 @@ fn damage_is_named_with_its_place_and_what_is_before_it_is_shown() {
         let (code, _, errors) = dump(&[path]);
         assert_eq!(code, Some(4), "{name}");
         assert!(errors.contains(name), "{errors}");
+    }
+}
+
+#[test]
+fn a_first_frame_of_the_journal_that_rots_is_named_and_exits_4() {
+    let template = template("dump-frame", false);
+    // The newest with more than one frame: what is in the oldest may not be needed any more.
+    let newest = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        let mut frames = (BLOCK..bytes.len()).step_by(BLOCK).filter(|at| bytes[*at..].starts_with(b"MLJF"));
+        let first = frames.next().filter(|at| *at == BLOCK).and(frames.next());
+        first.map(|_| u64::from_le_bytes(bytes[BLOCK + 24..BLOCK + 32].try_into().unwrap()))
+    };
+    let mut rings = template.files("journals", "");
+    rings.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("ring-"));
+    let ring = rings.into_iter().max_by_key(newest).unwrap();
+    for (inside, told) in [(100, "is damaged: frame"), (40, "its header fails its checksum")] {
+        let scratch = Scratch::copy_of("dump-frame", &template.data());
+        let file = scratch.data().join(ring.strip_prefix(template.data()).unwrap());
+        flip(&file, BLOCK + inside);
+        let (code, _, errors) = dump(std::slice::from_ref(&file));
+        assert_eq!(code, Some(4), "{errors}");
+        let line = errors.lines().next().unwrap();
+        assert!(line.contains(file.to_str().unwrap()) && line.contains("at 4096"), "{errors}");
+        assert!(line.contains(told), "{errors}");
     }
 }
 

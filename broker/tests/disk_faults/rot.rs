@@ -4,10 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::limits::BLOCK;
+use protocol::control::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use protocol::control::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use protocol::message;
 
 use super::broker::Broker;
 use super::fixture::{
-    COMMITTED, OTHER, RECORDS, STORAGE_ERROR, Scratch, VICTIM, committed, flip, produce, read, template,
+    COMMITTED, OTHER, RECORDS, STORAGE_ERROR, Scratch, VICTIM, committed, create_topic, flip, produce, read,
+    template,
 };
 use super::wire::Wire;
 
@@ -95,6 +99,54 @@ fn metadata_that_rots_stops_the_start() {
     fs::write(&file, "version=1\n").unwrap();
     let Err(why) = scratch.launch() else { panic!("it started without an identity") };
     assert!(why.contains("exit status: 4") && why.contains("meta.properties"), "{why}");
+}
+
+/// Changes a setting of all brokers until the metadata has a snapshot: after four MiB.
+fn alter_until_snapshot(scratch: &Scratch, wire: &mut Wire) {
+    for turn in 0.. {
+        if !scratch.files("metadata", ".snapshot").is_empty() {
+            return;
+        }
+        let value = char::from(b'a' + turn % 20).to_string().repeat(30_000);
+        let config = message!(AlterableConfig { name: "some.name".into(), value: Some(value.into()) });
+        let resource = message!(AlterConfigsResource { resource_type: 4, configs: vec![config] });
+        let request = message!(IncrementalAlterConfigsRequest { resources: vec![resource] });
+        let response: IncrementalAlterConfigsResponse = wire.ask(1, &request).unwrap();
+        assert_eq!(response.responses[0].error_code, 0, "{:?}", response.responses[0].error_message);
+    }
+}
+
+#[test]
+fn a_snapshot_of_the_metadata_that_rots_stops_the_start() {
+    let template = Scratch::new("metadata-snapshot");
+    let mut broker = template.launch().unwrap();
+    let mut wire = Wire::connect(&broker.address).unwrap();
+    create_topic(&mut wire, VICTIM);
+    assert_eq!(produce(&mut wire, VICTIM, 0), (0, 0));
+    alter_until_snapshot(&template, &mut wire);
+    assert_eq!(broker.stop(), Some(0), "{}", broker.log());
+
+    let whole = Scratch::copy_of("metadata-snapshot", &template.data());
+    let broker = whole.launch().unwrap();
+    let mut wire = Wire::connect(&broker.address).unwrap();
+    assert_eq!(read(&mut wire, VICTIM, 0), (1, 0), "the snapshot is what tells of the topic");
+    drop(broker);
+
+    let snapshot = template.files("metadata", ".snapshot").pop().unwrap();
+    let bytes = usize::try_from(fs::metadata(&snapshot).unwrap().len()).unwrap();
+    // Its magic, its version, what it covers, and what is in it, in the beginning, the middle and the end.
+    for at in [1, 5, 20, 60, bytes / 2, bytes - 1] {
+        let scratch = Scratch::copy_of("metadata-snapshot", &template.data());
+        let file = scratch.files("metadata", ".snapshot").pop().unwrap();
+        flip(&file, at);
+        refuses(&scratch, &file, "byte 0");
+        let again = scratch.files("metadata", ".snapshot");
+        assert_eq!(again, [file], "nothing is removed by a start that fails");
+    }
+    let scratch = Scratch::copy_of("metadata-snapshot", &template.data());
+    let log = scratch.files("metadata", ".log").pop().unwrap();
+    fs::remove_file(scratch.files("metadata", ".snapshot").pop().unwrap()).unwrap();
+    refuses(&scratch, &log, "are covered");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The client that behaves well, and the memory of the broker that it shares with those who do not.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -38,7 +39,7 @@ impl Bystander {
                 while !stop.load(Ordering::Relaxed) {
                     let value = format!("turn {}", turns.load(Ordering::Relaxed));
                     let offset = client.produce(value.as_bytes()).unwrap();
-                    assert_eq!(read_back(&mut client, offset), value.as_bytes());
+                    assert_eq!(read_back(&mut client, offset).unwrap(), value.as_bytes());
                     turns.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -74,10 +75,13 @@ impl Drop for Bystander {
 }
 
 /// The value of the record at this offset.
-fn read_back(client: &mut Client, offset: i64) -> Vec<u8> {
+///
+/// # Errors
+/// When the broker went away instead.
+pub fn read_back(client: &mut Client, offset: i64) -> io::Result<Vec<u8>> {
     let fetch = Fetch { wishes: vec![Wish { offset, ..Wish::default() }], ..Fetch::default() };
-    client.send(&fetch.frame()).unwrap();
-    let answer = fetched(client.receive().unwrap());
+    client.send(&fetch.frame())?;
+    let answer = fetched(client.receive()?);
     assert_eq!(answer.error, 0);
     let (_, error, _, records) = &answer.partitions[0];
     assert_eq!(*error, 0);
@@ -85,7 +89,7 @@ fn read_back(client: &mut Client, offset: i64) -> Vec<u8> {
     while let Ok((batch, behind)) = RecordBatch::parse(rest) {
         if batch.last_offset().0 >= offset {
             let record = batch.records().next().unwrap().unwrap();
-            return record.value.unwrap().to_vec();
+            return Ok(record.value.unwrap().to_vec());
         }
         rest = behind;
     }

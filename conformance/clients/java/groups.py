@@ -81,7 +81,7 @@ def the_topic_of_groups_reads_as_kafkas(ctx: Context) -> None:
     member_id = member.client.memberid()
     member.close()
     commit(ctx, group, topic, 41, 42)
-    options = ["--topic", "__consumer_offsets", "--from-beginning", "--timeout-ms", 5000, "--formatter"]
+    options = ["--topic", "__consumer_offsets", "--from-beginning", "--timeout-ms", 15000, "--formatter"]
     with Tools(ctx) as tools:
         said = tools.call(CONSOLE, *options, "org.apache.kafka.tools.consumer.OffsetsMessageFormatter", status=None)
         records = documents(said)

@@ -9,10 +9,16 @@ import org.apache.kafka.common.message.ApiMessageType;
  */
 record Sent(byte[] bytes, int correlation, ApiMessageType api, short version, boolean whole, boolean framed) {
     private static final int API_AT = 4;
+    private static final int CORRELATION_AT = 8;
 
     /** The API that the broker sees. */
     short keySeen() {
         return bytes.length >= API_AT + 2 ? ByteBuffer.wrap(bytes).getShort(API_AT) : -1;
+    }
+
+    /** Whether an answer with this correlation id may be to it. */
+    boolean isAnsweredAs(int seen) {
+        return bytes.length >= CORRELATION_AT + 4 && ByteBuffer.wrap(bytes).getInt(CORRELATION_AT) == seen;
     }
 
     /** It may take its time: fetches wait for records, members for each other. */

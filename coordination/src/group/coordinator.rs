@@ -1,15 +1,15 @@
 //! The coordinator: requests, landed appends and timers in; appends and answers out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{ErrorCode, Tick, TimestampMs, TopicId};
 
 use super::classic::Group;
-use super::desk::{Desk, Effect, Flight, Then, append_error};
+use super::desk::{Desk, Effect, Then, append_error};
 use super::limits::TIMERS_PER_TICK;
 use super::record::Record;
-use super::reply::{GroupState, JoinReply, Reply, SyncReply};
+use super::reply::{JoinReply, Reply, SyncReply};
 use super::request::Request;
 use super::settings::GroupSettings;
 use super::timers::Timer;
@@ -196,7 +196,7 @@ impl Coordinator {
     }
 
     /// Changes the hard state: the only place that does.
-    fn apply(&mut self, record: &Record) {
+    pub(super) fn apply(&mut self, record: &Record) {
         match record {
             Record::Offset { group, topic, partition, value: Some(value) } => {
                 let group =
@@ -222,87 +222,6 @@ impl Coordinator {
                     group.discard(&mut self.desk);
                     self.groups.remove(id);
                 }
-            }
-        }
-    }
-
-    fn durable(&mut self, id: u64) {
-        while let Some(first) = self.desk.flights.first_entry().filter(|first| *first.key() <= id) {
-            let flight = first.remove();
-            let mut touched: BTreeSet<&Arc<str>> = BTreeSet::new();
-            for record in &flight.records {
-                self.apply(record);
-                let (Record::Offset { group, .. } | Record::Group { group, .. }) = record;
-                touched.insert(group);
-            }
-            for id in touched {
-                if let Some(group) = self.groups.get_mut(id) {
-                    group.recount(false, &mut self.desk);
-                }
-            }
-            self.landed(flight, Ok(()));
-        }
-    }
-
-    /// An append landed (its records are applied), or not: what rides behind it happens.
-    fn landed(&mut self, flight: Flight, result: Result<(), ErrorCode>) {
-        let error = result.err().unwrap_or(ErrorCode::None);
-        let told = |reply: Reply| if error.is_ok() { reply } else { reply.failed(error) };
-        let id = flight.group.unwrap_or_else(|| "".into());
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.flights = group.flights.saturating_sub(1);
-        }
-        let group = self.groups.get_mut(&id);
-        match flight.then {
-            Then::Nothing => {}
-            Then::Answer { ticket, reply } => self.desk.release(ticket, told(reply)),
-            Then::Created => {
-                if let (Err(error), Some(group)) = (result, group) {
-                    group.creation_failed(error, &mut self.desk);
-                }
-            }
-            Then::Assigned { generation, assignments } => {
-                if let Some(group) = group {
-                    group.assigned(generation, assignments, result, &mut self.desk);
-                    group.recount(true, &mut self.desk);
-                }
-            }
-            Then::Rejoined { ticket, generation, old, new_id, reply } => {
-                if let Some(group) = group {
-                    group.rejoined((ticket, generation), *old, &new_id, *reply, result, &mut self.desk);
-                    group.recount(true, &mut self.desk);
-                }
-            }
-            Then::Committed { ticket, reply, keys, reserved } => {
-                self.desk.bytes -= reserved;
-                if let Some(group) = group {
-                    group.commit_landed(&keys);
-                }
-                self.desk.release(ticket, told(reply));
-            }
-            Then::Deleted { deletion, place } => {
-                // It is still there when its tombstone, or an earlier part of them, failed.
-                let verdict = match group {
-                    Some(group) => {
-                        group.revive();
-                        if error.is_ok() { ErrorCode::CoordinatorNotAvailable } else { error }
-                    }
-                    None => ErrorCode::None,
-                };
-                self.deleted(deletion, place, verdict);
-            }
-            Then::Expired { whole } => {
-                if let Some(group) = group.filter(|_| whole) {
-                    group.revive();
-                }
-            }
-        }
-        self.forget_if_vacant(&id);
-        for (ticket, fetch) in flight.fetches {
-            // A younger append may have failed before an older one landed: then it waits on.
-            if let Some(fetch) = self.wait_until_stable(ticket, fetch) {
-                let reply = self.fetched(&fetch);
-                self.desk.release(ticket, reply);
             }
         }
     }
@@ -348,30 +267,6 @@ impl Coordinator {
         for effect in self.desk.out.drain(..) {
             effects.push(effect);
         }
-    }
-}
-
-impl Group {
-    /// The first record of the group failed: who came is told so, and it is as if it never was.
-    fn creation_failed(&mut self, error: ErrorCode, desk: &mut Desk) {
-        if self.durable || self.generation > 0 {
-            return;
-        }
-        let ids: Vec<Arc<str>> = self.members.keys().chain(self.pending_joins.keys()).cloned().collect();
-        for id in ids {
-            if let Some(member) = self.members.get_mut(&id)
-                && let Some(ticket) = member.joining.take()
-            {
-                desk.release(ticket, Reply::Join(JoinReply::error(error, "")));
-            }
-            self.remove(&id, desk);
-        }
-        desk.timers.cancel(&mut self.join_timer);
-        if self.state != GroupState::Dead {
-            self.state = GroupState::Empty;
-        }
-        self.protocol_type = None;
-        self.recount(true, desk);
     }
 }
 

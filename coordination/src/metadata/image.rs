@@ -180,6 +180,24 @@ impl Image {
     /// Applies the record at `index`. Total: a record that makes no sense here changes nothing but `applied`, on
     /// every core and in every replay alike.
     pub fn apply(&mut self, index: u64, record: &Record) {
+        self.apply_all([(index, record)]);
+    }
+
+    /// Applies records with their indexes one after the other. What they make of the defaults of topics reaches the topics once,
+    /// in the end: there may be as many settings as topics, and both by the thousand.
+    pub fn apply_all<'a>(&mut self, records: impl IntoIterator<Item = (u64, &'a Record)>) {
+        let mut defaults_changed = false;
+        for (index, record) in records {
+            defaults_changed |= self.apply_one(index, record);
+        }
+        // Also when they are as before: topics that were created in between know those of then.
+        if defaults_changed {
+            self.resolve_topics();
+        }
+    }
+
+    /// Whether the defaults of topics are others now, which the topics that are there do not know yet.
+    fn apply_one(&mut self, index: u64, record: &Record) -> bool {
         self.applied = index;
         match record {
             Record::Boot { boot } => self.boot = *boot,
@@ -207,10 +225,11 @@ impl Image {
                 self.tombstones.remove(id);
             }
             Record::ConfigChanged { resource, key, value } => {
-                self.change_config(resource, key, value.as_ref());
+                return self.change_config(resource, key, value.as_ref());
             }
             Record::ProducerIdsReserved { up_to } => self.producer_ids = self.producer_ids.max(*up_to),
         }
+        false
     }
 
     /// Records that make an empty image into this one: a snapshot.
@@ -242,31 +261,37 @@ impl Image {
         records
     }
 
-    fn change_config(&mut self, resource: &Resource, key: &str, value: Option<&String>) {
+    /// Whether it changed the defaults of topics.
+    fn change_config(&mut self, resource: &Resource, key: &str, value: Option<&String>) -> bool {
         let node = match resource {
             Resource::Topic(id) => {
                 let defaults = Arc::clone(&self.defaults);
-                return self.change(*id, |topic| {
+                self.change(*id, |topic| {
                     match value {
                         Some(value) => topic.overrides.insert(key.to_owned(), value.clone()),
                         None => topic.overrides.remove(key),
                     };
                     topic.settings = TopicSettings::resolve(&defaults, &topic.overrides);
                 });
+                return false;
             }
             Resource::Broker(node) => Some(*node),
             Resource::Brokers => None,
-            Resource::Group(group) => return self.change_group(group, key, value),
+            Resource::Group(group) => {
+                self.change_group(group, key, value);
+                return false;
+            }
         };
         let was = self.broker.altered(node).get(key).map(String::len);
         self.count(key.len(), was, value);
         Arc::make_mut(&mut self.broker).change(node, key, value);
         self.settings = BrokerSettings::of(&self.broker);
         let defaults = TopicDefaults::of(&self.broker);
-        if defaults != *self.defaults {
+        let changed = defaults != *self.defaults;
+        if changed {
             self.defaults = Arc::new(defaults);
-            self.resolve_topics();
         }
+        changed
     }
 
     fn change_group(&mut self, group: &str, key: &str, value: Option<&String>) {
@@ -290,6 +315,8 @@ impl Image {
 
     /// Gives every topic what the present defaults mean to it. A topic to which they mean the same stays the same.
     fn resolve_topics(&mut self) {
+        #[cfg(test)]
+        tests::RESOLVED.with(|count| count.set(count.get() + 1));
         let defaults = &self.defaults;
         let changed: Vec<_> = self
             .by_id

@@ -123,10 +123,10 @@ impl Metadata {
         }
     }
 
-    /// Applies a record read back from the snapshot or the log, before the first step.
-    pub fn replay(&mut self, index: u64, record: &Record) {
+    /// Applies records read back from the snapshot or the log, with their indexes, before the first step.
+    pub fn replay<'a>(&mut self, records: impl IntoIterator<Item = (u64, &'a Record)>) {
         assert!(self.flight.is_none(), "replay comes before the first command");
-        Arc::make_mut(&mut self.image).apply(index, record);
+        Arc::make_mut(&mut self.image).apply_all(records);
     }
 
     /// The metadata as of the last durable record.
@@ -173,9 +173,7 @@ impl Machine for Metadata {
             Input::Durable => {
                 if let Some(flight) = self.flight.take() {
                     let image = Arc::make_mut(&mut self.image);
-                    for record in &flight.records {
-                        image.apply(image.applied() + 1, record);
-                    }
+                    image.apply_all((image.applied() + 1..).zip(&flight.records));
                     effects.push(Effect::Publish(Arc::clone(&self.image)));
                     for (ticket, outcome) in flight.replies {
                         effects.push(Effect::Reply(ticket, outcome));
@@ -261,9 +259,13 @@ impl Judge<'_> {
     }
 
     fn keep(&mut self, record: Record) {
-        let index = self.draft.applied() + 1;
-        Arc::make_mut(&mut self.draft).apply(index, &record);
-        self.records.push(record);
+        self.keep_all(vec![record]);
+    }
+
+    fn keep_all(&mut self, records: Vec<Record>) {
+        let first = self.draft.applied() + 1;
+        Arc::make_mut(&mut self.draft).apply_all((first..).zip(&records));
+        self.records.extend(records);
     }
 
     fn create(&mut self, wanted: &NewTopic, created: &mut u32) -> Result<Arc<Topic>, Refusal> {
@@ -291,9 +293,7 @@ impl Judge<'_> {
     }
 
     fn alter(&mut self, target: &Target, changes: &Changes) -> Result<(), Refusal> {
-        for record in alter::alter(&self.draft, target, changes)? {
-            self.keep(record);
-        }
+        self.keep_all(alter::alter(&self.draft, target, changes)?);
         Ok(())
     }
 

@@ -130,7 +130,12 @@ fn settling_gives_back_or_charges_more_than_there_is() {
     assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut by_reserve, 400, Want::Large).is_ready());
     by_reserve.settle(300);
     assert_eq!((by_reserve.bytes(), budget.used(), budget.reserve_taken()), (300, 1500, true));
+    by_reserve.settle(700);
+    assert_eq!((by_reserve.bytes(), by_reserve.has_reserve()), (700, true), "one at a time, however large");
+    assert!(Waiting::new(budget.clone()).poll_grow(&cx, &mut budget.empty(), 1, Want::Large).is_pending());
+    assert!(budget.is_overdrawn());
     drop(permit);
+    assert!(!budget.is_overdrawn());
     by_reserve.settle(200);
     assert_eq!((by_reserve.bytes(), budget.used(), budget.reserve_taken()), (200, 200, false));
     drop(by_reserve);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use coordination::group::record::{self, Decoded};
 use model::batch::{Compression, Header, RecordBatch};
 use model::{ErrorCode, Offset, TopicPartition};
+use storage::ReadLimits;
 use storage::coordinator_snapshot::CoordinatorSnapshot;
 use storage::disk::Disk;
 
@@ -32,7 +33,7 @@ impl<D: Disk> Shard<D> {
             }
         }
         while next < log.durable_end() {
-            let read = self.store.read(&log, next, LOAD_BYTES, log.durable_end()).await;
+            let read = self.store.read(&log, next, ReadLimits::bytes(LOAD_BYTES)).await;
             let pieces = read.map_err(|error| crate::shard::fault(seat.id, &error))?;
             let from = next;
             for piece in &pieces {

@@ -1,22 +1,45 @@
 //! A ring file of a journal: its frames and their entries, from the first to where they end.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use model::limits::{BLOCK, SEGMENT_READ_BYTES};
+use model::limits::{BLOCK, FRAME_HEADER_BYTES, SEGMENT_READ_BYTES};
 
 use super::DumpError;
 use crate::bytes_at::{array, to_usize, u16_at, u32_at};
+use crate::checkpoint::{CLOSED, Checkpoint};
 use crate::journal::entry::{Entry, EntryKind};
 use crate::journal::extent::Claim;
 use crate::journal::frame::{FrameHeader, JournalId};
 use crate::journal::ring::FRAMES_START;
 use crate::paths::Paths;
 
-/// Prints a whole ring file; looks into the segments that it speaks of when it lies in a data directory.
-pub fn dump(file: &[u8], data_dir: Option<&Path>, out: &mut dyn Write) -> Result<(), DumpError> {
+/// The first frame of its journal that a start would read, going by the checkpoints beside the ring file at `path`. None when it
+/// does not lie in its journal's directory or none of the checkpoints there is whole.
+pub fn needed_from(path: &Path, file: &[u8]) -> Option<u64> {
+    let journal = JournalId(array(file.get(..32)?, 8));
+    let directory = fs::canonicalize(path).ok()?.parent()?.to_owned();
+    let slots: Vec<_> = ["checkpoint-0", "checkpoint-1"]
+        .iter()
+        .filter_map(|name| fs::read(directory.join(name)).ok())
+        .collect();
+    // Before there is a checkpoint nothing is recycled.
+    let unwritten = slots.is_empty() && directory.file_name()?.to_str() == Some(&journal.to_string());
+    let whole = slots.iter().filter_map(|bytes| Checkpoint::from_bytes(bytes).ok());
+    let newest = whole.filter(|one| one.journal == journal).max_by_key(|one| one.number);
+    newest.map(|one| one.needed_from).or_else(|| unwritten.then_some(1))
+}
+
+/// Prints a whole ring file, of a journal of which frames from `needed_from` on are needed, when that is known; looks into the
+/// segments that it speaks of when it lies in a data directory.
+pub fn dump(
+    file: &[u8],
+    data_dir: Option<&Path>,
+    needed_from: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
     let head = file.get(..32).ok_or_else(|| "journal file is shorter than its header".to_owned())?;
     if u32_at(head, 28) != crc32fast::hash(&head[..28]) {
         return Err("journal file header fails its checksum".to_owned().into());
@@ -37,7 +60,10 @@ pub fn dump(file: &[u8], data_dir: Option<&Path>, out: &mut dyn Write) -> Result
         position += header.length as usize;
         before = Some(header);
     }
-    end(file, position, journal, before, out)
+    match before {
+        Some(last) => end(file, position, &last, out),
+        None => no_frame(file, journal, needed_from, out),
+    }
 }
 
 /// The frame at `position`, when header and payload are whole and it belongs to `journal`.
@@ -133,38 +159,12 @@ fn look(data_dir: &Path, entry: &Entry, payload: &[u8]) -> &'static str {
 }
 
 /// Says what stands where the chain of frames ends. A later frame that knew the missing one as durable makes it damage.
-fn end(
-    file: &[u8],
-    position: usize,
-    journal: JournalId,
-    last: Option<FrameHeader>,
-    out: &mut dyn Write,
-) -> Result<(), DumpError> {
-    let missing = last.map(|header| header.sequence + 1);
-    let mut stale = 0;
-    for at in (position..file.len()).step_by(BLOCK) {
-        let Some(header) = FrameHeader::parse(&file[at..]).filter(|header| header.journal == journal) else {
-            continue;
-        };
-        if let Some(missing) = missing
-            && header.durable_sequence >= missing
-        {
-            let witness = header.sequence;
-            return Err(format!(
-                "frame {missing} at {position} is damaged: frame {witness} at {at} says that it had been durable"
-            )
-            .into());
-        }
-        stale += 1;
+fn end(file: &[u8], position: usize, last: &FrameHeader, out: &mut dyn Write) -> Result<(), DumpError> {
+    let missing = last.sequence + 1;
+    if let Some((at, witness)) = witness(file, position, last.journal, missing) {
+        return Err(damaged(missing, position, witness, at));
     }
-    if last.is_none() && stale > 0 {
-        // Only the journal's other files can tell the two apart, as a start does.
-        writeln!(
-            out,
-            "no whole frame at {position}: a turn that had just begun, or damage; {stale} whole frame headers from there on"
-        )?;
-        return Ok(());
-    }
+    let stale = headers(file, position, last.journal).count();
     writeln!(
         out,
         "frames end at {position} of {} bytes; {stale} of an earlier turn or unfinished behind",
@@ -173,12 +173,75 @@ fn end(
     Ok(())
 }
 
+/// Says why there is not even one whole frame.
+///
+/// A header lies within one sector: on disk it is the old one or the new one whole, and where the first frame of a file stands, the
+/// old one is a frame's too, or zeros. So a header that is none is damage. Its frame may have been written over in part by the
+/// beginning of a turn that did not get far; of a frame that is not needed any more that is no loss, and of one that is needed it
+/// cannot be, since the ring comes to its file again only then.
+fn no_frame(
+    file: &[u8],
+    journal: JournalId,
+    needed_from: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
+    let start = to_usize(FRAMES_START);
+    let head = file.get(start..start + FRAME_HEADER_BYTES).unwrap_or_default();
+    if head.iter().all(|byte| *byte == 0) {
+        writeln!(out, "no frame was written yet")?;
+        return Ok(());
+    }
+    let Some(first) = FrameHeader::parse(head) else {
+        return Err(format!("the frame at {start} is damaged: its header fails its checksum").into());
+    };
+    if first.journal != journal {
+        writeln!(out, "no frame was written yet; those that are there are of journal {}", first.journal)?;
+        return Ok(());
+    }
+    let sequence = first.sequence;
+    match (witness(file, start, journal, sequence), needed_from) {
+        (None, _) => writeln!(out, "frame {sequence} at {start} was not finished")?,
+        (Some((at, witness)), Some(needed)) if sequence >= needed => {
+            return Err(damaged(sequence, start, witness, at));
+        }
+        (Some(_), Some(needed)) => {
+            let needed = if needed == CLOSED { "none".to_owned() } else { format!("those from {needed} on") };
+            writeln!(out, "frame {sequence} at {start} is not whole, nor needed: of frames, {needed} are")?;
+        }
+        (Some(_), None) => writeln!(
+            out,
+            "frame {sequence} at {start} is not whole: damage, or a turn that had just begun; a checkpoint of the journal beside \
+             this file would tell"
+        )?,
+    }
+    Ok(())
+}
+
+fn damaged(sequence: u64, at: usize, witness: u64, witness_at: usize) -> DumpError {
+    format!(
+        "frame {sequence} at {at} is damaged: frame {witness} at {witness_at} says that it had been durable"
+    )
+    .into()
+}
+
+/// Whole headers of a journal's frames, from a place on: where each stands.
+fn headers(file: &[u8], from: usize, journal: JournalId) -> impl Iterator<Item = (usize, FrameHeader)> {
+    let header = move |at: usize| Some((at, FrameHeader::parse(file.get(at..)?)?));
+    (from..file.len()).step_by(BLOCK).filter_map(header).filter(move |(_, one)| one.journal == journal)
+}
+
+/// The first frame that says that `missing` was durable: where it stands, and its number.
+fn witness(file: &[u8], from: usize, journal: JournalId, missing: u64) -> Option<(usize, u64)> {
+    let mut later = headers(file, from, journal).filter(|(_, one)| one.sequence > missing);
+    later.find(|(_, one)| one.durable_sequence >= missing).map(|(at, one)| (at, one.sequence))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bytes_at::put;
     use crate::journal::frame::{self, Link};
-    use model::limits::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+    use model::limits::ENTRY_HEADER_BYTES;
     use model::{Offset, OwnershipEpoch, TopicId, TopicPartition};
 
     const JOURNAL: JournalId = JournalId([7; 16]);
@@ -217,8 +280,12 @@ mod tests {
     }
 
     fn dumped(file: &[u8]) -> (String, Result<(), DumpError>) {
+        dumped_beside(file, None)
+    }
+
+    fn dumped_beside(file: &[u8], needed_from: Option<u64>) -> (String, Result<(), DumpError>) {
         let mut out = Vec::new();
-        let result = dump(file, None, &mut out);
+        let result = dump(file, None, needed_from, &mut out);
         (String::from_utf8(out).unwrap(), result)
     }
 
@@ -264,13 +331,6 @@ mod tests {
         let mut torn = ring_file(3);
         torn[3 * BLOCK + 100] ^= 1;
         assert!(dumped(&torn).1.is_ok(), "the last frame may be torn");
-        let mut first = ring_file(3);
-        first[BLOCK + 100] ^= 1;
-        let (text, _) = dumped(&first);
-        assert!(
-            text.contains("no whole frame at 4096") && text.contains("; 3 whole frame headers"),
-            "{text}"
-        );
         let mut hole = ring_file(3);
         hole[2 * BLOCK + 100] ^= 1;
         let (text, result) = dumped(&hole);
@@ -279,6 +339,39 @@ mod tests {
             result.unwrap_err().to_string(),
             "frame 2 at 8192 is damaged: frame 3 at 12288 says that it had been durable"
         );
+    }
+
+    #[test]
+    fn a_first_frame_that_rots_is_damage_unless_it_may_be_torn() {
+        let mut payload = ring_file(3);
+        payload[BLOCK + 100] ^= 1;
+        for needed in [0, 1] {
+            assert_eq!(
+                dumped_beside(&payload, Some(needed)).1.unwrap_err().to_string(),
+                "frame 1 at 4096 is damaged: frame 2 at 8192 says that it had been durable"
+            );
+        }
+        for (needed, told) in [
+            (Some(2), "is not whole, nor needed: of frames, those from 2 on are"),
+            (Some(CLOSED), "is not whole, nor needed: of frames, none are"),
+            (None, "damage, or a turn that had just begun"),
+        ] {
+            let (text, result) = dumped_beside(&payload, needed);
+            assert!(result.is_ok() && text.contains(told), "{text}");
+        }
+        let mut alone = ring_file(1);
+        alone[BLOCK + 100] ^= 1;
+        let (text, result) = dumped_beside(&alone, Some(1));
+        assert!(result.is_ok() && text.contains("frame 1 at 4096 was not finished"), "{text}");
+        for bit in 0..FRAME_HEADER_BYTES * 8 {
+            let mut header = ring_file(1);
+            header[BLOCK + bit / 8] ^= 1 << (bit % 8);
+            for needed in [None, Some(CLOSED)] {
+                let error = dumped_beside(&header, needed).1.unwrap_err().to_string();
+                assert_eq!(error, "the frame at 4096 is damaged: its header fails its checksum", "bit {bit}");
+            }
+        }
+        assert!(dumped(&ring_file(0)).0.contains("no frame was written yet"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use model::batch::Header as BatchHeader;
 use model::{Offset, TimestampMs};
 
-use super::{Extent, Piece};
+use super::{Extent, PROBE_BYTES, Piece, ReadLimits};
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::log::Phase;
@@ -40,9 +40,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let matches =
                 |batch: &BatchHeader<'_>| batch.max_timestamp() >= time && batch.last_offset() >= start;
             if let Some(at) = self.find(log, extent, matches).await? {
-                let end = log.durable_end();
-                let pieces =
-                    self.batches_at(log, Extent { from: at, base_offset: None, ..extent }, 1, end).await?;
+                let extent = Extent { from: at, base_offset: None, ..extent };
+                let first = self.bytes(log, extent, at, PROBE_BYTES.min(extent.to - at)).await?;
+                let limits = ReadLimits { bytes_max: 1, before: log.durable_end(), always_one: true };
+                let (pieces, _) = self.batches_in(log, extent, first, limits).await?;
                 return Ok(pieces.into_iter().next());
             }
         }

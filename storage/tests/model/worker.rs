@@ -10,7 +10,7 @@ use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPa
 use storage::disk::Disk;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::random::Random;
-use storage::{LogRef, LogSettings, Store, StoreError};
+use storage::{LogRef, LogSettings, ReadLimits, Store, StoreError};
 
 use crate::derived::Tally;
 use crate::oracle::{Batch, Oracle};
@@ -239,7 +239,14 @@ async fn read(
     let span = u64::try_from(end.0 - start.0).expect("the start is at most the end");
     let from = Offset(start.0 + i64::try_from(random.below(span + 1)).expect("small"));
     let bytes_max = usize::try_from(random.between(1, 300_000)).expect("small");
-    read_at(boot, store, log, from, bytes_max).await.map(|_| ())
+    let mut next = read_at(boot, store, log, from, bytes_max).await?;
+    // Some go on where they stopped, as consumers do.
+    let mut more = if random.one_in(4) { 4 } else { 0 };
+    while more > 0 && next < log.durable_end() && next >= log.log_start() {
+        next = read_at(boot, store, log, next, bytes_max).await?;
+        more -= 1;
+    }
+    Ok(())
 }
 
 /// Reads and checks; the offset to go on from.
@@ -252,7 +259,7 @@ async fn read_at(
 ) -> Result<Offset, StoreError> {
     let generation = boot.oracle.borrow_mut().line(log.id).generation;
     let end = log.durable_end();
-    let pieces = match store.read(log, from, bytes_max, Offset(i64::MAX)).await {
+    let pieces = match store.read(log, from, ReadLimits::bytes(bytes_max)).await {
         Err(StoreError::OutOfRange) if from < log.log_start() => return Ok(from),
         pieces => pieces?,
     };

@@ -144,7 +144,7 @@ impl Rig {
             );
             let mut at = log.log_start();
             while at < *end {
-                let read = self.store.read(&log, at, 1, Offset(i64::MAX));
+                let read = self.store.read(&log, at, storage::ReadLimits::bytes(1));
                 let pieces = self.simulation.run_until(read).unwrap();
                 let bytes = pieces.iter().map(storage::Piece::bytes).collect::<Vec<_>>().concat();
                 let (batch, rest) = model::batch::RecordBatch::parse(&bytes).unwrap();

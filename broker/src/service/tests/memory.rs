@@ -172,6 +172,25 @@ fn a_fetch_waits_for_memory_and_is_given_some() {
     assert_eq!(lent(&client), 0);
 }
 
+#[test]
+fn a_fetch_is_charged_with_what_it_takes_however_short_its_request_is() {
+    let client = Client::new();
+    create(&client, "t", PARTITIONS, &[]);
+    let opened = client.response(fetch("t", &Wanted { session: (0, 0), ..everything() }));
+    let session = i32::from_be_bytes(opened[10..14].try_into().unwrap());
+    client.simulation.run_until(async {
+        let mut charged = Vec::new();
+        for count in 1..=PARTITIONS {
+            let some: Vec<_> = (0..count).map(|index| (index, 0)).collect();
+            charged.push(client.charged(fetch("t", &wanted((0, -1), &some))).await);
+        }
+        let steps: Vec<_> = charged.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(steps[0] >= 200 && steps.iter().all(|step| *step == steps[0]), "{charged:?}");
+        let asks_nothing_new = client.charged(fetch("t", &wanted((session, 1), &[]))).await;
+        assert!(asks_nothing_new > 200 * PARTITIONS as usize, "{asks_nothing_new}");
+    });
+}
+
 /// Whether it was woken.
 #[derive(Default)]
 struct Bell(AtomicBool);

@@ -1,7 +1,24 @@
 //! What records make of an image.
 
+use std::cell::Cell;
+
 use super::*;
-use model::BrokerId;
+use crate::effects::Effects;
+use crate::machine::Machine;
+use crate::metadata::alter::{Changes, Target};
+use crate::metadata::configs::ConfigChange;
+use crate::metadata::machine::{Command, Input, Metadata};
+use crate::metadata::topics::Policy;
+use model::{BrokerId, Tick};
+
+thread_local! {
+    /// How often all topics were looked through, in this test.
+    pub(super) static RESOLVED: Cell<u32> = const { Cell::new(0) };
+}
+
+fn resolved() -> u32 {
+    RESOLVED.with(Cell::take)
+}
 
 fn created(byte: u8, name: &str) -> Record {
     Record::TopicCreated {
@@ -39,6 +56,54 @@ fn a_default_of_the_broker_reaches_topics_that_do_not_say() {
     image.apply(10, &changed(Resource::Brokers, "max.connections", Some("7")));
     assert_eq!((image.settings().connections_max, image.settings().connections_per_ip_max), (7, u32::MAX));
     assert_eq!(image.altered_bytes(), SETTING_BYTES + "max.connections7".len());
+}
+
+#[test]
+fn defaults_that_change_together_reach_topics_once_and_mean_the_same() {
+    let default = |key, value| changed(Resource::Brokers, key, value);
+    let records = [
+        created(1, "a"),
+        default("log.retention.ms", Some("100")),
+        default("log.segment.bytes", Some("1048576")),
+        created(2, "b"),
+        changed(Resource::Topic(TopicId([2; 16])), "retention.ms", Some("5")),
+        default("message.max.bytes", Some("2000")),
+        created(3, "c"),
+        default("log.retention.ms", None),
+        Record::TopicDeleted { id: TopicId([1; 16]) },
+        default("log.segment.bytes", None),
+        default("message.max.bytes", None),
+    ];
+    for count in 0..=records.len() {
+        let records = &records[..count];
+        let mut one_by_one = Image::default();
+        (1..).zip(records).for_each(|(index, record)| one_by_one.apply(index, record));
+        resolved();
+        let mut at_once = Image::default();
+        at_once.apply_all((1..).zip(records));
+        assert_eq!(at_once, one_by_one, "{count}");
+        assert_eq!(resolved(), u32::from(count > 1), "{count}");
+    }
+}
+
+#[test]
+fn a_command_that_changes_many_defaults_has_topics_looked_through_once() {
+    let policy = Policy { node: BrokerId(1), partitions_default: 1 };
+    let machine = || Metadata::new(policy, Overrides::new(), [1; 16]);
+    let set = |(key, value): (&str, &str)| (key.to_owned(), ConfigChange::Set(value.to_owned()));
+    let keys = [("log.retention.ms", "100"), ("log.segment.bytes", "1048576"), ("message.max.bytes", "2000")];
+    let resources = vec![(Target::Brokers, Changes::Some(keys.map(set).to_vec()))];
+    let mut altered = machine();
+    let mut effects = Effects::new();
+    let command = Command::AlterConfigs { resources, validate_only: false };
+    altered.step(Tick(0), Input::Propose(1, command), &mut effects);
+    assert_eq!(resolved(), 1, "in the draft");
+    altered.step(Tick(0), Input::Durable, &mut effects);
+    assert_eq!(resolved(), 1);
+    assert_eq!(altered.image().applied(), 3);
+    let mut restarted = machine();
+    restarted.replay(altered.image().to_records().iter().map(|record| (3, record)));
+    assert_eq!((resolved(), restarted.image()), (1, altered.image()));
 }
 
 #[test]

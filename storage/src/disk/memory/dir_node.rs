@@ -57,11 +57,13 @@ impl DirNode {
         self.unsynced.push((id, change));
     }
 
-    /// Makes the changes before `mark` durable; returns the arrivals that have to become durable in other directories.
-    pub fn persist(&mut self, mark: ChangeId) -> Vec<(NodeId, ChangeId)> {
-        let later = self.unsynced.partition_point(|(id, _)| *id < mark);
+    /// Makes the changes that are `covered` durable; returns the arrivals that have to become durable in other directories.
+    pub fn persist(&mut self, covered: impl Fn(ChangeId) -> bool) -> Vec<(NodeId, ChangeId)> {
+        let (durable, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unsynced).into_iter().partition(|(id, _)| covered(*id));
+        self.unsynced = later;
         let mut arrivals = Vec::new();
-        for (_, change) in self.unsynced.drain(..later) {
+        for (_, change) in durable {
             apply(&mut self.durable, &change);
             if let NameChange::Leave { to_dir, arrival, .. } = change {
                 arrivals.push((to_dir, arrival));

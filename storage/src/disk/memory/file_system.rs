@@ -222,7 +222,12 @@ impl FileSystem {
 
     /// Makes the names in a directory durable as they were when `mark` was taken.
     pub fn persist_dir(&mut self, dir: NodeId, mark: ChangeId) -> io::Result<()> {
-        for (to_dir, arrival) in self.dir_mut(dir)?.persist(mark) {
+        self.persist_names(dir, |change| change < mark)
+    }
+
+    /// Makes those changes of names in a directory durable.
+    pub fn persist_names(&mut self, dir: NodeId, covered: impl Fn(ChangeId) -> bool) -> io::Result<()> {
+        for (to_dir, arrival) in self.dir_mut(dir)?.persist(covered) {
             // The directory may be gone for good; then there is nothing the name could be lost from.
             let _ = self.persist_dir(to_dir, arrival + 1);
         }

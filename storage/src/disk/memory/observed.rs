@@ -160,9 +160,9 @@ impl Playback {
                 if observed.has(&temporary) {
                     // As far as its contents came; whether they were synced nobody knows.
                     let bytes = observed.read(&temporary)?;
-                    self.replace(path, &bytes, if bytes.is_empty() { 1 } else { 2 })?;
+                    self.replace(path, &bytes, if bytes.is_empty() { 1 } else { 2 }, 0)?;
                 } else if observed.has(path) && observed.read(path)? == *contents {
-                    self.replace(path, contents, 4)?;
+                    self.replace(path, contents, 4, 0)?;
                 }
             }
             _ => {}

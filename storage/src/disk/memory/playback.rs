@@ -33,6 +33,16 @@ enum Covers {
     All(Vec<(NodeId, u64)>),
 }
 
+impl Covers {
+    /// Changes of names before this one were made when the operation began.
+    const fn names(&self) -> ChangeId {
+        match self {
+            Self::Names(mark) => *mark,
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct UnderWay {
     action: Action<Vec<u8>>,
@@ -79,9 +89,9 @@ impl Playback {
     #[must_use]
     pub fn cut(&self, random: &mut Random) -> Image {
         let mut at_cut = self.clone();
-        for (_, UnderWay { action, .. }) in std::mem::take(&mut at_cut.under_way) {
+        for (_, under_way) in std::mem::take(&mut at_cut.under_way) {
             // What cannot happen any more, since something else under way came first, does not.
-            let _ = at_cut.partly(&action, random);
+            let _ = at_cut.partly(&under_way, random);
         }
         Image { fs: at_cut.fs }.power_cut(random)
     }
@@ -109,6 +119,8 @@ impl Playback {
                 Covers::File(self.fs.file(self.node(*file)?)?.mark())
             }
             Action::SyncDir(path) if !self.lies_about_dir(path) => Covers::Names(self.fs.name_mark()),
+            // They sync directories within, at the earliest now; and what else they cover is their own.
+            Action::CreateDir(_) | Action::Replace(..) => Covers::Names(self.fs.name_mark()),
             Action::SyncAll if self.lie != Some(Lie::FileSystemSyncs) => Covers::All(self.fs.file_marks()),
             _ => Covers::Nothing,
         })
@@ -172,8 +184,10 @@ impl Playback {
                     self.remove(&path)?;
                 }
             }
-            Action::CreateDir(path) => self.create_dirs(&path, u64::MAX)?,
-            Action::Replace(path, contents) => self.replace(&path, &contents, REPLACE_STEPS)?,
+            Action::CreateDir(path) => self.create_dirs(&path, u64::MAX, covers.names())?,
+            Action::Replace(path, contents) => {
+                self.replace(&path, &contents, REPLACE_STEPS, covers.names())?;
+            }
         }
         Ok(())
     }
@@ -188,7 +202,7 @@ impl Playback {
     }
 
     /// Lets some part of an operation happen that was under way when the power failed.
-    fn partly(&mut self, action: &Action<Vec<u8>>, random: &mut Random) -> io::Result<()> {
+    fn partly(&mut self, UnderWay { action, covers }: &UnderWay, random: &mut Random) -> io::Result<()> {
         let happens = random.one_in(2);
         match action {
             Action::Write(file, position, bytes) => {
@@ -208,9 +222,11 @@ impl Playback {
             }
             Action::CreateDir(path) => {
                 let steps = 2 * path.components().count() as u64;
-                self.create_dirs(path, random.between(0, steps))
+                self.create_dirs(path, random.between(0, steps), covers.names())
             }
-            Action::Replace(path, contents) => self.replace(path, contents, random.between(0, REPLACE_STEPS)),
+            Action::Replace(path, contents) => {
+                self.replace(path, contents, random.between(0, REPLACE_STEPS), covers.names())
+            }
             // Zeros that did not arrive are zeros, and a sync that did not end promised nothing.
             _ => Ok(()),
         }
@@ -231,26 +247,34 @@ impl Playback {
         }
     }
 
-    /// The first `steps` of making directories from the top, two for each: it and its name in the one above.
-    fn create_dirs(&mut self, path: &Path, steps: u64) -> io::Result<()> {
+    /// The first `steps` of making directories from the top, two for each: it and its name in the one above. Of other names the
+    /// sync of that may cover those before `mark`.
+    fn create_dirs(&mut self, path: &Path, steps: u64, mark: ChangeId) -> io::Result<()> {
         let mut levels: Vec<&Path> = path.ancestors().filter(|level| level.file_name().is_some()).collect();
         levels.reverse();
         for (level, step) in levels.into_iter().zip((0..).step_by(2)) {
+            let own = self.fs.name_mark();
             if step < steps {
                 self.fs.make_dir(level)?;
             }
-            let parent = level.parent().unwrap_or(Path::new(""));
-            if step + 1 < steps && !self.lies_about_dir(parent) {
-                self.fs.persist_dir(self.fs.find(parent)?, self.fs.name_mark())?;
+            if step + 1 < steps {
+                self.sync_parent(level, mark, own)?;
             }
         }
         Ok(())
     }
 
-    /// The first `steps` of replacing a file: temporary file, its contents, their sync, its new name, the sync of that.
-    pub(super) fn replace(&mut self, path: &Path, contents: &[u8], steps: u64) -> io::Result<()> {
+    /// The first `steps` of replacing a file: temporary file, its contents, their sync, its new name, the sync of that. Of other
+    /// names the last one may cover those before `mark`.
+    pub(super) fn replace(
+        &mut self,
+        path: &Path,
+        contents: &[u8],
+        steps: u64,
+        mark: ChangeId,
+    ) -> io::Result<()> {
         let temporary = temporary_path(path)?;
-        let parent = path.parent().unwrap_or(Path::new(""));
+        let own = self.fs.name_mark();
         if steps > 0 {
             let node = self.fs.create(&temporary)?;
             if steps > 1 {
@@ -264,10 +288,20 @@ impl Playback {
         if steps > 3 {
             self.fs.rename(&temporary, path)?;
         }
-        if steps > 4 && !self.lies_about_dir(parent) {
-            self.fs.persist_dir(self.fs.find(parent)?, self.fs.name_mark())?;
+        if steps > 4 {
+            self.sync_parent(path, mark, own)?;
         }
         Ok(())
+    }
+
+    /// Makes names beside `path` durable: those before `mark`, and from `own` on those of the operation that ends with this. What
+    /// others made in between may have come after the sync began.
+    fn sync_parent(&mut self, path: &Path, mark: ChangeId, own: ChangeId) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if self.lies_about_dir(parent) {
+            return Ok(());
+        }
+        self.fs.persist_names(self.fs.find(parent)?, |change| change < mark || change >= own)
     }
 }
 
