@@ -18,6 +18,8 @@ pub const COMMIT_GATHER_BYTES: usize = 512 << 10;
 pub const COMMIT_GATHER_US: u64 = 1000;
 /// Appends of one partition that have this much in one commit go straight to its segment, and the journal only tells of them.
 pub const EXTENT_BYTES_MIN: u64 = 256 << 10;
+/// Of those that a start would have to look at, all cores together keep so much at most: it reads 2 GB a second or more.
+pub const EXTENT_BYTES_UNSETTLED_MAX: u64 = 512 << 20;
 
 /// Journal ring of one shard, smallest and largest.
 pub const RING_BYTES_MIN: u64 = 16 << 20;

@@ -93,7 +93,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Takes extents off the journal's mind before there is too much of them, until the store closes: a start reads what the journal
     /// tells of, and the ring fills too slowly to be a bound for that.
     pub(crate) async fn settle_extents(self: &Rc<Self>) {
-        let bytes_max = self.options.plan.ring / 2;
+        let bytes_max = self.options.extent_bytes_unsettled_max;
         loop {
             let ready = || {
                 let much = self.extent_bytes.get() >= bytes_max && self.stalled.get() == 0;
@@ -117,7 +117,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     async fn settle_extents_alone(&self) -> io::Result<()> {
         self.extent_bytes.set(0);
         let logs: Vec<LogRef<D, S>> = self.extent_logs.take().into_values().collect();
-        self.sync_and_settle(&logs).await?;
+        let settled = self.sync_and_settle(&logs).await;
+        if settled.is_err() {
+            self.extent_logs.borrow_mut().extend(logs.into_iter().map(|log| (log.id, log)));
+        }
+        settled?;
         self.checkpoint(None).await
     }
 

@@ -85,6 +85,8 @@ pub struct StoreOptions {
     pub free_bytes_min: u64,
     /// Appends of one log that have this much in one commit go straight to its segment: [`model::limits::EXTENT_BYTES_MIN`].
     pub extent_bytes_min: u64,
+    /// After so many bytes of those, logs are settled: a start reads what went straight to segments since.
+    pub extent_bytes_unsettled_max: u64,
 }
 
 /// What the store measured since it was opened.

@@ -226,6 +226,7 @@ impl WholeStore {
             open_files_max: 512,
             free_bytes_min: 1 << 30,
             extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
+            extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX,
         };
         let store = Store::open(disk.clone(), options, Vec::new()).await.expect("room");
         store.start(None);

@@ -312,6 +312,7 @@ async fn open(
             open_files_max: 4,
             free_bytes_min: 0,
             extent_bytes_min,
+            extent_bytes_unsettled_max: plan.ring / 2,
         };
         stores.push(Store::open(disk.clone(), options, logs).await.expect("the disk is well"));
     }

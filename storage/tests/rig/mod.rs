@@ -197,6 +197,7 @@ async fn open(
         open_files_max: 4,
         free_bytes_min: 0,
         extent_bytes_min,
+        extent_bytes_unsettled_max: RING / 2,
     };
     let store = Store::open(disk.clone(), options, recovered.logs).await.unwrap();
     store.adopt(recovery::retire(disk, &paths, &recovered.journals).await.unwrap());
