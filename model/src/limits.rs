@@ -15,9 +15,9 @@ pub const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Under load a commit gathers until this many bytes wait...
 pub const COMMIT_GATHER_BYTES: usize = 512 << 10;
 /// ...or this many microseconds passed.
-pub const COMMIT_GATHER_US: u64 = 1000;
+pub const COMMIT_GATHER_US: u64 = 300;
 /// Appends of one partition that have this much in one commit go straight to its segment, and the journal only tells of them.
-pub const EXTENT_BYTES_MIN: u64 = 256 << 10;
+pub const EXTENT_BYTES_MIN: u64 = 96 << 10;
 /// Of those that a start would have to look at, all cores together keep so much at most: it reads 2 GB a second or more.
 pub const EXTENT_BYTES_UNSETTLED_MAX: u64 = 512 << 20;
 

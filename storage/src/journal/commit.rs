@@ -241,17 +241,16 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         }
     }
 
-    /// Commit at once while commits are small; under load wait for more, but not long.
+    /// Commit at once while commits are small; under load wait for half of what the last one had, but not long. Clients that wait for
+    /// answers before they send more would never bring some fixed amount, nor always the same to each core: half of them are on
+    /// their way to the disk then, and half on their way here.
     async fn gather(&self, last_bytes: usize) {
-        if last_bytes < COMMIT_GATHER_BYTES / 4
-            || self.queued_bytes() >= COMMIT_GATHER_BYTES
-            || self.closing.get()
-        {
+        let wanted = last_bytes.min(COMMIT_GATHER_BYTES) / 2;
+        let enough = || self.queued_bytes() >= wanted || self.forward.bytes.get() > 0 || self.closing.get();
+        if last_bytes < COMMIT_GATHER_BYTES / 4 || enough() {
             return;
         }
-        let enough = self.arrived.until(|| {
-            (self.queued_bytes() >= COMMIT_GATHER_BYTES || self.forward.bytes.get() > 0).then_some(())
-        });
+        let enough = self.arrived.until(|| enough().then_some(()));
         let late = self.disk.sleep(Duration::from_micros(COMMIT_GATHER_US));
         futures_lite::future::or(enough, late).await;
     }
