@@ -15,7 +15,11 @@ pub const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Under load a commit gathers until this many bytes wait...
 pub const COMMIT_GATHER_BYTES: usize = 512 << 10;
 /// ...or this many microseconds passed.
-pub const COMMIT_GATHER_US: u64 = 1000;
+pub const COMMIT_GATHER_US: u64 = 300;
+/// Appends of one partition that have this much in one commit go straight to its segment, and the journal only tells of them.
+pub const EXTENT_BYTES_MIN: u64 = 96 << 10;
+/// Of those that a start would have to look at, all cores together keep so much at most: it reads 2 GB a second or more.
+pub const EXTENT_BYTES_UNSETTLED_MAX: u64 = 512 << 20;
 
 /// Journal ring of one shard, smallest and largest.
 pub const RING_BYTES_MIN: u64 = 16 << 20;
@@ -121,6 +125,8 @@ pub const MEMORY_PER_CORE_MIN: u64 = 64 << 20;
 const _: () = {
     assert!(FRAME_BYTES_MAX.is_multiple_of(BLOCK));
     assert!(COMMIT_BYTES_MAX >= FRAME_BYTES_MAX);
+    // A block is left over at either end.
+    assert!(EXTENT_BYTES_MIN >= 2 * BLOCK as u64 && EXTENT_BYTES_MIN <= COMMIT_BYTES_MAX as u64);
     // A commit fits one ring file with its headers and padding, so it never straddles two.
     assert!(RING_BYTES_MIN / RING_FILES >= 2 << 20);
     assert!(RING_BYTES_MIN / 4 >= FRAME_BYTES_MAX as u64);

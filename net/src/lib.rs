@@ -12,6 +12,7 @@ mod inbox;
 pub mod limits;
 pub mod listener;
 mod outbox;
+pub mod parking;
 pub mod pipeline;
 pub mod server;
 pub mod service;

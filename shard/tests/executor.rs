@@ -72,7 +72,7 @@ fn a_contended_executor_keeps_making_progress() {
             for n in 0..WRITES {
                 let mut buffer = disk.buffer(1 << 20);
                 buffer.as_mut().fill(0x5a);
-                file.write_durable(&[Rc::new(buffer)], n << 20, || ()).await.unwrap();
+                file.write_durable(&[Rc::new(buffer)], n << 20, &[], || ()).await.unwrap();
                 ticks += blocking(move || n % 2).await;
                 progress.fetch_add(1, Ordering::SeqCst);
             }
@@ -112,4 +112,23 @@ fn a_core_that_cannot_start_is_named() {
     };
     assert_eq!(error.core, 1);
     assert!(error.to_string().contains("core 1"), "{error}");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn executors_go_to_sleep_by_a_fence() {
+    let before = net::parking::fenced();
+    let slept = start(&settings(vec![allowed_cpus()[0]]), vec![()], |_, ()| async {
+        for _ in 0..20 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    });
+    slept.unwrap().join();
+    assert!(net::parking::fenced() >= before + 10, "the call is taken in this program");
+    // SAFETY: it changes nothing.
+    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+    assert!(thread > 0, "other calls go to the kernel");
+    // SAFETY: there is no such call.
+    assert_eq!(unsafe { libc::syscall(100_000) }, -1);
+    assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS));
 }

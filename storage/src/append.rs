@@ -209,7 +209,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         let entry = shown.entry;
         let (first, last) = match entry.kind {
             EntryKind::Append => (true, true),
-            EntryKind::Fragment => {
+            EntryKind::Fragment | EntryKind::Extent => {
                 let continues = self.shown.position == entry.position && self.open_fragment;
                 (!continues, entry.flags & LAST != 0)
             }
@@ -223,17 +223,20 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         self.open_fragment = !last;
         let start = Cursor { segment: entry.segment, position: entry.position };
         self.shown = Cursor { position: entry.position + shown.len as u64, ..start };
-        self.runs.push(Run {
-            start,
-            len: shown.len,
-            base: entry.base_offset,
-            end: entry.end_offset,
-            first,
-            last,
-            sequence: shown.lsn.sequence,
-            frame: Rc::clone(&shown.frame),
-            frame_start: shown.start,
-        });
+        match &shown.extent {
+            Some(extent) => self.show_extent(shown, extent),
+            None => self.runs.push(Run {
+                start,
+                len: shown.len,
+                base: entry.base_offset,
+                end: entry.end_offset,
+                first,
+                last,
+                sequence: shown.lsn.sequence,
+                frame: Rc::clone(&shown.frame),
+                frame_start: shown.start,
+            }),
+        }
         if last {
             self.readable = self.shown;
         }
@@ -244,7 +247,9 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     pub fn take_committed(&mut self, committed: &Committed<D, LogRef<D, S>>) {
         let entry = &committed.entry;
         let position = match entry.kind {
-            EntryKind::Append | EntryKind::Fragment => entry.position + committed.len as u64,
+            EntryKind::Append | EntryKind::Fragment | EntryKind::Extent => {
+                entry.position + committed.len as u64
+            }
             EntryKind::Roll => FIRST_POSITION,
             _ => return,
         };

@@ -1,17 +1,27 @@
 //! What a commit brings: bytes that may be read, logs that advanced, work for the flusher.
 
+use std::io;
 use std::rc::Rc;
 
 use model::Offset;
 
 use crate::derived::Derived;
 use crate::disk::Disk;
-use crate::journal::Committed;
 use crate::journal::commit::{CommitFacts, Sink};
+use crate::journal::extent::Target;
+use crate::journal::{Committed, Group};
 use crate::log::Log;
 use crate::store::{LogRef, Store};
 
-impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
+impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Rc<Store<D, S>> {
+    async fn direct(&self, group: &Group<LogRef<D, S>>) -> Option<Target<D>> {
+        self.let_direct(group).await
+    }
+
+    fn journaled(&self, group: &Group<LogRef<D, S>>, error: Option<&io::Error>) {
+        self.end_direct(group, error);
+    }
+
     fn written(&self, entries: &mut [Committed<D, LogRef<D, S>>]) {
         let mut advanced = Vec::new();
         for entry in entries.iter_mut().filter(|entry| entry.log.acknowledges_written()) {
@@ -24,9 +34,8 @@ impl<D: Disk, S: Derived> Sink<D, LogRef<D, S>> for Store<D, S> {
         let mut advanced = Vec::new();
         for mut entry in entries {
             self.needed_from.borrow_mut().entry(entry.file).or_insert(entry.lsn.sequence);
-            if entry.finished {
-                entry.log.under_way.set(entry.log.under_way.get() - 1);
-            }
+            entry.log.under_way.set(entry.log.under_way.get() - entry.finished);
+            self.arrive_direct(&entry);
             if entry.log.is_deleted() {
                 continue;
             }
@@ -80,7 +89,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
     }
 
     pub(crate) fn writes_done(&self) -> bool {
-        self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.writes.is_empty())
+        self.loaded.borrow().as_ref().is_none_or(|loaded| loaded.is_quiet())
     }
 
     /// Whether its appends are acknowledged, and shown, when they are written ([`LogSettings::acknowledge_written`]).

@@ -15,10 +15,12 @@ pub mod simulation;
 pub mod tape;
 pub mod uring;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// What one directory entry is.
@@ -96,15 +98,42 @@ pub trait File: 'static {
 
     /// Writes the whole buffer at `position`; a short write is retried once, whole, then `WriteZero`.
     async fn write(&self, buffer: Rc<Self::Buffer>, position: u64) -> io::Result<()>;
-    /// Puts the buffers one behind the other from `position`, calls `written`, and makes them durable: the one operation a
-    /// commit needs. All are under way at once, so a crash may leave any of them without the others. An error comes when none
-    /// is any more.
+    /// What a commit needs, in one operation: puts the buffers one behind the other from `position`, and those `beside` it into
+    /// their files, calls `written`, and makes all of it durable. All writes are under way at once, and then all syncs, so a crash
+    /// may leave any of them without the others. An error comes when none is any more.
     async fn write_durable(
         &self,
         buffers: &[Rc<Self::Buffer>],
         position: u64,
+        beside: &[Beside<Self>],
         written: impl FnOnce(),
-    ) -> io::Result<()>;
+    ) -> Result<(), Undurable>
+    where
+        Self: Sized,
+    {
+        let mut writes = Vec::with_capacity(buffers.len());
+        let mut sources = Vec::with_capacity(buffers.len());
+        let files = std::iter::once((self, buffers, position));
+        let besides = beside.iter().map(|beside| (&*beside.file, beside.buffers.as_slice(), beside.position));
+        for (source, (file, buffers, position)) in files.chain(besides).enumerate() {
+            let mut at = position;
+            for buffer in buffers {
+                writes.push(Box::pin(file.write(Rc::clone(buffer), at)));
+                sources.push(source);
+                at += (**buffer).as_ref().len() as u64;
+            }
+        }
+        for (result, source) in together(writes).await.into_iter().zip(sources) {
+            result.map_err(|error| Undurable::Write(source, error))?;
+        }
+        written();
+        let files = std::iter::once(self).chain(beside.iter().map(|beside| &*beside.file));
+        let syncs = files.map(|file| Box::pin(file.sync())).collect();
+        for (source, result) in together(syncs).await.into_iter().enumerate() {
+            result.map_err(|error| Undurable::Sync(source, error))?;
+        }
+        Ok(())
+    }
     /// Reads `len` bytes at `position`; the buffer returned is shorter only at the end of the file. It is for
     /// reading: whoever wants to change the bytes copies them first.
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<Self::Buffer>>;
@@ -116,6 +145,52 @@ pub trait File: 'static {
     async fn size(&self) -> io::Result<u64>;
     /// Closes the handle; dropping without it leaks it on some systems.
     async fn close(self) -> io::Result<()>;
+}
+
+/// Buffers that become durable together with those of another file ([`File::write_durable`]).
+pub struct Beside<F: File> {
+    /// The other file.
+    pub file: Rc<F>,
+    /// One behind the other...
+    pub buffers: Vec<Rc<F::Buffer>>,
+    /// ...from here.
+    pub position: u64,
+}
+
+/// What [`File::write_durable`] could not do, and to which file: 0 is the one it was asked of, `n` the `n`th beside it.
+#[derive(Debug)]
+pub enum Undurable {
+    /// Nothing was synced, and any part of what was to be written may be there.
+    Write(usize, io::Error),
+    /// What is on the disk is unknown.
+    Sync(usize, io::Error),
+}
+
+impl From<Undurable> for io::Error {
+    fn from(undurable: Undurable) -> Self {
+        match undurable {
+            Undurable::Write(_, error) | Undurable::Sync(_, error) => error,
+        }
+    }
+}
+
+/// Drives all futures to their ends: none is under way any more when this returns. A commit has a handful: polling all is cheap.
+async fn together<F: Future>(futures: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
+    let mut slots: Vec<Result<F::Output, Pin<Box<F>>>> = futures.into_iter().map(Err).collect();
+    poll_fn(|context| {
+        let mut waiting = false;
+        for slot in &mut slots {
+            if let Err(future) = slot {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(result) => *slot = Ok(result),
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    slots.into_iter().filter_map(Result::ok).collect()
 }
 
 /// Where [`Disk::replace_file`] prepares the new contents of `path`.

@@ -70,7 +70,7 @@ pub fn dump_file(path: &Path, describe: &dyn Describe, out: &mut dyn Write) -> R
         b"MLSG" => segment::dump(&File::open(path)?, out),
         b"MLJR" => {
             let bytes = read_whole(path)?;
-            journal::dump(&bytes, journal::needed_from(path, &bytes), out)
+            journal::dump(&bytes, path.ancestors().nth(3), journal::needed_from(path, &bytes), out)
         }
         b"MLCP" => small::checkpoint(&read_whole(path)?, out),
         b"MLPS" => small::snapshot(&read_whole(path)?, out),

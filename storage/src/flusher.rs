@@ -11,7 +11,7 @@ use model::limits::BLOCK;
 use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::derived::Derived;
 use crate::disk::Disk;
-use crate::log::{Carried, Loaded, Log, Write};
+use crate::log::{Carried, Loaded, Log, Segment, Write};
 use crate::pool::{Pooled, size_class};
 use crate::segment::{Cursor, FIRST_POSITION, Header};
 use crate::store::{LogRef, Store};
@@ -198,9 +198,29 @@ impl Copy<'_> {
     }
 }
 
+impl Segment {
+    /// Space to be reserved for the file to reach `end`: (from, bytes).
+    pub fn reserve(&mut self, end: u64) -> Option<(u64, u64)> {
+        (end > self.allocated).then(|| {
+            let step = self.allocated.clamp(RESERVE_MIN, RESERVE_MAX);
+            let from = self.allocated;
+            self.allocated = end.max(from + step);
+            (from, self.allocated - from)
+        })
+    }
+}
+
 impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// Whether nothing is on its way to a segment.
+    pub fn is_quiet(&self) -> bool {
+        self.writes.is_empty() && !self.direct
+    }
+
     /// The next write, and what it needs. Marks its bytes as dispatched.
     fn next_chunk(&mut self, store: &Store<D, S>, log: &Log<D, S>, tail: Tail) -> Option<Chunk<D>> {
+        if self.direct {
+            return None;
+        }
         let (from, limit, last_block) = self.next_range(tail)?;
         let start = block_down(from.position);
         let mut to = limit.min(start + WRITE_BYTES);
@@ -233,13 +253,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
                 incarnation: segment.incarnation,
             });
             let end = block_up(to.position);
-            let reserve = (end > segment.allocated).then(|| {
-                let step = segment.allocated.clamp(RESERVE_MIN, RESERVE_MAX);
-                let from = segment.allocated;
-                segment.allocated = end.max(from + step);
-                (from, segment.allocated - from)
-            });
-            (create, reserve)
+            (create, segment.reserve(end))
         });
         let (create, reserve) = needs?;
         Some(Chunk { segment: to.segment, to, start, create, reserve, buffer })
@@ -315,6 +329,11 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         for write in self.writes.iter_mut().filter(|write| write.to == to) {
             write.done = true;
         }
+        self.take_off_done();
+    }
+
+    /// Takes off the writes that arrived, as far as those before them did too.
+    pub fn take_off_done(&mut self) {
         while let Some(write) = self.writes.pop_front_if(|write| write.done) {
             self.written = write.to;
         }

@@ -13,6 +13,7 @@ mod delete;
 pub mod derived;
 pub mod disk;
 pub mod dump;
+mod extent;
 mod files;
 mod files_behind;
 mod flusher;

@@ -104,6 +104,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             written: end,
             synced: end,
             writes: VecDeque::new(),
+            direct: false,
             unsynced: Vec::new(),
             marks: VecDeque::new(),
             since_mark: scanned,
@@ -188,9 +189,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             loaded.mark(false);
         }
         self.sync_and_settle(std::slice::from_ref(log)).await?;
-        let idle = |loaded: &Loaded<D, S>| {
-            loaded.pending.is_empty() && loaded.marks.is_empty() && loaded.writes.is_empty()
-        };
+        let idle =
+            |loaded: &Loaded<D, S>| loaded.pending.is_empty() && loaded.marks.is_empty() && loaded.is_quiet();
         let unused = log.under_way.get() == 0 && log.readers.get() == 0;
         let clear = unused && log.loaded.borrow().as_deref().is_some_and(idle);
         if clear {

@@ -95,6 +95,9 @@ pub struct Log<D: Disk, S> {
     pub(crate) last_frame: Cell<u64>,
     /// Entries on their way into the journal.
     pub(crate) under_way: Cell<u32>,
+    /// Nothing goes straight to its segments before this checkpoint is stored: what replay would begin with until then is what a
+    /// truncation cut off, and it would be written over the new.
+    pub(crate) direct_after: Cell<u64>,
     /// Reads under way: they need the log in memory.
     pub(crate) readers: Cell<u32>,
     pub(crate) loaded: RefCell<Option<Box<Loaded<D, S>>>>,
@@ -113,6 +116,8 @@ pub(crate) struct Segment {
     pub created: bool,
     /// Up to where space was reserved.
     pub allocated: u64,
+    /// A write straight to it failed: everything goes through the journal first.
+    pub journaled: bool,
     pub index: Option<Index>,
 }
 
@@ -126,6 +131,7 @@ impl Segment {
             incarnation,
             created: false,
             allocated: 0,
+            journaled: false,
             index: Some(Index::new(base)),
         }
     }
@@ -213,6 +219,8 @@ pub(crate) struct Loaded<D: Disk, S> {
     pub synced: Cursor,
     /// Writes on their way, in order.
     pub writes: VecDeque<Write<D>>,
+    /// A commit writes to the active segment: nobody else may until it has ended.
+    pub direct: bool,
     /// Segments with writes that no sync covers yet.
     pub unsynced: Vec<Offset>,
     /// Snapshots waiting for the log to be at rest up to them.
@@ -235,6 +243,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
             queued: Cell::new(false),
             last_frame: Cell::new(0),
             under_way: Cell::new(0),
+            direct_after: Cell::new(0),
             readers: Cell::new(0),
             loaded: RefCell::new(None),
         })

@@ -206,7 +206,7 @@ impl<D: Disk> MetadataLog<D> {
         let last = envelope::encode_commit(&mut bytes, self.last, entries);
         self.unclean = true;
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        file.write_durable(&buffers(&self.disk, &bytes), self.end, || ()).await?;
+        file.write_durable(&buffers(&self.disk, &bytes), self.end, &[], || ()).await?;
         self.unclean = false;
         self.end += bytes.len() as u64;
         self.last = last;

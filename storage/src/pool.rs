@@ -24,6 +24,14 @@ pub fn size_class(len: usize) -> usize {
     blocks.next_multiple_of(step) * BLOCK
 }
 
+/// The largest size class of at most `len` bytes, which is at least one block.
+#[must_use]
+pub fn size_class_below(len: usize) -> usize {
+    let blocks = (len / BLOCK).max(1);
+    let step = (blocks.next_power_of_two() / 16).max(1);
+    blocks / step * step * BLOCK
+}
+
 impl<D: Disk> Pool<D> {
     /// A pool that keeps at most `free_bytes_max` unused.
     pub fn new(disk: D, free_bytes_max: usize) -> Rc<Self> {
@@ -113,6 +121,11 @@ mod tests {
             let class = size_class(len);
             assert!(class >= len && class.is_multiple_of(BLOCK) && size_class(class) == class, "{len}");
             assert!(class - len < BLOCK || class - len <= class / 8, "{len} in {class}");
+            let below = size_class_below(len.max(BLOCK));
+            assert!(
+                below <= len.max(BLOCK) && size_class(below) == below && below + below / 4 + BLOCK > len,
+                "{len}"
+            );
         }
         assert_eq!(size_class(1 << 20), 1 << 20);
     }

@@ -158,7 +158,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let to = loaded.last_pending_in(file)?;
         let written = loaded.written;
         let from = Cursor { segment: written.segment, position: block_down(written.position) };
-        if to.segment != from.segment || to < written || !loaded.writes.is_empty() {
+        if to.segment != from.segment || to < written || !loaded.is_quiet() {
             return None;
         }
         let mut bytes = vec![0; to_usize(to.position - from.position)];

@@ -3,6 +3,7 @@
 //! It is physical redo: entries say what bytes go where, nothing is decided anew, and doing it twice is the same as once.
 //! What was read back is durable before it is served. The cost follows from the journals, at most the rings, not from the data.
 
+mod extent;
 mod log;
 mod retire;
 mod segments;
@@ -212,6 +213,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
                 checkpoint.durable
             )));
         }
+        self.judge_extents(frames.durable_sequence().max(checkpoint.durable))?;
         match self.strange.first() {
             None => Ok(()),
             Some(stranger) => Err(RecoveryError::Damaged(format!(
@@ -249,16 +251,19 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         log.rest.ownership = entry.ownership;
         log.rest.handled = lsn;
         self.recovered.entries += 1;
+        let mut len = len_u64(bytes.len());
         if matches!(entry.kind, EntryKind::Append | EntryKind::Fragment | EntryKind::Redo) {
             if entry.kind == EntryKind::Redo && entry.position == FIRST_POSITION {
                 self.begin_again(id, entry).await?;
             }
             self.write(id, entry.segment, entry.position, bytes).await?;
+        } else if entry.kind == EntryKind::Extent {
+            len = self.extent(journal, lsn, entry, bytes).await?;
         } else if matches!(entry.kind, EntryKind::Roll | EntryKind::Truncate) {
             self.flush(id).await?;
         }
         if let Some(log) = self.logs.get_mut(&id) {
-            log.take(entry, len_u64(bytes.len()));
+            log.take(entry, len);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use model::limits::MemoryPlan;
 use model::{Offset, OwnershipEpoch, TopicPartition};
 
 use crate::bytes_at::to_usize;
-use crate::cache::CachedFrame;
+use crate::cache::{CachedExtent, CachedFrame};
 use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
@@ -83,6 +83,10 @@ pub struct StoreOptions {
     pub open_files_max: usize,
     /// Produce is refused when less than this would stay free, bytes.
     pub free_bytes_min: u64,
+    /// Appends of one log that have this much in one commit go straight to its segment: [`model::limits::EXTENT_BYTES_MIN`].
+    pub extent_bytes_min: u64,
+    /// After so many bytes of those, logs are settled: a start reads what went straight to segments since.
+    pub extent_bytes_unsettled_max: u64,
 }
 
 /// What the store measured since it was opened.
@@ -102,6 +106,8 @@ pub struct StoreCounters {
     pub segment_write_errors: u64,
     /// Reads that failed because of damage or the disk.
     pub damaged_reads: u64,
+    /// Bytes that went straight to segments.
+    pub extent_bytes: u64,
     /// Bytes copied forward.
     pub forwarded_bytes: u64,
     /// Ring files recycled.
@@ -154,6 +160,10 @@ pub struct Store<D: Disk, S> {
     /// Something changed for the flusher, a reclaim or a waiter for a phase.
     pub(crate) moved: Signal,
     pub(crate) frames: RefCell<VecDeque<CachedFrame<D, S>>>,
+    pub(crate) extents: RefCell<VecDeque<CachedExtent<D, S>>>,
+    /// Bytes that went straight to segments and that a start would look at, and whose they are.
+    pub(crate) extent_bytes: Cell<u64>,
+    pub(crate) extent_logs: RefCell<Touched<D, S>>,
     pub(crate) frame_bytes: Cell<u64>,
     /// What readers of segments want next.
     pub(crate) ahead: Ahead,
@@ -161,6 +171,8 @@ pub struct Store<D: Disk, S> {
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
     pub(crate) checkpoint_number: Cell<u64>,
+    /// All with a lower number are stored, or never will be.
+    pub(crate) checkpoints_stored: Cell<u64>,
     pub(crate) needed_from: RefCell<BTreeMap<u32, u64>>,
     /// Snapshots that the next checkpoint no longer needs.
     pub(crate) garbage: RefCell<Vec<(LogRef<D, S>, Offset)>>,
@@ -189,7 +201,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         disk.create_dir(&paths.journal(options.journal)).await?;
         let ring = Ring::new(disk.clone(), &paths, options.journal, options.plan.ring);
         let pool = Pool::new(disk.clone(), to_usize(options.plan.ring / 4));
-        let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool));
+        let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool))
+            .with_extents(options.extent_bytes_min);
         let files = Files::new(disk.clone(), paths.clone(), options.open_files_max);
         let at_open = |(id, rest): (TopicPartition, AtRest)| {
             // Owned by this boot from now on: should the journals before come back to be replayed, this word counts.
@@ -212,11 +225,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
             reserve_taken: Cell::new(0),
             moved: Signal::default(),
             frames: RefCell::default(),
+            extents: RefCell::default(),
+            extent_bytes: Cell::new(0),
+            extent_logs: RefCell::default(),
             frame_bytes: Cell::new(0),
             ahead: Ahead::new(options.plan.read_ahead()),
             pinned: RefCell::default(),
             listener: RefCell::new(None),
             checkpoint_number: Cell::new(0),
+            checkpoints_stored: Cell::new(0),
             needed_from: RefCell::default(),
             garbage: RefCell::default(),
             partition_dirs: RefCell::default(),
@@ -252,11 +269,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
             }
         });
         let store = Rc::clone(self);
-        self.disk.spawn(async move { store.journal.run(&*store).await });
+        self.disk.spawn(async move { store.journal.run(&store).await });
         let store = Rc::clone(self);
         self.disk.spawn_behind(async move { store.flush_streams().await });
         let store = Rc::clone(self);
         self.disk.spawn_behind(async move { store.reclaim_files().await });
+        let store = Rc::clone(self);
+        self.disk.spawn_behind(async move { store.settle_extents().await });
         let store = Rc::clone(self);
         self.disk.spawn_behind(async move { store.watch_space().await });
     }

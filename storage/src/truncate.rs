@@ -141,6 +141,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut described = AtRest { handled, ..rest };
         loaded.describe(&mut described);
         log.at_rest.set(described);
+        log.direct_after.set(self.checkpoint_number.get());
         log.durable_end.set(rest.end);
         log.log_start.set(rest.log_start);
         Ok(())

@@ -153,11 +153,11 @@ async fn creating_again_empties<D: Disk>(disk: D, root: PathBuf) {
 async fn frames_of_a_commit_follow_each_other<D: Disk>(disk: D, root: PathBuf) {
     let file = disk.create(&root.join("journal")).await.unwrap();
     let frames: Vec<_> = [(1, 1), (2, 256), (3, 2)].map(|(byte, blocks)| block(&disk, byte, blocks)).into();
-    file.write_durable(&frames, at(3), || ()).await.unwrap();
+    file.write_durable(&frames, at(3), &[], || ()).await.unwrap();
     let found = fills(&file, 0, 262).await;
     assert_eq!(found[..5], [0, 0, 0, 1, 2]);
     assert_eq!(found[258..], [2, 2, 3, 3]);
-    file.write_durable(&[], at(0), || ()).await.unwrap();
+    file.write_durable(&[], at(0), &[], || ()).await.unwrap();
     // The caller has its frames back for itself, to keep as a cache or to use again.
     assert!(frames.iter().all(|frame| Rc::strong_count(frame) == 1));
     file.close().await.unwrap();

@@ -70,7 +70,7 @@ fn what_was_synced_survives_everything() {
     let image = kill_after(2, async |disk| {
         let file = disk.create(Path::new("/d/f")).await.unwrap();
         let frames = [filled(disk, 1, 1), filled(disk, 1, 1)];
-        file.write_durable(&frames, 0, || ()).await.unwrap();
+        file.write_durable(&frames, 0, &[], || ()).await.unwrap();
         disk.sync_dir(Path::new("/d")).await.unwrap();
     });
     assert_eq!(outcomes(&image, content), BTreeSet::from([vec![1; 2 * BLOCK]]));
@@ -315,7 +315,7 @@ fn errors_strike_where_they_were_planned() {
         file.read(0, BLOCK).await.unwrap();
         disk.inject(Fault::always(Operation::Write, "/d/f"));
         assert!(file.write(filled(disk, 2, 1), 0).await.is_err());
-        assert!(file.write_durable(&[filled(disk, 2, 1)], 0, || ()).await.is_err());
+        assert!(file.write_durable(&[filled(disk, 2, 1)], 0, &[], || ()).await.is_err());
         let other = disk.create(Path::new("/d/other")).await.unwrap();
         other.write(filled(disk, 2, 1), 0).await.unwrap();
         disk.heal();

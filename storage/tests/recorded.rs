@@ -77,7 +77,7 @@ fn contents(image: &Image) -> Vec<(PathBuf, Option<Vec<u8>>)> {
 async fn half_synced(disk: &TestDisk) {
     disk.create_dir(Path::new("/d")).await.unwrap();
     let file = disk.create(Path::new("/d/f")).await.unwrap();
-    file.write_durable(&[filled(disk, 1, 1), filled(disk, 1, 1)], 0, || ()).await.unwrap();
+    file.write_durable(&[filled(disk, 1, 1), filled(disk, 1, 1)], 0, &[], || ()).await.unwrap();
     disk.sync_dir(Path::new("/d")).await.unwrap();
     file.write(filled(disk, 2, 2), 0).await.unwrap();
     file.close().await.unwrap();
@@ -104,7 +104,10 @@ async fn anything(disk: &TestDisk, random: &mut Random, open: &mut [Option<TestF
         2 => file.allocate(position, 2 * BLOCK as u64).await.unwrap(),
         3 => disk.sync_all().await.unwrap(),
         4 => disk.sync_dir(Path::new("/d")).await.unwrap(),
-        5 => file.write_durable(&[filled(disk, byte, 1), filled(disk, 3, 2)], position, || ()).await.unwrap(),
+        5 => file
+            .write_durable(&[filled(disk, byte, 1), filled(disk, 3, 2)], position, &[], || ())
+            .await
+            .unwrap(),
         _ => file.write(filled(disk, byte, 2), position).await.unwrap(),
     }
 }

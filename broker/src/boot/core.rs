@@ -114,13 +114,16 @@ async fn open_store(
     hand: Hand,
 ) -> Result<Rc<Store<MachineDisk, PartitionState>>, Fatal> {
     let memory = plan.settings.memory;
+    let cores = plan.settings.cpus.len() as u64;
     let options = StoreOptions {
         paths: plan.paths.clone(),
         plan: memory,
         boot: hand.boot,
         journal: JournalId(random()?),
         open_files_max: plan.open_files_max,
-        free_bytes_min: memory.ring * plan.settings.cpus.len() as u64 + FREE_BYTES_RESERVE,
+        free_bytes_min: memory.ring * cores + FREE_BYTES_RESERVE,
+        extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
+        extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX / cores,
     };
     Store::open(disk, options, hand.logs)
         .await

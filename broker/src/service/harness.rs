@@ -175,6 +175,8 @@ async fn shard(
         journal: JournalId([u8::try_from(core).unwrap() + 1; 16]),
         open_files_max: 16,
         free_bytes_min: 0,
+        extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
+        extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
     let settings = ShardSettings { lenders, ..ShardSettings::default() };

@@ -63,11 +63,14 @@ fn a_journal_that_rots_stops_the_start() {
     let ring = Scratch::copy_of("ring", &template.data());
     let mut files = ring.files("journals", "");
     files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with("ring-"));
-    let file = files.remove(0);
-    let frames = frames(&file);
-    let middle = frames[frames.len() / 2];
-    flip(&file, middle + 100);
-    refuses(&ring, &file, &format!("byte {middle}"));
+    // Of one journal: a frame that is not the last, and so late that no checkpoint has let go of it.
+    let journal = files[0].parent().unwrap().to_owned();
+    files.retain(|file| file.parent() == Some(&*journal));
+    let mut frames: Vec<_> = files.iter().flat_map(|file| frames(file)).collect();
+    frames.sort();
+    let (_, file, at) = &frames[frames.len() - 4];
+    flip(file, at + 100);
+    refuses(&ring, file, &format!("byte {at}"));
 
     let slots = Scratch::copy_of("slots", &template.data());
     let files = slots.files("journals", "checkpoint-0");
@@ -77,10 +80,13 @@ fn a_journal_that_rots_stops_the_start() {
     refuses(&slots, &files[0], "checksum");
 }
 
-/// Where the frames of a ring file stand.
-fn frames(path: &Path) -> Vec<usize> {
+/// The frames of a ring file: sequence, file, and where in it.
+fn frames(path: &Path) -> Vec<(u64, PathBuf, usize)> {
     let bytes = fs::read(path).unwrap();
-    (BLOCK..bytes.len()).step_by(BLOCK).filter(|at| bytes[*at..].starts_with(b"MLJF")).collect()
+    let starts = (BLOCK..bytes.len()).step_by(BLOCK).filter(|at| bytes[*at..].starts_with(b"MLJF"));
+    starts
+        .map(|at| (u64::from_le_bytes(bytes[at + 24..at + 32].try_into().unwrap()), path.to_owned(), at))
+        .collect()
 }
 
 #[test]

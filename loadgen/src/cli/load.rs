@@ -43,7 +43,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "SIZE", default_value = "128KiB", value_parser = units::size)]
     pub batch_bytes: usize,
     /// Most bytes of the batches in one request, before compression: what is ready for other partitions of the same broker goes
-    /// along. With --closed-loop a request is one batch, with --unthrottled where batches have 64 KiB or more.
+    /// along. With --closed-loop a request is one batch.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size)]
     pub request_bytes: usize,
     /// How long the first record of a batch waits for others.

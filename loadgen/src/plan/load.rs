@@ -13,8 +13,6 @@ use crate::units::{nanos, real};
 
 /// Most requests in flight of which brokers remember the order (KIP-98 and after).
 const IDEMPOTENT_IN_FLIGHT_MAX: u32 = 5;
-/// A batch of this size fills a request of its own where there is no schedule: more at once would only wait for each other.
-const LARGE_BATCH_BYTES: f64 = 65_536.0;
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -74,8 +72,6 @@ impl Plan {
         let values =
             Values::new(args.record_size.clone(), args.compressibility, stamping.bytes(), self.seed)?;
         let record_bytes = values.mean_bytes() + real(args.keys.bytes() as u64);
-        let large = record_bytes.max(real(args.batch_bytes as u64)) >= LARGE_BATCH_BYTES;
-        let alone = args.closed_loop || args.unthrottled && large;
         self.load = Some(Load {
             rate: args.rate.map(|rate| rate.records(record_bytes)),
             arrival: args.arrival,
@@ -84,7 +80,7 @@ impl Plan {
             keys: args.keys,
             codec: args.codec,
             batch_bytes: args.batch_bytes,
-            request_bytes: if alone { 0 } else { args.request_bytes },
+            request_bytes: if args.closed_loop { 0 } else { args.request_bytes },
             linger: nanos(args.linger),
             in_flight: args.in_flight as usize,
             acks: match args.acks {

@@ -118,7 +118,7 @@ impl RawLoop {
                 position = 0;
             }
             let frames = vec![Rc::clone(&self.frame); usize::try_from(count).expect("small")];
-            self.file.write_durable(&frames, position, || ()).await.expect("the disk is well");
+            self.file.write_durable(&frames, position, &[], || ()).await.expect("the disk is well");
             position += count * len;
             self.commits.set(self.commits.get() + 1);
             self.durable.raise(done + count);
@@ -225,6 +225,8 @@ impl WholeStore {
             journal: JournalId([1; 16]),
             open_files_max: 512,
             free_bytes_min: 1 << 30,
+            extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
+            extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX,
         };
         let store = Store::open(disk.clone(), options, Vec::new()).await.expect("room");
         store.start(None);

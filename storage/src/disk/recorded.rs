@@ -198,34 +198,6 @@ impl<F: File> File for RecordedFile<F> {
         result
     }
 
-    async fn write_durable(
-        &self,
-        buffers: &[Rc<F::Buffer>],
-        position: u64,
-        written: impl FnOnce(),
-    ) -> io::Result<()> {
-        self.strike(Operation::Write)?;
-        self.strike(Operation::Sync)?;
-        let Some((tape, file)) = &self.tape else {
-            return self.file.write_durable(buffers, position, written).await;
-        };
-        let mut at = position;
-        let mut under_way = Vec::with_capacity(buffers.len());
-        for buffer in buffers {
-            let bytes = (**buffer).as_ref();
-            under_way.push(tape.begin(&Action::Write(*file, at, bytes)));
-            at += bytes.len() as u64;
-        }
-        let all_written = || {
-            under_way.drain(..).for_each(|write| tape.end(write, true));
-            under_way.push(tape.begin(&Action::Sync(*file)));
-            written();
-        };
-        let result = self.file.write_durable(buffers, position, all_written).await;
-        under_way.into_iter().for_each(|operation| tape.end(operation, result.is_ok()));
-        result
-    }
-
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<F::Buffer>> {
         self.strike(Operation::Read)?;
         self.file.read(position, len).await

@@ -1,13 +1,11 @@
 //! The production disk: direct I/O through glommio's io_uring. What io_uring cannot do runs on the executor's blocking thread.
 
 use std::fs;
-use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::GlommioError;
@@ -199,23 +197,6 @@ impl File for UringFile {
         Err(io::ErrorKind::WriteZero.into())
     }
 
-    async fn write_durable(
-        &self,
-        buffers: &[Rc<UringBuffer>],
-        position: u64,
-        written: impl FnOnce(),
-    ) -> io::Result<()> {
-        let mut at = position;
-        let mut writes: Vec<_> = Vec::with_capacity(buffers.len());
-        for buffer in buffers {
-            writes.push(Box::pin(self.write(buffer.clone(), at)));
-            at += buffer.len() as u64;
-        }
-        together(writes).await?;
-        written();
-        self.sync().await
-    }
-
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<UringBuffer>> {
         let read = self.file.read_at_aligned(position, len).await.map_err(plain)?;
         if read.len() == len || position + read.len() as u64 >= self.size().await? {
@@ -260,24 +241,4 @@ fn plain(error: GlommioError<()>) -> io::Error {
         GlommioError::IoError(source) | GlommioError::EnhancedIoError { source, .. } => source,
         other => other.into(),
     }
-}
-
-/// Drives all futures to their ends and returns the first error by position. It returns only when none is under way any
-/// more, so a failed commit has no write of its own still in flight. A commit has a handful of frames: polling all is cheap.
-async fn together<F: Future<Output = io::Result<()>>>(futures: Vec<Pin<Box<F>>>) -> io::Result<()> {
-    let mut results: Vec<Result<io::Result<()>, Pin<Box<F>>>> = futures.into_iter().map(Err).collect();
-    poll_fn(|context| {
-        let mut waiting = false;
-        for slot in &mut results {
-            if let Err(future) = slot {
-                match future.as_mut().poll(context) {
-                    Poll::Ready(result) => *slot = Ok(result),
-                    Poll::Pending => waiting = true,
-                }
-            }
-        }
-        if waiting { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    results.into_iter().filter_map(Result::ok).collect()
 }

@@ -1,17 +1,20 @@
 //! A ring file of a journal: its frames and their entries, from the first to where they end.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use model::limits::{BLOCK, FRAME_HEADER_BYTES};
+use model::limits::{BLOCK, FRAME_HEADER_BYTES, SEGMENT_READ_BYTES};
 
 use super::DumpError;
 use crate::bytes_at::{array, to_usize, u16_at, u32_at};
 use crate::checkpoint::{CLOSED, Checkpoint};
 use crate::journal::entry::{Entry, EntryKind};
+use crate::journal::extent::Claim;
 use crate::journal::frame::{FrameHeader, JournalId};
 use crate::journal::ring::FRAMES_START;
+use crate::paths::Paths;
 
 /// The first frame of its journal that a start would read, going by the checkpoints beside the ring file at `path`. None when it
 /// does not lie in its journal's directory or none of the checkpoints there is whole.
@@ -29,8 +32,14 @@ pub fn needed_from(path: &Path, file: &[u8]) -> Option<u64> {
     newest.map(|one| one.needed_from).or_else(|| unwritten.then_some(1))
 }
 
-/// Prints a whole ring file, of a journal of which frames from `needed_from` on are needed, when that is known.
-pub fn dump(file: &[u8], needed_from: Option<u64>, out: &mut dyn Write) -> Result<(), DumpError> {
+/// Prints a whole ring file, of a journal of which frames from `needed_from` on are needed, when that is known; looks into the
+/// segments that it speaks of when it lies in a data directory.
+pub fn dump(
+    file: &[u8],
+    data_dir: Option<&Path>,
+    needed_from: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
     let head = file.get(..32).ok_or_else(|| "journal file is shorter than its header".to_owned())?;
     if u32_at(head, 28) != crc32fast::hash(&head[..28]) {
         return Err("journal file header fails its checksum".to_owned().into());
@@ -47,7 +56,7 @@ pub fn dump(file: &[u8], needed_from: Option<u64>, out: &mut dyn Write) -> Resul
             "frame {} at {position}: {} bytes, {} entries, durable up to {}",
             header.sequence, header.length, header.entries, header.durable_sequence
         )?;
-        entries(payload, &header, out)?;
+        entries(payload, &header, data_dir, out)?;
         position += header.length as usize;
         before = Some(header);
     }
@@ -70,7 +79,12 @@ fn follows(before: Option<FrameHeader>, header: &FrameHeader) -> bool {
     })
 }
 
-fn entries(mut payload: &[u8], header: &FrameHeader, out: &mut dyn Write) -> Result<(), DumpError> {
+fn entries(
+    mut payload: &[u8],
+    header: &FrameHeader,
+    data_dir: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
     for index in 0..header.entries {
         let Some((entry, bytes, rest)) = Entry::read(payload) else {
             return Err(format!(
@@ -79,13 +93,15 @@ fn entries(mut payload: &[u8], header: &FrameHeader, out: &mut dyn Write) -> Res
             )
             .into());
         };
-        writeln!(out, "  {}", describe(&entry, bytes.len()))?;
+        let found = data_dir.map_or("", |data_dir| look(data_dir, &entry, bytes));
+        writeln!(out, "  {}{found}", describe(&entry, bytes))?;
         payload = rest;
     }
     Ok(())
 }
 
-fn describe(entry: &Entry, bytes: usize) -> String {
+fn describe(entry: &Entry, payload: &[u8]) -> String {
+    let bytes = payload.len();
     let Entry { kind, flags, partition, ownership, leader_epoch, base_offset, end_offset, segment, position } =
         entry;
     let (base, end, segment) = (base_offset.0, end_offset.0, segment.0);
@@ -97,6 +113,17 @@ fn describe(entry: &Entry, bytes: usize) -> String {
             let last = if flags & crate::journal::entry::LAST == 0 { "" } else { ", the last part" };
             format!("offsets {base} to {end}, {bytes} bytes at {position} of segment {segment}{last}")
         }
+        EntryKind::Extent => match Claim::read(entry, payload) {
+            Some(claim) => {
+                let last = if flags & crate::journal::entry::LAST == 0 { "" } else { ", whole" };
+                let (bytes, Claim { from, to, crc }) = (claim.to - position, claim);
+                format!(
+                    "offsets {base} to {end}, {bytes} bytes at {position} of segment {segment}{last}; \
+                     {from} to {to} there have CRC {crc:08x}"
+                )
+            }
+            None => "makes no sense".to_owned(),
+        },
         EntryKind::Redo => format!("{bytes} bytes at {position} of segment {segment}, incarnation {base}"),
         EntryKind::Truncate => {
             format!("to offset {end}, position {position} of segment {segment}, incarnation {base}")
@@ -108,6 +135,27 @@ fn describe(entry: &Entry, bytes: usize) -> String {
     };
     let (boot, moves, leader) = (ownership.boot, ownership.moves, leader_epoch.0);
     format!("{kind:?} {partition} by owner {boot}.{moves}, leader epoch {leader}: {what}")
+}
+
+/// What the segment of an EXTENT says to it. It is no damage when that differs: the log may have been cut off there since.
+fn look(data_dir: &Path, entry: &Entry, payload: &[u8]) -> &'static str {
+    let claim = Claim::read(entry, payload).filter(|_| entry.kind == EntryKind::Extent);
+    let Some(claim) = claim else { return "" };
+    let Ok(file) = File::open(Paths::new(data_dir).segment(entry.partition, entry.segment)) else {
+        return ", and there is no such segment";
+    };
+    let mut crc = crc32fast::Hasher::new();
+    let mut step = vec![0; SEGMENT_READ_BYTES];
+    let mut at = claim.from;
+    while at < claim.to {
+        let len = step.len().min(to_usize(claim.to - at));
+        if file.read_exact_at(&mut step[..len], at).is_err() {
+            return ", and the segment is shorter";
+        }
+        crc.update(&step[..len]);
+        at += len as u64;
+    }
+    if crc.finalize() == claim.crc { ", and so they do" } else { ", and now they have another" }
 }
 
 /// Says what stands where the chain of frames ends. A later frame that knew the missing one as durable makes it damage.
@@ -217,7 +265,13 @@ mod tests {
                 ..Entry::of(EntryKind::Append, partition, OwnershipEpoch { boot: 1, moves: 0 })
             };
             entry.write(5, &mut frame[FRAME_HEADER_BYTES..]);
-            let link = Link { journal: JOURNAL, sequence, durable_sequence: sequence - 1, previous_crc };
+            let link = Link {
+                journal: JOURNAL,
+                sequence,
+                durable_sequence: sequence - 1,
+                previous_crc,
+                again: false,
+            };
             previous_crc = frame::seal(&mut frame, ENTRY_HEADER_BYTES + 5, 1, link).header_crc;
             file.extend_from_slice(&frame);
         }
@@ -231,7 +285,7 @@ mod tests {
 
     fn dumped_beside(file: &[u8], needed_from: Option<u64>) -> (String, Result<(), DumpError>) {
         let mut out = Vec::new();
-        let result = dump(file, needed_from, &mut out);
+        let result = dump(file, None, needed_from, &mut out);
         (String::from_utf8(out).unwrap(), result)
     }
 
@@ -245,6 +299,31 @@ mod tests {
         assert!(lines[2].starts_with("  Append 01010101"), "{text}");
         assert!(lines[2].ends_with("offsets 10 to 12, 5 bytes at 4096 of segment 0"), "{text}");
         assert_eq!(lines[5], "frames end at 12288 of 20480 bytes; 0 of an earlier turn or unfinished behind");
+    }
+
+    #[test]
+    fn an_extent_is_held_against_its_segment() {
+        let dir = std::env::temp_dir().join(format!("millrace-dump-{}", std::process::id()));
+        let partition = TopicPartition { topic: TopicId([1; 16]), partition: 2 };
+        let entry = Entry {
+            position: 4100,
+            ..Entry::of(EntryKind::Extent, partition, OwnershipEpoch { boot: 1, moves: 0 })
+        };
+        let mut payload = (2 * 4096 - 4_u64).to_le_bytes().to_vec();
+        payload.extend(crc32fast::hash(&[7; 2 * BLOCK]).to_le_bytes());
+        assert!(describe(&entry, &payload).ends_with("4096 to 12288 there have CRC 83cddc00"));
+        assert_eq!(look(&dir, &entry, &payload), ", and there is no such segment");
+        let path = Paths::new(&dir).segment(partition, Offset(0));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for (bytes, said) in [
+            (vec![7; 3 * BLOCK], ", and so they do"),
+            (vec![8; 3 * BLOCK], ", and now they have another"),
+            (vec![7; 3 * BLOCK - 1], ", and the segment is shorter"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(look(&dir, &entry, &payload), said);
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -4,18 +4,21 @@
 //! the sizes of a commit's frames are known, and are then copied once, offsets and epoch patched on the way.
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, FRAME_HEADER_BYTES};
 
-use super::entry::Entry;
+use super::entry::{Entry, EntryKind};
+use super::extent::{Direct, Extent, Target};
 use super::frame::{self, JournalId, Link};
-use super::plan::{FramePlan, Queue, plan};
+use super::group::Group;
+use super::plan::{Plan, Queue};
 use super::ring::{Place, Ring};
-use crate::bytes_at::{len_u32, len_u64};
-use crate::disk::{Disk, File};
+use crate::bytes_at::{len_u32, len_u64, to_usize};
+use crate::disk::{Disk, File, Undurable};
 use crate::pool::{Pool, Pooled};
 use crate::signal::Signal;
 
@@ -50,10 +53,12 @@ pub struct Committed<D: Disk, L> {
     pub frame: Rc<Pooled<D>>,
     /// Where its bytes begin in the frame.
     pub start: usize,
-    /// How many bytes.
+    /// How many bytes; of an EXTENT those that are in the segment.
     pub len: usize,
-    /// Whether this is the last part of what was queued.
-    pub finished: bool,
+    /// Of an EXTENT, and of what the journal has of its last block, the appends.
+    pub extent: Option<Rc<Extent<D>>>,
+    /// How many queued entries end with this part.
+    pub finished: u32,
     /// The owner's mark between [`Sink::written`] and [`Sink::committed`]; false at first.
     pub shown: bool,
     /// Whose.
@@ -73,8 +78,16 @@ pub struct CommitFacts {
     pub sync_nanos: u64,
 }
 
-/// What the journal tells its owner.
+/// What the journal tells and asks its owner.
+#[allow(async_fn_in_trait, reason = "nothing here is Send, on purpose: an executor never leaves its thread")]
 pub trait Sink<D: Disk, L> {
+    /// Whether a group of appends may go straight to its segment, and what it takes. If so, nobody else writes to that log's
+    /// segments until it is committed or [`Self::journaled`].
+    async fn direct(&self, _group: &Group<L>) -> Option<Target<D>> {
+        None
+    }
+    /// A group that could have gone to its segment goes through the journal; because of this error of its write, if any.
+    fn journaled(&self, _group: &Group<L>, _error: Option<&io::Error>) {}
     /// These entries are written but not synced: they survive the death of the process and of the kernel, not a power cut.
     /// [`Self::committed`] follows with the same ones.
     fn written(&self, _entries: &mut [Committed<D, L>]) {}
@@ -82,16 +95,15 @@ pub trait Sink<D: Disk, L> {
     fn committed(&self, entries: Vec<Committed<D, L>>, facts: CommitFacts);
 }
 
-/// Copied in one go; then whoever else has something to do may.
-const STEP_BYTES: usize = 256 << 10;
-
 /// The journal of one shard and boot.
 pub struct Journal<D: Disk, L> {
-    disk: D,
+    pub(super) disk: D,
     id: JournalId,
     /// Places to write.
     pub ring: Ring<D>,
-    pool: Rc<Pool<D>>,
+    pub(super) pool: Rc<Pool<D>>,
+    /// Appends of one log that have this much in one commit go to its segment.
+    pub(super) extent_bytes_min: u64,
     ordinary: Queue<L>,
     forward: Queue<L>,
     arrived: Signal,
@@ -100,6 +112,22 @@ pub struct Journal<D: Disk, L> {
     sequence: Cell<u64>,
     durable_sequence: Cell<u64>,
     previous_crc: Cell<u32>,
+}
+
+/// What a commit takes from a queue.
+struct Taken<D: Disk, L> {
+    plan: Plan<L>,
+    directs: Vec<Direct<D, L>>,
+    /// Entries that stay in the queue until it is durable.
+    entries: usize,
+    /// Its frames take the place of others.
+    again: bool,
+}
+
+impl<D: Disk, L> Taken<D, L> {
+    fn journaled(plan: Plan<L>, again: bool) -> Self {
+        Self { plan, directs: Vec::new(), entries: 0, again }
+    }
 }
 
 /// The buffers of a commit, and what is in them.
@@ -113,6 +141,7 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             id,
             ring,
             pool,
+            extent_bytes_min: u64::MAX,
             ordinary: Queue::default(),
             forward: Queue::default(),
             arrived: Signal::default(),
@@ -122,6 +151,13 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             durable_sequence: Cell::new(0),
             previous_crc: Cell::new(0),
         }
+    }
+
+    /// The same, but appends of one log with at least `bytes` (two blocks or more) in one commit go straight to its segment if
+    /// [`Sink::direct`] lets them.
+    #[must_use]
+    pub fn with_extents(self, bytes: u64) -> Self {
+        Self { extent_bytes_min: bytes.max(2 * model::limits::BLOCK as u64), ..self }
     }
 
     /// Its name.
@@ -150,11 +186,9 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
     }
 
     fn push(&self, queue: &Queue<L>, queued: Queued<L>) -> u64 {
-        queue.bytes.set(queue.bytes.get() + queued.bytes.len() + ENTRY_HEADER_BYTES);
-        queue.waiting.borrow_mut().push_back(queued);
-        queue.last_ticket.set(queue.last_ticket.get() + 1);
+        let ticket = queue.push(queued);
         self.arrived.notify();
-        queue.last_ticket.get()
+        ticket
     }
 
     /// Waits until everything up to this ticket of [`Self::queue`] is durable.
@@ -207,17 +241,16 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
         }
     }
 
-    /// Commit at once while commits are small; under load wait for more, but not long.
+    /// Commit at once while commits are small; under load wait for half of what the last one had, but not long. Clients that wait for
+    /// answers before they send more would never bring some fixed amount, nor always the same to each core: half of them are on
+    /// their way to the disk then, and half on their way here.
     async fn gather(&self, last_bytes: usize) {
-        if last_bytes < COMMIT_GATHER_BYTES / 4
-            || self.queued_bytes() >= COMMIT_GATHER_BYTES
-            || self.closing.get()
-        {
+        let wanted = last_bytes.min(COMMIT_GATHER_BYTES) / 2;
+        let enough = || self.queued_bytes() >= wanted || self.forward.bytes.get() > 0 || self.closing.get();
+        if last_bytes < COMMIT_GATHER_BYTES / 4 || enough() {
             return;
         }
-        let enough = self.arrived.until(|| {
-            (self.queued_bytes() >= COMMIT_GATHER_BYTES || self.forward.bytes.get() > 0).then_some(())
-        });
+        let enough = self.arrived.until(|| enough().then_some(()));
         let late = self.disk.sleep(Duration::from_micros(COMMIT_GATHER_US));
         futures_lite::future::or(enough, late).await;
     }
@@ -234,96 +267,117 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             return 0;
         };
         let begun = self.disk.now_ns();
-        let (plans, finished) = plan(queue, place.room);
-        let (buffers, mut committed) = self.build(plans, &place).await;
-        let built = self.disk.now_ns();
-        let bytes: usize = buffers.iter().map(|buffer| (**buffer).as_ref().len()).sum();
-        let written = || {
-            sink.written(&mut committed);
-            queue.written.raise(queue.written.level() + finished);
-        };
-        if let Err(error) = place.file.handle.write_durable(&buffers, place.position, written).await {
-            let path = self.ring.path_of(place.file.number);
-            self.disk
-                .fatal(&format!("writing the journal {} at byte {}", path.display(), place.position), &error);
+        let before = (self.sequence.get(), self.previous_crc.get());
+        let mut taken = self.take(queue, &place, sink, !forward).await;
+        loop {
+            let (buffers, mut committed) = self.build(&taken, &place).await;
+            let built = self.disk.now_ns();
+            let finished = taken.plan.finished;
+            let beside: Vec<_> = taken.directs.iter().map(Direct::beside).collect();
+            let written = || {
+                sink.written(&mut committed);
+                queue.written.raise(queue.written.level() + finished);
+            };
+            let ended = place.file.handle.write_durable(&buffers, place.position, &beside, written).await;
+            if let Err(Undurable::Write(source @ 1.., error)) = &ended {
+                // Nobody was told of any of it: all of it goes through the journal, in the place of the frames that spoke of extents.
+                for (at, direct) in taken.directs.iter().enumerate() {
+                    sink.journaled(&direct.group, (at + 1 == *source).then_some(error));
+                }
+                self.sequence.set(before.0);
+                self.previous_crc.set(before.1);
+                taken = Taken::journaled(queue.plan(place.room), true);
+                continue;
+            }
+            ended.unwrap_or_else(|undurable| self.fail(&place, &taken, undurable));
+            queue.pop(taken.entries);
+            let bytes: usize = buffers.iter().map(|buffer| (**buffer).as_ref().len()).sum();
+            drop((buffers, beside));
+            self.ring.advance(len_u64(bytes));
+            self.durable_sequence.set(self.sequence.get());
+            let facts = CommitFacts {
+                bytes: len_u64(bytes),
+                entries: len_u32(committed.len()),
+                nanos: self.disk.now_ns() - begun,
+                sync_nanos: self.disk.now_ns() - built,
+            };
+            let direct: u64 = taken.directs.iter().map(|direct| direct.extent.to - direct.extent.from).sum();
+            sink.committed(committed, facts);
+            queue.durable.raise(queue.durable.level() + finished);
+            return bytes + to_usize(direct);
         }
-        drop(buffers);
-        self.ring.advance(len_u64(bytes));
-        self.durable_sequence.set(self.sequence.get());
-        let facts = CommitFacts {
-            bytes: len_u64(bytes),
-            entries: len_u32(committed.len()),
-            nanos: self.disk.now_ns() - begun,
-            sync_nanos: self.disk.now_ns() - built,
-        };
-        sink.committed(committed, facts);
-        queue.durable.raise(queue.durable.level() + finished);
-        bytes
     }
 
-    async fn build(&self, plans: Vec<FramePlan<L>>, place: &Place<D>) -> Built<D, L> {
-        let mut buffers = Vec::with_capacity(plans.len());
+    /// What the commit has: frames, and what goes beside them if that is to be.
+    async fn take(
+        &self,
+        queue: &Queue<L>,
+        place: &Place<D>,
+        sink: &impl Sink<D, L>,
+        direct: bool,
+    ) -> Taken<D, L> {
+        if direct && let Some((plan, directs, entries)) = self.direct(queue, place.room, sink).await {
+            return Taken { plan, directs, entries, again: false };
+        }
+        Taken::journaled(queue.plan(place.room), false)
+    }
+
+    /// What the disk then holds is unknown: the process ends.
+    fn fail(&self, place: &Place<D>, taken: &Taken<D, L>, undurable: Undurable) -> ! {
+        let (source, error) = match undurable {
+            Undurable::Write(source, error) | Undurable::Sync(source, error) => (source, error),
+        };
+        let what = match source.checked_sub(1).and_then(|at| taken.directs.get(at)) {
+            Some(direct) => format!("syncing {}", direct.target.path.display()),
+            None => {
+                let path = self.ring.path_of(place.file.number);
+                format!("writing the journal {} at byte {}", path.display(), place.position)
+            }
+        };
+        self.disk.fatal(&what, &error)
+    }
+
+    async fn build(&self, taken: &Taken<D, L>, place: &Place<D>) -> Built<D, L> {
+        let mut buffers = Vec::with_capacity(taken.plan.frames.len());
         let mut committed = Vec::new();
-        for plan in plans {
+        for plan in &taken.plan.frames {
             let sequence = self.sequence.get() + 1;
             let mut frame = Pooled::take(&self.pool, plan.len);
-            let starts = self.fill(frame.bytes_mut(), &plan).await;
+            let starts = plan.fill(&self.disk, frame.bytes_mut()).await;
             let link = Link {
                 journal: self.id,
                 sequence,
                 durable_sequence: self.durable_sequence.get(),
                 previous_crc: self.previous_crc.get(),
+                again: taken.again,
             };
             let header = frame::seal(frame.bytes_mut(), plan.payload, len_u32(plan.parts.len()), link);
             self.sequence.set(sequence);
             self.previous_crc.set(header.header_crc);
             buffers.push(frame.shared());
             let frame = Rc::new(frame);
-            for (index, (part, start)) in plan.parts.into_iter().zip(starts).enumerate() {
+            for (index, (part, start)) in plan.parts.iter().zip(starts).enumerate() {
+                let extent = part.extent.and_then(|at| taken.directs.get(at)).map(|direct| &direct.extent);
+                let len = match extent {
+                    Some(extent) if part.entry.kind == EntryKind::Extent => {
+                        to_usize(extent.to - part.entry.position)
+                    }
+                    _ => part.bytes.len(),
+                };
                 committed.push(Committed {
                     entry: part.entry,
                     lsn: Lsn { sequence, entry: len_u32(index) },
                     file: place.file.number,
                     frame: Rc::clone(&frame),
                     start,
-                    len: part.bytes.len(),
+                    len,
+                    extent: extent.cloned(),
                     finished: part.finished,
                     shown: false,
-                    log: part.log,
+                    log: part.log.clone(),
                 });
             }
         }
         (buffers, committed)
     }
-
-    /// Copies the parts into the frame and returns where each one's bytes begin. Others get the core in between.
-    async fn fill(&self, frame: &mut [u8], plan: &FramePlan<L>) -> Vec<usize> {
-        let mut at = FRAME_HEADER_BYTES;
-        let mut starts = Vec::with_capacity(plan.parts.len());
-        let mut copied = 0;
-        for part in &plan.parts {
-            part.entry.write(part.bytes.len(), &mut frame[at..]);
-            let start = at + ENTRY_HEADER_BYTES;
-            at = start + part.bytes.len();
-            for (to, from) in frame[start..at].chunks_mut(STEP_BYTES).zip(part.bytes.chunks(STEP_BYTES)) {
-                to.copy_from_slice(from);
-                copied += from.len();
-                if copied >= STEP_BYTES {
-                    copied = 0;
-                    self.disk.yield_now().await;
-                }
-            }
-            if part.patched {
-                patch(&part.entry, &mut frame[start..at]);
-            }
-            starts.push(start);
-        }
-        starts
-    }
-}
-
-/// The batch gets the offset and epoch it was given; its CRC covers neither.
-fn patch(entry: &Entry, batch: &mut [u8]) {
-    crate::bytes_at::put(batch, 0, &entry.base_offset.0.to_be_bytes());
-    crate::bytes_at::put(batch, 12, &entry.leader_epoch.0.to_be_bytes());
 }

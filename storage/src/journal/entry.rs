@@ -31,14 +31,17 @@ pub enum EntryKind {
     Roll = 6,
     /// `leader epoch` starts at `base offset`.
     EpochStart = 7,
+    /// Appends from `base offset` to before `end offset`, whose bytes from `position` on stand in `segment` already, as many as the
+    /// entry says and with that checksum ([`super::extent`]). Without [`LAST`] their end follows in a [`Self::Fragment`].
+    Extent = 8,
     /// The partition's topic was deleted: its earlier entries in this journal belong to nothing that metadata knows.
     Delete = 10,
 }
 
-/// Flag of the last fragment of an append.
+/// Flag of the last part of what takes several entries.
 pub const LAST: u8 = 1;
 
-// Numbers 8 (EXTENT) and 9 (HANDOFF) are reserved.
+// Number 9 (HANDOFF) is reserved.
 
 /// An entry without its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +114,7 @@ impl Entry {
             5 => EntryKind::LogStart,
             6 => EntryKind::Roll,
             7 => EntryKind::EpochStart,
+            8 => EntryKind::Extent,
             10 => EntryKind::Delete,
             _ => return None,
         };
@@ -170,7 +174,7 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(Entry::read(&bytes[..len]).is_none());
         }
-        bytes[0] = 8;
+        bytes[0] = 9;
         assert!(Entry::read(&bytes).is_none());
     }
 }

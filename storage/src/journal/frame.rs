@@ -1,7 +1,7 @@
 //! A journal frame: one buffer of entries behind a header that chains it to the frame before.
 //!
 //! ```text
-//!  0 magic "MLJF"     4 version u16   6 flags u16     8 journal id (16)
+//!  0 magic "MLJF"     4 version u16   6 again u16     8 journal id (16)
 //! 24 sequence u64    32 durable sequence u64         40 length u32 (whole frame)  44 entries u32
 //! 48 payload bytes u32  52 payload CRC u32  56 previous header's CRC u32  60 header CRC u32 (of bytes 0..60)
 //! ```
@@ -14,8 +14,8 @@ use crate::bytes_at::{array, len_u32, put, u16_at, u32_at, u64_at};
 
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"MLJF";
-/// Version written; older ones are read.
-pub const VERSION: u16 = 1;
+/// Version written; 1, which knew no EXTENT, is read.
+pub const VERSION: u16 = 2;
 
 /// 128 random bits that name one shard's journal of one boot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,7 +88,7 @@ impl FrameHeader {
         let sizes_hold = length.is_multiple_of(BLOCK)
             && length <= FRAME_BYTES_MAX
             && parsed.payload as usize + FRAME_HEADER_BYTES <= length;
-        (u16_at(header, 4) == VERSION && sizes_hold).then_some(parsed)
+        ((1..=VERSION).contains(&u16_at(header, 4)) && sizes_hold).then_some(parsed)
     }
 
     /// The entries' bytes, when `frame` is whole and they are what the header says.
@@ -111,6 +111,7 @@ pub fn seal(frame: &mut [u8], payload: usize, entries: u32, link: Link) -> Frame
     head.fill(0);
     put(head, 0, &MAGIC);
     put(head, 4, &VERSION.to_le_bytes());
+    put(head, 6, &u16::from(link.again).to_le_bytes());
     put(head, 8, &link.journal.0);
     put(head, 24, &link.sequence.to_le_bytes());
     put(head, 32, &link.durable_sequence.to_le_bytes());
@@ -145,6 +146,9 @@ pub struct Link {
     pub durable_sequence: u64,
     /// The header CRC of the frame before.
     pub previous_crc: u32,
+    /// It takes the place of one with the same number, so it must not pass for that: frames which followed that one may still be
+    /// behind it.
+    pub again: bool,
 }
 
 #[cfg(test)]
@@ -154,8 +158,13 @@ mod tests {
     fn sealed() -> (Vec<u8>, FrameHeader) {
         let mut frame = vec![0xAA; BLOCK];
         frame[64..69].copy_from_slice(b"hello");
-        let link =
-            Link { journal: JournalId([7; 16]), sequence: 3, durable_sequence: 2, previous_crc: 0x0102_0304 };
+        let link = Link {
+            journal: JournalId([7; 16]),
+            sequence: 3,
+            durable_sequence: 2,
+            previous_crc: 0x0102_0304,
+            again: false,
+        };
         let header = seal(&mut frame, 5, 1, link);
         (frame, header)
     }
@@ -166,11 +175,33 @@ mod tests {
         let hex: String = frame[..72].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,
-            "4d4c4a460100000007070707070707070707070707070707\
+            "4d4c4a460200000007070707070707070707070707070707\
              030000000000000002000000000000000010000001000000\
-             0500000086a610360403020122dae24e\
+             0500000086a61036040302015bee5d68\
              68656c6c6f000000"
         );
+    }
+
+    #[test]
+    fn a_frame_written_again_is_another_even_with_the_same_entries() {
+        let (mut frame, first) = sealed();
+        let FrameHeader { journal, sequence, durable_sequence, previous_crc, .. } = first;
+        let again =
+            seal(&mut frame, 5, 1, Link { journal, sequence, durable_sequence, previous_crc, again: true });
+        assert_ne!(again.header_crc, first.header_crc);
+        assert_eq!(FrameHeader::parse(&frame), Some(again));
+    }
+
+    #[test]
+    fn the_format_before_is_read_and_a_newer_one_is_not() {
+        let versions = [(0, false), (1, true), (2, true), (3, false)];
+        for (version, read) in versions {
+            let (mut frame, _) = sealed();
+            put(&mut frame, 4, &u16::to_le_bytes(version));
+            let crc = crc32fast::hash(&frame[..60]);
+            put(&mut frame, 60, &crc.to_le_bytes());
+            assert_eq!(FrameHeader::parse(&frame).is_some(), read, "{version}");
+        }
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Frames<D: Disk> {
     window: Option<(u64, Rc<D::Buffer>)>,
     next_sequence: u64,
     previous_crc: Option<u32>,
+    /// The newest frame that another one calls durable.
+    durable: u64,
 }
 
 impl<D: Disk> Frames<D> {
@@ -112,12 +114,18 @@ impl<D: Disk> Frames<D> {
             window: None,
             next_sequence: from,
             previous_crc: None,
+            durable: 0,
         })
     }
 
     /// The last frame read.
     pub fn last_sequence(&self) -> u64 {
         self.next_sequence - 1
+    }
+
+    /// The newest frame that one of those seen so far, behind the end too, calls durable.
+    pub fn durable_sequence(&self) -> u64 {
+        self.durable
     }
 
     /// The next frame; `None` at the end of what is whole.
@@ -135,6 +143,7 @@ impl<D: Disk> Frames<D> {
                 self.position += u64::from(frame.header.length);
                 self.next_sequence += 1;
                 self.previous_crc = Some(frame.header.header_crc);
+                self.durable = self.durable.max(frame.header.durable_sequence);
                 return Ok(Some(frame));
             }
             let goes_on = self.files.get(self.file + 1).is_some_and(|next| next.first == self.next_sequence);
@@ -214,6 +223,9 @@ impl<D: Disk> Frames<D> {
                 path.display()
             )))
         };
+        for later in self.files.iter().filter(|file| file.first > missing) {
+            self.durable = self.durable.max(later.durable);
+        }
         if let Some(later) = self.files.iter().find(|file| file.first > missing && file.durable >= missing) {
             return damaged(&later.path, FRAMES_START);
         }
@@ -239,8 +251,9 @@ impl<D: Disk> Frames<D> {
         let size =
             file.size().await.map_err(|error| RecoveryError::Io("sizing a journal file".into(), error))?;
         for position in (self.position..size).step_by(BLOCK) {
-            let header = self.header_at(position).await?;
-            if header.is_some_and(|header| header.sequence > missing && header.durable_sequence >= missing) {
+            let later = self.header_at(position).await?.filter(|header| header.sequence > missing);
+            self.durable = self.durable.max(later.map_or(0, |header| header.durable_sequence));
+            if later.is_some_and(|header| header.durable_sequence >= missing) {
                 return Ok(Some(position));
             }
         }

@@ -49,7 +49,7 @@ impl Pending {
             EntryKind::Append => {
                 PendingKind::Bytes { until, len, end: Some(entry.end_offset), forwarded: false }
             }
-            EntryKind::Fragment => {
+            EntryKind::Fragment | EntryKind::Extent => {
                 let end = (entry.flags & LAST != 0).then_some(entry.end_offset);
                 PendingKind::Bytes { until, len, end, forwarded: false }
             }

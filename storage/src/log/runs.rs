@@ -98,6 +98,16 @@ impl<D: Disk> Runs<D> {
         true
     }
 
+    /// Drops the runs up to `to`, all of which must be up to `safe`. False when some are not.
+    pub fn evict_to(&mut self, to: Cursor, safe: Cursor) -> bool {
+        let count = self.runs.partition_point(|run| run.end_cursor() <= to.min(safe));
+        self.runs.drain(..count);
+        if self.runs.is_empty() {
+            self.runs = VecDeque::new();
+        }
+        self.runs.front().is_none_or(|run| run.end_cursor() > to)
+    }
+
     pub fn clear(&mut self) {
         self.runs = VecDeque::new();
     }

@@ -2,16 +2,28 @@
 
 use model::Offset;
 
+use super::extent::Suspect;
+use crate::bytes_at::len_u64;
 use crate::checkpoint::AtRest;
 use crate::journal::entry::LAST;
 use crate::journal::{Entry, EntryKind, JournalId};
-use crate::segment::FIRST_POSITION;
+use crate::segment::{Cursor, FIRST_POSITION};
 
 /// Bytes of a segment that are contiguous and not written yet.
 pub(crate) struct Gathered {
     pub segment: Offset,
     pub position: u64,
     pub bytes: Vec<u8>,
+}
+
+impl Gathered {
+    pub fn start(&self) -> Cursor {
+        Cursor { segment: self.segment, position: self.position }
+    }
+
+    pub fn end(&self) -> Cursor {
+        Cursor { segment: self.segment, position: self.position + len_u64(self.bytes.len()) }
+    }
 }
 
 /// One log on its way to rest.
@@ -27,11 +39,22 @@ pub(crate) struct Recovering {
     /// The checkpoint's active segment was not there, and nothing has filled its beginning yet. What was copied forward does.
     pub headless: bool,
     pub gathered: Option<Gathered>,
+    /// The first extent that is not there.
+    pub suspect: Option<Box<Suspect>>,
 }
 
 impl Recovering {
     pub(super) fn new(rest: AtRest, journal: Option<JournalId>) -> Self {
-        Self { before: rest, rest, journal, rolled: Vec::new(), cut: None, headless: false, gathered: None }
+        Self {
+            before: rest,
+            rest,
+            journal,
+            rolled: Vec::new(),
+            cut: None,
+            headless: false,
+            gathered: None,
+            suspect: None,
+        }
     }
 
     /// A log at rest that is cut back to `rest`.
@@ -50,8 +73,8 @@ impl Recovering {
     pub(super) fn take(&mut self, entry: &Entry, len: u64) {
         let rest = &mut self.rest;
         match entry.kind {
-            EntryKind::Fragment if entry.flags & LAST == 0 => {}
-            EntryKind::Append | EntryKind::Fragment => {
+            EntryKind::Fragment | EntryKind::Extent if entry.flags & LAST == 0 => {}
+            EntryKind::Append | EntryKind::Fragment | EntryKind::Extent => {
                 rest.end = entry.end_offset;
                 rest.segment = entry.segment;
                 rest.position = entry.position + len;
@@ -74,6 +97,7 @@ impl Recovering {
                 rest.position = entry.position;
                 rest.log_start = rest.log_start.min(entry.end_offset);
                 rest.incarnation = u32::try_from(entry.base_offset.0).unwrap_or(u32::MAX);
+                self.clear_behind(Cursor { segment: entry.segment, position: entry.position });
             }
         }
     }

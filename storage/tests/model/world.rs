@@ -31,6 +31,7 @@ pub struct Totals {
     pub appended: u64,
     pub recycled: u64,
     pub forwarded_bytes: u64,
+    pub extent_bytes: u64,
     pub deleted_topics: u64,
     pub cut_logs: u64,
     /// Logs that lost what was acknowledged when it was written, in a power cut.
@@ -50,6 +51,7 @@ impl Totals {
         self.appended += run.appended;
         self.recycled += run.recycled;
         self.forwarded_bytes += run.forwarded_bytes;
+        self.extent_bytes += run.extent_bytes;
         self.deleted_topics += run.deleted_topics;
         self.cut_logs += run.cut_logs;
         self.shortened += run.shortened;
@@ -67,6 +69,7 @@ impl Totals {
             self.cut_logs,
             self.recycled / 10,
             self.forwarded_bytes / 1000,
+            self.extent_bytes / 100_000,
             self.entries_replayed / 10,
             self.shortened * 20,
         ];
@@ -79,6 +82,7 @@ struct World {
     random: Random,
     paths: Paths,
     plan: MemoryPlan,
+    extent_bytes_min: u64,
     image: Image,
     oracle: Rc<RefCell<Oracle>>,
     boot: u32,
@@ -101,11 +105,17 @@ pub fn run(seed: u64, loud: bool) -> Totals {
     let cache = if random.one_in(2) { 0 } else { 1 << 20 };
     let plan =
         MemoryPlan { io_memory: 2 << 20, ring, cache, requests: 1 << 20, responses: 1 << 20, groups: 0 };
+    let extent_bytes_min = match random.below(8) {
+        0 => model::limits::EXTENT_BYTES_MIN,
+        1 => u64::MAX,
+        _ => random.between(8_000, 40_000),
+    };
     let mut world = World {
         simulation,
         random,
         paths: Paths::new("/data"),
         plan,
+        extent_bytes_min,
         image: Image::default(),
         oracle: Rc::default(),
         boot: 0,
@@ -141,7 +151,14 @@ impl World {
             let disk = MemoryDisk::from_image(&self.simulation, self.image.clone());
             let journals: Vec<JournalId> = (0..cores).map(|_| self.journal_id()).collect();
             let steps = if self.random.one_in(3) { self.random.between(1, 600) } else { u64::MAX };
-            let opening = open(&disk, &self.paths, self.plan, &self.oracle, self.boot, &journals);
+            let opening = open(
+                &disk,
+                &self.paths,
+                (self.plan, self.extent_bytes_min),
+                &self.oracle,
+                self.boot,
+                &journals,
+            );
             if let Some((stores, entries)) = self.simulation.run_steps(steps, opening) {
                 assert!(
                     !self.closed || entries == 0,
@@ -222,6 +239,7 @@ impl World {
             let counters = store.counters();
             self.totals.recycled += counters.recycled;
             self.totals.forwarded_bytes += counters.forwarded_bytes;
+            self.totals.extent_bytes += counters.extent_bytes;
             self.totals.appended += counters.entries;
         }
         if ended.is_some() && closes {
@@ -267,7 +285,7 @@ async fn check(boot: &Rc<Boot>, id: TopicPartition, random: &mut Random) {
 async fn open(
     disk: &MemoryDisk,
     paths: &Paths,
-    plan: MemoryPlan,
+    (plan, extent_bytes_min): (MemoryPlan, u64),
     oracle: &Rc<RefCell<Oracle>>,
     boot: u32,
     journals: &[JournalId],
@@ -293,6 +311,8 @@ async fn open(
             journal: *journal,
             open_files_max: 4,
             free_bytes_min: 0,
+            extent_bytes_min,
+            extent_bytes_unsettled_max: plan.ring / 2,
         };
         stores.push(Store::open(disk.clone(), options, logs).await.expect("the disk is well"));
     }

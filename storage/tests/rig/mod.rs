@@ -40,6 +40,8 @@ pub struct Rig {
     pub number: u8,
     /// Of the logs of this boot.
     pub segment_bytes: u64,
+    /// Appends of this size go straight to their segment.
+    pub extent_bytes_min: u64,
 }
 
 impl Rig {
@@ -47,10 +49,25 @@ impl Rig {
         Self::boot(seed, 1, Image::default(), BTreeSet::new())
     }
 
+    /// The same with extents of a few blocks.
+    pub fn with_extents(seed: u64) -> Self {
+        Self::boot_with(seed, 1, Image::default(), BTreeSet::new(), 2 * model::limits::BLOCK as u64)
+    }
+
     pub fn boot(seed: u64, boot: u8, image: Image, forgotten: BTreeSet<TopicId>) -> Self {
+        Self::boot_with(seed, boot, image, forgotten, model::limits::EXTENT_BYTES_MIN)
+    }
+
+    pub fn boot_with(
+        seed: u64,
+        boot: u8,
+        image: Image,
+        forgotten: BTreeSet<TopicId>,
+        extent_bytes_min: u64,
+    ) -> Self {
         let simulation = Simulation::new(seed);
         let disk = MemoryDisk::from_image(&simulation, image);
-        let store = simulation.run_until(open(&disk, boot, &forgotten));
+        let store = simulation.run_until(open(&disk, boot, &forgotten, extent_bytes_min));
         let acknowledged = BTreeMap::new();
         Self {
             simulation,
@@ -61,6 +78,7 @@ impl Rig {
             random: Random::new(seed),
             number: boot,
             segment_bytes: 700_000,
+            extent_bytes_min,
         }
     }
 
@@ -85,10 +103,7 @@ impl Rig {
     /// Appends a batch of about `len` bytes, every byte of it the low byte of its offset, and waits until it is durable, but not
     /// for ever: on a full disk the journal may have no room.
     pub fn append(&mut self, id: TopicPartition, len: usize) -> Result<(), StoreError> {
-        let log = self.log(id);
-        let value = vec![log.end().0.to_le_bytes()[0]; len];
-        let batch = BatchBuilder::new().value(TimestampMs(1), &value).build();
-        let placed = self.store.append(&log, Bytes::from(batch), LeaderEpoch(1), 1)?;
+        let placed = self.begin(id, len)?;
         let durable = async {
             self.store.durable(placed.ticket).await;
             true
@@ -101,6 +116,14 @@ impl Rig {
             self.acknowledged.insert(id, placed.end);
         }
         Ok(())
+    }
+
+    /// Appends a batch like that and waits for nothing.
+    pub fn begin(&mut self, id: TopicPartition, len: usize) -> Result<storage::Placed, StoreError> {
+        let log = self.log(id);
+        let value = vec![log.end().0.to_le_bytes()[0]; len];
+        let batch = BatchBuilder::new().value(TimestampMs(1), &value).build();
+        self.store.append(&log, Bytes::from(batch), LeaderEpoch(1), 1)
     }
 
     pub fn append_all(&mut self, id: TopicPartition, batches: usize) {
@@ -144,11 +167,17 @@ impl Rig {
             false => self.disk.power_cut(&mut self.random),
         };
         self.simulation.crash();
-        Self::boot(7, self.number + 1, image, self.forgotten).check(&self.acknowledged);
+        Self::boot_with(7, self.number + 1, image, self.forgotten, self.extent_bytes_min)
+            .check(&self.acknowledged);
     }
 }
 
-async fn open(disk: &MemoryDisk, boot: u8, forgotten: &BTreeSet<TopicId>) -> Rc<TestStore> {
+async fn open(
+    disk: &MemoryDisk,
+    boot: u8,
+    forgotten: &BTreeSet<TopicId>,
+    extent_bytes_min: u64,
+) -> Rc<TestStore> {
     let paths = Paths::new("/data");
     let state = |id: TopicId| if forgotten.contains(&id) { TopicState::Unknown } else { TopicState::Live };
     let recovered = recovery::recover::<_, EpochsOnly>(disk, &paths, state).await.unwrap();
@@ -167,6 +196,8 @@ async fn open(disk: &MemoryDisk, boot: u8, forgotten: &BTreeSet<TopicId>) -> Rc<
         journal: JournalId([boot; 16]),
         open_files_max: 4,
         free_bytes_min: 0,
+        extent_bytes_min,
+        extent_bytes_unsettled_max: RING / 2,
     };
     let store = Store::open(disk.clone(), options, recovered.logs).await.unwrap();
     store.adopt(recovery::retire(disk, &paths, &recovered.journals).await.unwrap());

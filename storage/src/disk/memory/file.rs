@@ -87,30 +87,6 @@ impl File for MemoryFile {
         self.put(buffer, position).await
     }
 
-    async fn write_durable(
-        &self,
-        buffers: &[Rc<MemoryBuffer>],
-        position: u64,
-        written: impl FnOnce(),
-    ) -> io::Result<()> {
-        self.disk.pause().await;
-        let mut submitted = Vec::new();
-        let mut at = position;
-        for buffer in buffers {
-            aligned(at, buffer.bytes.len())?;
-            submitted.push(self.submit(buffer.clone(), at));
-            at += buffer.bytes.len() as u64;
-        }
-        let mut outcome = Ok(());
-        for write in submitted {
-            let result = write.finish().await;
-            outcome = outcome.and(result);
-        }
-        outcome?;
-        written();
-        self.sync().await
-    }
-
     async fn read(&self, position: u64, len: usize) -> io::Result<Rc<MemoryBuffer>> {
         aligned(position, len)?;
         let read = |device: &mut Device| Ok(device.fs.file(self.node)?.live().read(position, len));

@@ -1,0 +1,149 @@
+//! Entries whose bytes stand in the segment already: are they there?
+//!
+//! When they are not, one of three is the case, and only the rest of the journal tells which. A later truncation cut them off, and a
+//! start that was interrupted has gone on from there. Or the commit was torn: no later frame knows it as durable, nobody was told of
+//! it, and what the same commit says of the log behind it goes too. Or else it is damage.
+//!
+//! Nothing else may have changed them: retention and deletion wait for a checkpoint that no longer needs the entry, as do
+//! appends behind a truncation; extents do not overlap.
+
+use model::limits::SEGMENT_READ_BYTES;
+use model::{Offset, TopicPartition};
+
+use super::{Recovering, Recovery, TopicState};
+use crate::bytes_at::{len_u64, to_usize};
+use crate::checkpoint::AtRest;
+use crate::disk::{Disk, File};
+use crate::journal::extent::Claim;
+use crate::journal::replay::{RecoveryError, io_error};
+use crate::journal::{Entry, JournalId, Lsn};
+use crate::segment::{Cursor, Header};
+
+/// A log as it was before an extent that is not there.
+pub(crate) struct Suspect {
+    /// The frame that speaks of it.
+    sequence: u64,
+    /// Where its appends begin.
+    start: Cursor,
+    rest: AtRest,
+    rolled: Vec<(Offset, u64, u32)>,
+    cut: Option<(Offset, Offset)>,
+    /// What is wrong, and where.
+    what: String,
+}
+
+impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
+    /// Looks whether the segment has what the entry says. Returns how many bytes of appends that are.
+    pub(super) async fn extent(
+        &mut self,
+        journal: JournalId,
+        lsn: Lsn,
+        entry: &Entry,
+        payload: &[u8],
+    ) -> Result<u64, RecoveryError> {
+        let id = entry.partition;
+        let Some(claim) = Claim::read(entry, payload) else {
+            return Err(RecoveryError::Damaged(format!(
+                "journal {journal}: entry {} of frame {} makes no sense",
+                lsn.entry, lsn.sequence
+            )));
+        };
+        let start = Cursor { segment: entry.segment, position: entry.position };
+        if self.holds(id, entry.segment, claim).await? {
+            let begun = self.logs.get(&id).and_then(|log| log.begun(entry.segment));
+            self.segment(id, entry.segment, begun).await?;
+            self.supersede(id, start, claim.from);
+        } else if let Some(log) = self.logs.get_mut(&id)
+            && log.suspect.is_none()
+        {
+            let path = self.paths.segment(id, entry.segment);
+            let what = format!(
+                "{} at byte {}: the {} bytes that frame {} of journal {journal} tells of are not there",
+                path.display(),
+                claim.from,
+                claim.to - claim.from,
+                lsn.sequence
+            );
+            let (rolled, cut) = (log.rolled.clone(), log.cut);
+            log.suspect =
+                Some(Box::new(Suspect { sequence: lsn.sequence, start, rest: log.rest, rolled, cut, what }));
+        }
+        Ok(claim.to - entry.position)
+    }
+
+    /// Whether these blocks of the log's very segment have that checksum.
+    async fn holds(&self, id: TopicPartition, base: Offset, claim: Claim) -> Result<bool, RecoveryError> {
+        let path = self.paths.segment(id, base);
+        let file = match self.files.get((id, base)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(io_error(&path))?,
+        };
+        let block = file.read(0, model::limits::BLOCK).await.map_err(io_error(&path))?;
+        let begun = self.logs.get(&id).and_then(|log| log.begun(base));
+        let own = |found: Header| {
+            found.partition == id
+                && found.base == base
+                && begun.is_none_or(|incarnation| found.incarnation == incarnation)
+        };
+        if !Header::read((*block).as_ref()).is_ok_and(own) {
+            return Ok(false);
+        }
+        let mut crc = crc32fast::Hasher::new();
+        let mut at = claim.from;
+        while at < claim.to {
+            let len = to_usize((claim.to - at).min(len_u64(SEGMENT_READ_BYTES)));
+            let bytes = file.read(at, len).await.map_err(io_error(&path))?;
+            let bytes: &[u8] = (*bytes).as_ref();
+            if bytes.len() < len {
+                return Ok(false);
+            }
+            crc.update(bytes);
+            at += len_u64(len);
+        }
+        Ok(crc.finalize() == claim.crc)
+    }
+
+    /// The block that an extent begins in is whole in the segment: what was gathered of it is not written over that.
+    fn supersede(&mut self, id: TopicPartition, start: Cursor, from: u64) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let Some(mut gathered) = log.gathered.take_if(|gathered| gathered.end() == start) else { return };
+        let keep = to_usize(from.saturating_sub(gathered.position));
+        self.gathered_bytes -= gathered.bytes.len() - keep;
+        gathered.bytes.truncate(keep);
+        if keep > 0 {
+            log.gathered = Some(gathered);
+        }
+    }
+
+    /// At the end of a journal, whose frames up to `durable` are known to have been durable: what is not there is damage or torn.
+    pub(super) fn judge_extents(&mut self, durable: u64) -> Result<(), RecoveryError> {
+        for log in self.logs.values_mut() {
+            let Some(suspect) = log.suspect.take() else { continue };
+            if suspect.sequence <= durable {
+                return Err(RecoveryError::Damaged(format!(
+                    "{}, though they were durable; restore the file from a replica or a backup",
+                    suspect.what
+                )));
+            }
+            tracing::info!(what = suspect.what, "a commit was cut short: nobody was told of it");
+            if let Some(gathered) = log.gathered.take_if(|gathered| gathered.start() >= suspect.start) {
+                self.gathered_bytes -= gathered.bytes.len();
+            }
+            log.go_back(*suspect);
+        }
+        Ok(())
+    }
+}
+
+impl Recovering {
+    fn go_back(&mut self, suspect: Suspect) {
+        self.rest = suspect.rest;
+        self.rolled = suspect.rolled;
+        self.cut = suspect.cut;
+    }
+
+    /// The log is cut off there: what stood behind it need not be anywhere.
+    pub(super) fn clear_behind(&mut self, cut: Cursor) {
+        self.suspect.take_if(|suspect| suspect.start >= cut);
+    }
+}
