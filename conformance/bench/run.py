@@ -34,7 +34,8 @@ class Runner:
 
     def __init__(self, bench: Bench, servers: list[Server], scale: Scale, directory: Path, options: argparse.Namespace):
         self._bench, self._servers, self._scale, self._directory = bench, servers, scale, directory
-        self._cases = [case for case in bench.cases if not options.only or options.only in case.name or case.name == "saturation"]
+        words = [*options.only, "saturation"] if options.only else [""]
+        self._cases = [case for case in bench.cases if any(word in case.name for word in words)]
         self._server_cpus = options.server_cpus
         self._generator = ("--cpus", options.generator_cpus) if options.generator_cpus else ("--cores", "1")
         self.results = Results(bench, [server.name for server in servers])
@@ -104,7 +105,7 @@ def method(servers: list[Server], scale: Scale, rounds: int, options: argparse.N
         f"loaded for {scale.heat_s} s on another topic, then measured for {scale.seconds} s behind {scale.warm_up_s} s of warm-up unless "
         "the case says otherwise; its files are removed and `sync` is called before the next one",
         "one generator, millrace-loadgen, with the same settings for all: those that are not named are its defaults (1 KiB records of "
-        "random bytes, 6 partitions, 1 producer, batches of 128 KiB, linger 5 ms, 5 requests in flight, acks=all)",
+        "random bytes, 6 partitions, 1 producer, batches of 128 KiB, requests of up to 1 MiB of them, linger 5 ms, 5 requests in flight, acks=all)",
         "MB are 10^6, GB 10^9 bytes of record values; server CPU and context switches are those of its process in the measured seconds, "
         "from /proc, CPU per GB that went in or out; peak memory is the kernel's (VmHWM), heating included",
         f"{'; '.join(pinned)}" if pinned else "generator (one executor) and server share the processors: what a server uses its client lacks",
@@ -126,7 +127,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often each server has its turn (default 3; soak 1)")
     parser.add_argument("--quick", action="store_true", help="short runs, less data: does it work?")
     parser.add_argument("--servers", help="comma-separated, of millrace, kafka, kafka-flush; NAME=FILE is another binary of Millrace")
-    parser.add_argument("--only", metavar="WORD", help="only cases whose name holds this, and the saturation that others refer to")
+    parser.add_argument("--only", metavar="WORD", action="append", default=[],
+                        help="only cases whose name holds this, and the saturation that others refer to; may be repeated")
     parser.add_argument("--server-cpus", metavar="LIST", help="CPUs for the servers, such as 0-3")
     parser.add_argument("--generator-cpus", metavar="LIST", help="CPUs for the generator, an executor on each")
     parser.add_argument("--out", type=Path, help="result directory (default bench-results/<date>-NAME)")
