@@ -20,6 +20,8 @@ pub const COMMIT_GATHER_US: u64 = 300;
 pub const EXTENT_BYTES_MIN: u64 = 96 << 10;
 /// Of those that a start would have to look at, all cores together keep so much at most: it reads 2 GB a second or more.
 pub const EXTENT_BYTES_UNSETTLED_MAX: u64 = 512 << 20;
+/// Appends of one partition after which its derived state is stored again: a first produce after a start reads no more headers.
+pub const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 /// Journal ring of one shard, smallest and largest.
 pub const RING_BYTES_MIN: u64 = 16 << 20;

@@ -14,9 +14,6 @@ use crate::log::{Loaded, Log, Mark, Phase, Run, Segment};
 use crate::segment::{Cursor, FIRST_POSITION};
 use crate::store::{LogRef, Store, StoreError};
 
-/// Bytes appended between two snapshots of a partition within one segment.
-const MARK_BYTES: u64 = 64 << 20;
-
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -76,8 +73,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         loaded.end = end;
         loaded.touched_ms = now_ms;
         loaded.since_mark += len;
-        let ticket = self.queue(log, entry, batch);
-        if loaded.since_mark >= MARK_BYTES {
+        let marked = loaded.since_mark >= self.options.snapshot_bytes;
+        let ticket = self.queue_marked(log, entry, batch, marked);
+        if marked {
             loaded.mark(false);
         }
         Ok(Placed { base, end, ticket })
@@ -113,8 +111,12 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     pub(crate) fn queue(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes) -> u64 {
+        self.queue_marked(log, entry, bytes, false)
+    }
+
+    fn queue_marked(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes, marked: bool) -> u64 {
         log.under_way.set(log.under_way.get() + 1);
-        self.journal.queue(Queued { entry, bytes, log: Rc::clone(log) })
+        self.journal.queue(Queued { entry, bytes, marked, log: Rc::clone(log) })
     }
 
     /// What an append needs in the journal before it: its epoch's start, and the prefix of a padded block.

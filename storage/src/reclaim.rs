@@ -175,7 +175,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             loaded.carried = Some(Carried { start: from, bytes: bytes.clone() });
         }
         log.under_way.set(log.under_way.get() + 1);
-        Some(self.journal.queue_forward(Queued { entry, bytes, log: Rc::clone(log) }))
+        Some(self.journal.queue_forward(Queued { entry, bytes, marked: false, log: Rc::clone(log) }))
     }
 
     /// Makes what was written to these logs' segments durable and takes off what is at rest then.

@@ -154,7 +154,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Queues an entry without bytes before all that waits for room.
     pub(crate) fn queue_ahead(&self, log: &LogRef<D, S>, entry: Entry) -> u64 {
         log.under_way.set(log.under_way.get() + 1);
-        self.journal.queue_forward(Queued { entry, bytes: Bytes::new(), log: Rc::clone(log) })
+        self.journal.queue_forward(Queued { entry, bytes: Bytes::new(), marked: false, log: Rc::clone(log) })
     }
 
     async fn pause_for_space(&self, log: &LogRef<D, S>) {

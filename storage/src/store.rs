@@ -87,6 +87,8 @@ pub struct StoreOptions {
     pub extent_bytes_min: u64,
     /// After so many bytes of those, logs are settled: a start reads what went straight to segments since.
     pub extent_bytes_unsettled_max: u64,
+    /// The derived state of a log is stored again after so many bytes of appends: [`model::limits::SNAPSHOT_BYTES`].
+    pub snapshot_bytes: u64,
 }
 
 /// What the store measured since it was opened.

@@ -64,6 +64,7 @@ async fn open(disk: &MemoryDisk, boot: u8) -> (Rc<TestStore>, u64) {
         free_bytes_min: 0,
         extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
         extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX,
+        snapshot_bytes: model::limits::SNAPSHOT_BYTES,
     };
     let store = Store::open(disk.clone(), options, recovered.logs).await.expect("the disk is well");
     store.adopt(recovery::retire(disk, &paths, &recovered.journals).await.expect("the disk is well"));

@@ -61,6 +61,7 @@ fn entry(number: i64, bytes: &[u8]) -> Queued<()> {
     Queued {
         entry: Entry { base_offset: Offset(number), ..entry },
         bytes: Bytes::copy_from_slice(bytes),
+        marked: false,
         log: (),
     }
 }

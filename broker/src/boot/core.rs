@@ -124,6 +124,7 @@ async fn open_store(
         free_bytes_min: memory.ring * cores + FREE_BYTES_RESERVE,
         extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
         extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX / cores,
+        snapshot_bytes: model::limits::SNAPSHOT_BYTES,
     };
     Store::open(disk, options, hand.logs)
         .await

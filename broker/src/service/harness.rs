@@ -177,6 +177,7 @@ async fn shard(
         free_bytes_min: 0,
         extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
         extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX,
+        snapshot_bytes: model::limits::SNAPSHOT_BYTES,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
     let settings = ShardSettings { lenders, ..ShardSettings::default() };

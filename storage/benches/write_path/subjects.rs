@@ -196,6 +196,7 @@ impl Subject for JournalAlone {
         self.journal.queue(Queued {
             entry: Entry { base_offset, ..entry },
             bytes: self.batch.clone(),
+            marked: false,
             log: (),
         })
     }
@@ -227,6 +228,7 @@ impl WholeStore {
             free_bytes_min: 1 << 30,
             extent_bytes_min: model::limits::EXTENT_BYTES_MIN,
             extent_bytes_unsettled_max: model::limits::EXTENT_BYTES_UNSETTLED_MAX,
+            snapshot_bytes: model::limits::SNAPSHOT_BYTES,
         };
         let store = Store::open(disk.clone(), options, Vec::new()).await.expect("room");
         store.start(None);

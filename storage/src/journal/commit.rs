@@ -37,6 +37,8 @@ pub struct Queued<L> {
     pub entry: Entry,
     /// The entry's bytes as they arrived.
     pub bytes: Bytes,
+    /// A snapshot is to be taken right behind it: it must come to rest by itself or as the last one of an extent.
+    pub marked: bool,
     /// Whose.
     pub log: L,
 }

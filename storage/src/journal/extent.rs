@@ -226,8 +226,8 @@ fn units<D: Disk, L: Clone>(
     for (unit, owner) in waiting.iter().zip(owners) {
         let place = owner.and_then(|owner| places.get(owner).copied().flatten());
         let Some((at, direct)) = place.and_then(|at| directs.get(at).map(|direct| (at, direct))) else {
-            let Queued { entry, bytes, log } = &unit.queued;
-            let queued = Queued { entry: *entry, bytes: bytes.clone(), log: log.clone() };
+            let Queued { entry, bytes, marked, log } = &unit.queued;
+            let queued = Queued { entry: *entry, bytes: bytes.clone(), marked: *marked, log: log.clone() };
             units.push_back(Unit { queued, ..*unit });
             continue;
         };
@@ -235,11 +235,17 @@ fn units<D: Disk, L: Clone>(
             continue;
         }
         let log = &direct.group.log;
-        let queued = Queued { entry: direct.entry, bytes: direct.payload.clone(), log: log.clone() };
+        let queued =
+            Queued { entry: direct.entry, bytes: direct.payload.clone(), marked: false, log: log.clone() };
         let finishes = if direct.tail.is_empty() { direct.entries() } else { 0 };
         units.push_back(Unit { queued, finishes, extent: Some(at) });
         if !direct.tail.is_empty() {
-            let queued = Queued { entry: direct.tail_entry(), bytes: direct.tail.clone(), log: log.clone() };
+            let queued = Queued {
+                entry: direct.tail_entry(),
+                bytes: direct.tail.clone(),
+                marked: false,
+                log: log.clone(),
+            };
             units.push_back(Unit { queued, finishes: direct.entries(), extent: Some(at) });
         }
     }

@@ -54,7 +54,7 @@ impl<L: Clone> Sorted<L> {
                 }
                 _ => None,
             };
-            states.insert(entry.partition, owner);
+            states.insert(entry.partition, owner.filter(|_| !unit.queued.marked));
             sorted.owners.push(owner);
         }
         sorted
@@ -101,7 +101,8 @@ mod tests {
     fn unit(kind: EntryKind, partition: u32, position: u64, len: usize) -> Unit<()> {
         let partition = TopicPartition { topic: TopicId([1; 16]), partition };
         let entry = Entry::of(kind, partition, OwnershipEpoch { boot: 1, moves: 0 });
-        let queued = Queued { entry: Entry { position, ..entry }, bytes: vec![1; len].into(), log: () };
+        let queued =
+            Queued { entry: Entry { position, ..entry }, bytes: vec![1; len].into(), marked: false, log: () };
         Unit { queued, finishes: 1, extent: None }
     }
 
@@ -136,6 +137,9 @@ mod tests {
             (vec![None, None, Some(0)], vec![(8, 12)]),
             "the first goes on where it was"
         );
+        let mut marked = queue(&[(Append, 1, 5, 3), (Append, 1, 8, 4), (Append, 1, 12, 4)]);
+        marked[1].queued.marked = true;
+        assert_eq!(Sorted::of(&marked, 0).owners, [Some(0), Some(0), None], "nothing behind a snapshot");
         let large = [(Append, 1, 0, COMMIT_BYTES_MAX), (Append, 1, COMMIT_BYTES_MAX as u64, 1)];
         assert_eq!(sorted(&large, 0).0, [Some(0)], "a commit ends");
     }

@@ -77,12 +77,18 @@ impl Totals {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Sizes {
+    extent_bytes_min: u64,
+    snapshot_bytes: u64,
+}
+
 struct World {
     simulation: Simulation,
     random: Random,
     paths: Paths,
     plan: MemoryPlan,
-    extent_bytes_min: u64,
+    sizes: Sizes,
     image: Image,
     oracle: Rc<RefCell<Oracle>>,
     boot: u32,
@@ -110,12 +116,14 @@ pub fn run(seed: u64, loud: bool) -> Totals {
         1 => u64::MAX,
         _ => random.between(8_000, 40_000),
     };
+    let snapshot_bytes =
+        if random.one_in(2) { model::limits::SNAPSHOT_BYTES } else { random.between(20_000, 400_000) };
     let mut world = World {
         simulation,
         random,
         paths: Paths::new("/data"),
         plan,
-        extent_bytes_min,
+        sizes: Sizes { extent_bytes_min, snapshot_bytes },
         image: Image::default(),
         oracle: Rc::default(),
         boot: 0,
@@ -151,14 +159,8 @@ impl World {
             let disk = MemoryDisk::from_image(&self.simulation, self.image.clone());
             let journals: Vec<JournalId> = (0..cores).map(|_| self.journal_id()).collect();
             let steps = if self.random.one_in(3) { self.random.between(1, 600) } else { u64::MAX };
-            let opening = open(
-                &disk,
-                &self.paths,
-                (self.plan, self.extent_bytes_min),
-                &self.oracle,
-                self.boot,
-                &journals,
-            );
+            let opening =
+                open(&disk, &self.paths, (self.plan, self.sizes), &self.oracle, self.boot, &journals);
             if let Some((stores, entries)) = self.simulation.run_steps(steps, opening) {
                 assert!(
                     !self.closed || entries == 0,
@@ -285,7 +287,7 @@ async fn check(boot: &Rc<Boot>, id: TopicPartition, random: &mut Random) {
 async fn open(
     disk: &MemoryDisk,
     paths: &Paths,
-    (plan, extent_bytes_min): (MemoryPlan, u64),
+    (plan, sizes): (MemoryPlan, Sizes),
     oracle: &Rc<RefCell<Oracle>>,
     boot: u32,
     journals: &[JournalId],
@@ -311,8 +313,9 @@ async fn open(
             journal: *journal,
             open_files_max: 4,
             free_bytes_min: 0,
-            extent_bytes_min,
+            extent_bytes_min: sizes.extent_bytes_min,
             extent_bytes_unsettled_max: plan.ring / 2,
+            snapshot_bytes: sizes.snapshot_bytes,
         };
         stores.push(Store::open(disk.clone(), options, logs).await.expect("the disk is well"));
     }

@@ -24,6 +24,7 @@ use storage::{LogRef, LogSettings, Store, StoreError, StoreOptions};
 type TestStore = Store<MemoryDisk, EpochsOnly>;
 
 const RING: u64 = 1 << 20;
+const SNAPSHOT_BYTES: u64 = 300_000;
 
 pub fn partition(topic: u8, partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicId([topic; 16]), partition }
@@ -198,6 +199,7 @@ async fn open(
         free_bytes_min: 0,
         extent_bytes_min,
         extent_bytes_unsettled_max: RING / 2,
+        snapshot_bytes: SNAPSHOT_BYTES,
     };
     let store = Store::open(disk.clone(), options, recovered.logs).await.unwrap();
     store.adopt(recovery::retire(disk, &paths, &recovered.journals).await.unwrap());
