@@ -7,6 +7,7 @@ from . import generator
 from .case import REFERENCE, Case
 from .figures import FIGURES
 from .limits import LIMITS
+from .picture import bars
 from .results import Result, Results, Spread, number
 from .stage import slug
 
@@ -26,6 +27,8 @@ def write(directory: Path, command: str, facts: dict[str, str], says: list[str],
             text += _case(case, results, (directory / f"{slug(case.name)}.html").exists())
     text += "\n`results.jsonl` holds every run, `raw/` what millrace-loadgen wrote of each.\n"
     (directory / "README.md").write_text(text)
+    if picture := bars(results, "sent_mb_s", f"{results.bench.title}: MB/s, medians"):
+        (directory / "medians.svg").write_text(picture)
 
 
 def _explained(results: Results) -> str:
