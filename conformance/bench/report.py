@@ -27,7 +27,7 @@ def write(directory: Path, command: str, facts: dict[str, str], says: list[str],
             text += _case(case, results, (directory / f"{slug(case.name)}.html").exists())
     text += "\n`results.jsonl` holds every run, `raw/` what millrace-loadgen wrote of each.\n"
     (directory / "README.md").write_text(text)
-    if picture := bars(results, "sent_mb_s", f"{results.bench.title}: MB/s, medians"):
+    if results.bench.name == "throughput" and (picture := bars(results, "sent_mb_s", f"{results.bench.title}: MB/s, medians")):
         (directory / "medians.svg").write_text(picture)
 
 
