@@ -12,9 +12,9 @@ pub const FRAME_HEADER_BYTES: usize = 64;
 pub const ENTRY_HEADER_BYTES: usize = 72;
 /// Payload of one commit, above which the rest waits for the next one.
 pub const COMMIT_BYTES_MAX: usize = 4 << 20;
-/// Under load a commit gathers until this many bytes wait...
+/// Under load a commit waits for half of what the last one had, of this at most; below a quarter of this there is no load...
 pub const COMMIT_GATHER_BYTES: usize = 512 << 10;
-/// ...or this many microseconds passed.
+/// ...and no longer than so many microseconds.
 pub const COMMIT_GATHER_US: u64 = 300;
 /// Appends of one partition that have this much in one commit go straight to its segment, and the journal only tells of them.
 pub const EXTENT_BYTES_MIN: u64 = 96 << 10;

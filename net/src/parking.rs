@@ -2,8 +2,8 @@
 //!
 //! glommio lets an executor announce that it goes to sleep, orders that before its last look for work by `membarrier`, and sends nothing
 //! of the kind where work is handed over. That is right where executors sleep seldom. A broker's sleep thousands of times a second, and
-//! each of these calls interrupts every other core of the process, one call at a time: a quarter of all its processor time in a
-//! virtual machine (docs/adr/0020-an-executor-sleeps-by-a-fence.md).
+//! each of these calls interrupts every other core of the process, one call at a time: 2 % of its processor time on a quiet virtual
+//! machine, a quarter and more on a busy one (docs/adr/0020-an-executor-sleeps-by-a-fence.md).
 //!
 //! On x86-64 the one who hands over work has passed a full barrier anyway: he looks whether to wake the other by a locked
 //! compare-and-swap. So a fence before the last look is enough. glommio has no option for that, but asks the kernel through libc's
