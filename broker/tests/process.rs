@@ -10,6 +10,8 @@ mod configs;
 mod endings;
 #[path = "process/groups.rs"]
 mod groups;
+#[path = "process/metrics.rs"]
+mod metrics;
 
 use std::fs;
 use std::path::Path;

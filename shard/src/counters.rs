@@ -72,6 +72,8 @@ pub enum Counted {
     JournalBytes,
     /// Bytes written to segments.
     FlushBytes,
+    /// Those of them that commits wrote there themselves: large appends, of which the journal has no copy.
+    ExtentBytes,
     /// Writes to segments that failed, each attempt counted: a bad disk, or a full one.
     SegmentWriteErrors,
     /// Reads of logs that failed because of damage or of the disk.
@@ -90,7 +92,7 @@ pub enum Counted {
 
 impl Counted {
     /// All, in the order of their values.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ProduceRequests,
         Self::ProduceErrors,
         Self::ProduceBytes,
@@ -103,6 +105,7 @@ impl Counted {
         Self::Commits,
         Self::JournalBytes,
         Self::FlushBytes,
+        Self::ExtentBytes,
         Self::SegmentWriteErrors,
         Self::DamagedReads,
         Self::ConnectionsAccepted,
@@ -128,6 +131,7 @@ impl Counted {
             Self::Commits => "commits",
             Self::JournalBytes => "journal_bytes",
             Self::FlushBytes => "flush_bytes",
+            Self::ExtentBytes => "extent_bytes",
             Self::SegmentWriteErrors => "segment_write_errors",
             Self::DamagedReads => "damaged_reads",
             Self::ConnectionsAccepted => "connections_accepted",

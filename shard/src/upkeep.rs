@@ -81,6 +81,7 @@ impl<D: Disk> Shard<D> {
         let stored = self.store.counters();
         let counters = &self.counters;
         counters.set_count(Counted::FlushBytes, stored.segment_bytes);
+        counters.set_count(Counted::ExtentBytes, stored.extent_bytes);
         counters.set_count(Counted::SegmentWriteErrors, stored.segment_write_errors);
         counters.set_count(Counted::DamagedReads, stored.damaged_reads);
         counters.set_count(Counted::FetchDiskBytes, stored.read_bytes);

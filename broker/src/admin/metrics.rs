@@ -163,6 +163,7 @@ fn help(name: &str) -> &'static str {
         "commits" => "Journal commits",
         "journal_bytes" => "Bytes written to the journal, headers and padding included",
         "flush_bytes" => "Bytes written to segments",
+        "extent_bytes" => "Bytes of flush_bytes that commits wrote straight to segments: large appends",
         "segment_write_errors" => "Writes to segments that failed: a bad disk, or a full one",
         "damaged_reads" => {
             "Reads of logs that failed because of damage or of the disk; the log names file and byte"
