@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn set_wins_over_the_file_and_flags_over_both() {
-        let directory = crate::scratch::Scratch::new("config");
+        let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("server.properties");
         std::fs::write(&file, "num.partitions=2\nlisteners=PLAINTEXT://:1\nnode.id=7\n").unwrap();
         let flags = vec![("listeners", "--listen", "127.0.0.1:0".to_owned())];

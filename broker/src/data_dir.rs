@@ -243,7 +243,6 @@ fn random_id() -> Result<String, Fatal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     fn refused(path: &Path, node: Option<i32>) -> (Exit, String) {
         let fatal = DataDir::open(path, node.map(BrokerId), None).unwrap_err();
@@ -252,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_directory_keeps_its_identity() {
-        let scratch = Scratch::new("identity");
+        let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("a/b");
         let first = DataDir::open(&path, None, None).unwrap();
         assert_eq!(first.node_id, NODE_ID);
@@ -270,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_second_broker_is_refused_and_told_who_has_it() {
-        let scratch = Scratch::new("second");
+        let scratch = tempfile::tempdir().unwrap();
         let first = DataDir::open(scratch.path(), None, None).unwrap();
         let (exit, message) = refused(scratch.path(), None);
         assert_eq!(exit, Exit::DataDirectory);
@@ -288,7 +287,7 @@ mod tests {
             ("version=one\n", "version"),
             ("", "version is missing"),
         ] {
-            let scratch = Scratch::new("damaged");
+            let scratch = tempfile::tempdir().unwrap();
             fs::write(scratch.path().join(META), contents).unwrap();
             let (exit, message) = refused(scratch.path(), None);
             assert_eq!(exit, Exit::DataDirectory);
@@ -298,7 +297,7 @@ mod tests {
 
     #[test]
     fn data_without_identity_is_not_adopted() {
-        let scratch = Scratch::new("lost");
+        let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(scratch.path().join("topics")).unwrap();
         let (exit, message) = refused(scratch.path(), None);
         assert_eq!(exit, Exit::DataDirectory);
@@ -307,7 +306,7 @@ mod tests {
 
     #[test]
     fn kafkas_directory_is_left_alone() {
-        let scratch = Scratch::new("kafka");
+        let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join(META), "version=1\ncluster.id=a\nnode.id=1\ndirectory.id=b\n").unwrap();
         fs::create_dir(scratch.path().join("__cluster_metadata-0")).unwrap();
         let (exit, message) = refused(scratch.path(), None);
@@ -317,14 +316,14 @@ mod tests {
 
     #[test]
     fn a_crash_while_making_it_leaves_a_usable_directory() {
-        let scratch = Scratch::new("crash");
+        let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join(META_TEMPORARY), "vers").unwrap();
         DataDir::open(scratch.path(), None, None).unwrap();
     }
 
     #[test]
     fn what_cannot_be_made_is_the_environments_fault() {
-        let scratch = Scratch::new("file");
+        let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("file");
         fs::write(&path, "").unwrap();
         assert_eq!(refused(&path.join("below"), None).0, Exit::Environment);

@@ -11,8 +11,6 @@ mod environment;
 mod fatal;
 mod logging;
 mod ready;
-#[cfg(test)]
-mod scratch;
 mod service;
 mod settings;
 mod shutdown;

@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn kafkas_sample_is_taken_as_it_is() {
-        let directory = crate::scratch::Scratch::new("sample");
+        let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("server.properties");
         std::fs::write(&file, KAFKAS_SAMPLE).unwrap();
         let config = Config::gather(Some(&file), &[], vec![]).unwrap();

@@ -17,8 +17,6 @@ pub mod model;
 pub mod page;
 #[cfg(test)]
 mod sample;
-#[cfg(test)]
-mod scratch;
 pub mod server;
 pub mod summary;
 pub mod table;

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        let directory = crate::scratch::Scratch::new("files");
+        let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("server.conf");
         std::fs::write(&path, "").unwrap();
         assert!(read(&path).unwrap_err().0.contains(".properties or .toml"));

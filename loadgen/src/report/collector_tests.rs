@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::report::sample::{interval, put_process, report, setup};
-use crate::report::scratch::Scratch;
 
 fn close(actual: f64, expected: f64) -> bool {
     (actual - expected).abs() <= expected.abs() * 0.002
@@ -136,7 +135,7 @@ fn a_late_generator_is_told() {
 
 #[test]
 fn the_servers_use_is_counted_behind_the_warm_up_and_for_each_gb() {
-    let proc = Scratch::new("collector");
+    let proc = tempfile::tempdir().expect("a directory");
     put_process(proc.path(), 0, 0, 1_000);
     let server = ServerSampler::below(proc.path(), 7).expect("there");
     let mut collector = Collector::new(Setup { server: Some(server), ..setup("run") });

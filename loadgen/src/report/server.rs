@@ -150,7 +150,6 @@ fn field(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::scratch::Scratch;
 
     fn put(dir: &Path, user: u64, system: u64, started: u64, threads: &[(u64, u64, u64)]) {
         let stat = format!(
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_was_used_is_the_difference_and_threads_come_and_go() {
-        let root = Scratch::new("server-use");
+        let root = tempfile::tempdir().expect("a directory");
         let dir = root.path().join("7");
         put(&dir, 100, 50, 9, &[(7, 10, 1), (8, 1000, 100)]);
         let mut sampler = ServerSampler::below(root.path(), 7).expect("there");
@@ -199,7 +198,7 @@ mod tests {
 
     #[test]
     fn another_process_with_the_same_id_is_not_taken_for_it() {
-        let root = Scratch::new("server-reuse");
+        let root = tempfile::tempdir().expect("a directory");
         let dir = root.path().join("7");
         put(&dir, 100, 50, 9, &[(7, 10, 1)]);
         let mut sampler = ServerSampler::below(root.path(), 7).expect("there");

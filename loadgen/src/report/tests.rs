@@ -11,7 +11,6 @@ use super::interval::{Measure, Verification, histogram};
 use super::knee::{Knee, KneeSettings, StepResult};
 use super::model::{Report, VERSION};
 use super::sample::{HOSTILE, report};
-use super::scratch::Scratch;
 use super::{page, summary};
 
 /// The page's elements in order, with a failure where they do not nest. Scripts and styles are raw text, as in HTML.
@@ -58,7 +57,7 @@ fn last_y(series: &serde_json::Value) -> f64 {
 
 #[test]
 fn json_comes_back_as_it_was() {
-    let dir = Scratch::new("json");
+    let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("a.json");
     let mut written = report(HOSTILE, 3);
     written.write_json(&file).expect("writable");
@@ -69,7 +68,7 @@ fn json_comes_back_as_it_was() {
 
 #[test]
 fn what_is_no_report_is_refused_with_its_name_and_why() {
-    let dir = Scratch::new("broken");
+    let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("b.json");
     let good = serde_json::to_value(report("run", 1)).expect("JSON");
     let with = |change: &dyn Fn(&mut serde_json::Value)| {
@@ -103,7 +102,7 @@ fn what_is_no_report_is_refused_with_its_name_and_why() {
 
 #[test]
 fn the_interval_log_is_read_back_value_by_value() {
-    let dir = Scratch::new("hdr");
+    let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("a.hdr");
     report("run", 2).write_hdr(&file).expect("writable");
     let bytes = std::fs::read(&file).expect("readable");
@@ -199,7 +198,7 @@ fn foreign_records_are_told_and_no_failure() {
 
 #[test]
 fn a_comparison_has_ratios_to_the_first() {
-    let dir = Scratch::new("compare");
+    let dir = tempfile::tempdir().expect("a directory");
     let mut files: Vec<PathBuf> = Vec::new();
     for (name, slow) in [("first", 10), ("second", 5), ("third", 25)] {
         let file = dir.path().join(format!("{name}.json"));
@@ -242,7 +241,7 @@ fn a_comparison_copes_with_names_settings_and_holes() {
 
 #[test]
 fn a_comparison_of_what_is_no_report_names_the_file() {
-    let dir = Scratch::new("compare-broken");
+    let dir = tempfile::tempdir().expect("a directory");
     let (good, bad, out) = (dir.path().join("a.json"), dir.path().join("b.json"), dir.path().join("o.html"));
     report("run", 1).write_json(&good).expect("writable");
     std::fs::write(&bad, "{}").expect("writable");
