@@ -9,6 +9,7 @@ mod config;
 mod data_dir;
 mod environment;
 mod fatal;
+mod heap;
 mod logging;
 mod ready;
 mod service;
@@ -27,6 +28,9 @@ use data_dir::DataDir;
 use fatal::{Exit, Fatal};
 use settings::Settings;
 use settings::host::Host;
+
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap;
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {

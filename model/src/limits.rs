@@ -18,6 +18,8 @@ pub const COMMIT_GATHER_BYTES: usize = 512 << 10;
 pub const COMMIT_GATHER_US: u64 = 300;
 /// Appends of one partition that have this much in one commit go straight to its segment, and the journal only tells of them.
 pub const EXTENT_BYTES_MIN: u64 = 96 << 10;
+/// Largest batch, when memory has room for it.
+pub const BATCH_BYTES_MAX: u64 = 200 << 20;
 /// Of those that a start would have to look at, all cores together keep so much at most: it reads 2 GB a second or more.
 pub const EXTENT_BYTES_UNSETTLED_MAX: u64 = 512 << 20;
 /// Appends of one partition after which its derived state is stored again: a first produce after a start reads no more headers.
@@ -121,6 +123,11 @@ pub const QUESTIONS_MAX: usize = 65_536;
 /// Scrapes of metrics that wait for a core; one that has so many unanswered gets no more. A snapshot takes some 100 KiB.
 pub const SCRAPES_WAITING_MAX: usize = 4;
 
+/// What each core leaves to the process: its program, stacks, logs in memory, free buffers, what the allocator keeps.
+const OWN_BYTES_MAX: u64 = 16 << 20;
+/// Read ahead on a core, at least, while that is not more than half of its cache.
+const READ_AHEAD_MIN: u64 = 4 << 20;
+
 /// Smallest memory budget of one core.
 pub const MEMORY_PER_CORE_MIN: u64 = 64 << 20;
 
@@ -194,14 +201,28 @@ impl MemoryPlan {
         let requests = share / 4;
         let responses = share / 8;
         let groups = share / 16;
-        let cache = share - 3 * io_memory - ring - requests - responses - groups;
+        let rest = share - 3 * io_memory - ring - requests - responses - groups;
+        let cache = rest - (rest / 2).min(OWN_BYTES_MAX);
         Some(Self { io_memory, ring, cache, requests, responses, groups })
     }
 
     /// Of the cache: what is read ahead of consumers that catch up.
     #[must_use]
     pub const fn read_ahead(&self) -> u64 {
-        self.cache / 4
+        let (part, half) = (self.cache / 4, self.cache / 2);
+        if part > READ_AHEAD_MIN {
+            part
+        } else if half < READ_AHEAD_MIN {
+            half
+        } else {
+            READ_AHEAD_MIN
+        }
+    }
+
+    /// The ring's and the cache's frames.
+    #[must_use]
+    pub const fn frames(&self) -> u64 {
+        self.ring + self.cache - self.read_ahead()
     }
 
     /// Of what responses get: log bytes that answers to fetches hold.
@@ -222,10 +243,16 @@ impl MemoryPlan {
         self.responses / 8
     }
 
-    /// Largest append the journal takes: a quarter of the ring.
+    /// Largest append the journal takes: a quarter of the ring. Larger ones go around it.
     #[must_use]
     pub const fn append_bytes_max(&self) -> u64 {
         self.ring / 4
+    }
+
+    /// Largest batch: what one request may take, which is half of what all do.
+    #[must_use]
+    pub const fn batch_bytes_max(&self) -> u64 {
+        if self.requests / 2 < BATCH_BYTES_MAX { self.requests / 2 } else { BATCH_BYTES_MAX }
     }
 
     /// The sum of all parts: never above the share it was made from.

@@ -11,6 +11,7 @@ use model::batch::Header;
 use model::{ErrorCode, Offset, TimestampMs, TopicPartition};
 use storage::disk::Disk;
 use storage::signal::Signal;
+use storage::{LogSettings, Placed, StoreError};
 
 use crate::counters::Counted;
 use crate::ops::{AppendPartition, Appended};
@@ -35,10 +36,18 @@ struct Later {
     there: Signal,
 }
 
-/// Appends to a log that is being loaded, in the order in which they came.
+/// Appends to a log that is being loaded, or takes a large batch, in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Deferred {
     waiting: VecDeque<(Bytes, Rc<Later>)>,
+}
+
+/// What the log knows of a batch.
+enum Judged {
+    /// Nothing; it has so many bytes and records.
+    New(u64, u64),
+    /// It is there already.
+    Known(Taken),
 }
 
 enum Step {
@@ -109,55 +118,96 @@ impl<D: Disk> Shard<D> {
             Err(fault) => return Step::Now(Err(fault)),
         };
         let queue_exists = self.deferred.borrow().contains_key(&id);
-        if self.store.usable(&log) && !queue_exists {
+        if self.store.usable(&log) && !queue_exists && !self.is_large(&batch) {
             return Step::Now(self.append_now(&log, batch));
         }
         let later = Rc::new(Later::default());
         self.deferred.borrow_mut().entry(id).or_default().waiting.push_back((batch, Rc::clone(&later)));
         if !queue_exists {
             let shard = Rc::clone(self);
-            self.disk.spawn(async move {
-                let loaded = shard.store.load(&log, &settings).await;
-                shard.append_deferred(&log, loaded.map_err(|error| fault(id, &error)));
-            });
+            self.disk.spawn(async move { shard.append_deferred(&log, &settings).await });
         }
         Step::Later(later)
     }
 
-    /// The log is loaded, or cannot be: everything that waited goes in now, at once.
-    fn append_deferred(&self, log: &PartitionLog<D>, loaded: Result<(), Fault>) {
-        let deferred = self.deferred.borrow_mut().remove(&log.id).unwrap_or_default();
-        for (batch, later) in deferred.waiting {
-            let outcome = match &loaded {
-                Ok(()) => self.append_now(log, batch),
-                Err(fault) => Err(fault.clone()),
+    /// Whether the store takes it only when nobody else appends to its log meanwhile.
+    fn is_large(&self, batch: &Bytes) -> bool {
+        batch.len() as u64 > self.store.plan().append_bytes_max()
+    }
+
+    /// Works off what waits for a log, until nothing does. When it cannot be loaded, all that waits then learns why.
+    async fn append_deferred(self: &Rc<Self>, log: &PartitionLog<D>, settings: &Rc<LogSettings>) {
+        let mut failed: Option<Fault> = None;
+        while let Some((batch, later)) = self.next_deferred(log.id) {
+            if failed.is_none() && !self.store.usable(log) {
+                failed = self.store.load(log, settings).await.err().map(|error| fault(log.id, &error));
+            }
+            let outcome = match &failed {
+                Some(fault) => Err(fault.clone()),
+                None if self.is_large(&batch) => self.append_large(log, batch).await,
+                None => self.append_now(log, batch),
             };
             *later.outcome.borrow_mut() = Some(outcome);
             later.there.notify();
         }
     }
 
+    fn next_deferred(&self, id: TopicPartition) -> Option<(Bytes, Rc<Later>)> {
+        let mut deferred = self.deferred.borrow_mut();
+        let next = deferred.get_mut(&id).and_then(|deferred| deferred.waiting.pop_front());
+        if next.is_none() {
+            deferred.remove(&id);
+        }
+        next
+    }
+
     fn append_now(&self, log: &PartitionLog<D>, batch: Bytes) -> Result<Taken, Fault> {
-        let header = Header::parse(&batch)
+        let (bytes, records) = match self.judge(log, &batch)? {
+            Judged::New(bytes, records) => (bytes, records),
+            Judged::Known(original) => return Ok(original),
+        };
+        let placed = self.store.append(log, batch, self.image().leader_epoch(), self.disk.now_ms());
+        self.appended_now(log, placed, (bytes, records))
+    }
+
+    async fn append_large(&self, log: &PartitionLog<D>, batch: Bytes) -> Result<Taken, Fault> {
+        let (bytes, records) = match self.judge(log, &batch)? {
+            Judged::New(bytes, records) => (bytes, records),
+            Judged::Known(original) => return Ok(original),
+        };
+        let epoch = self.image().leader_epoch();
+        let placed = self.store.append_large(log, batch, epoch, self.disk.now_ms()).await;
+        self.appended_now(log, placed, (bytes, records))
+    }
+
+    /// Whether a batch is new, as far as its producer's sequences tell.
+    fn judge(&self, log: &PartitionLog<D>, batch: &Bytes) -> Result<Judged, Fault> {
+        let header = Header::parse(batch)
             .map_err(|error| Fault { code: ErrorCode::CorruptMessage, message: error.to_string() })?;
         if let Some(facts) = batch_facts(&header) {
             match log.with_derived(|state| state.producers.check(&facts)) {
                 Some(Verdict::Append) | None => {}
                 // The original may still be on its way to the disk: the answer waits for everything before it.
                 Some(Verdict::Duplicate(original)) => {
-                    return Ok(Taken {
+                    return Ok(Judged::Known(Taken {
                         base: original.base_offset,
                         ticket: self.store.last_ticket(),
                         when_written: log.acknowledges_written(),
                         original_time: original.timestamp,
-                    });
+                    }));
                 }
                 Some(Verdict::Refuse(code, message)) => return Err(Fault { code, message }),
             }
         }
-        let (bytes, records) = (batch.len() as u64, u64::from(header.record_count().unsigned_abs()));
-        let epoch = self.image().leader_epoch();
-        let placed = self.store.append(log, batch, epoch, self.disk.now_ms());
+        Ok(Judged::New(batch.len() as u64, u64::from(header.record_count().unsigned_abs())))
+    }
+
+    fn appended_now(
+        &self,
+        log: &PartitionLog<D>,
+        placed: Result<Placed, StoreError>,
+        (bytes, records): (u64, u64),
+    ) -> Result<Taken, Fault> {
         let placed = placed.map_err(|error| fault(log.id, &error))?;
         self.counters.add(Counted::ProduceBytes, bytes);
         self.counters.add(Counted::ProduceRecords, records);

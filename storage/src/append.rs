@@ -34,7 +34,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         epoch: LeaderEpoch,
         now_ms: i64,
     ) -> Result<Placed, StoreError> {
-        let header = Header::parse(&batch).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let header = parse(&batch)?;
         let limit = self.options.plan.append_bytes_max();
         if batch.len() as u64 > limit {
             return Err(StoreError::TooLarge { bytes: batch.len(), limit });
@@ -52,32 +52,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.roll(log, loaded);
         }
         self.prepare(log, loaded, epoch);
-        let base = loaded.end;
-        let end = Offset(base.0 + i64::from(header.last_offset_delta()) + 1);
-        let entry = Entry {
-            kind: EntryKind::Append,
-            leader_epoch: epoch,
-            base_offset: base,
-            end_offset: end,
-            ..self.entry(log, loaded)
-        };
-        loaded.derived.observe(&header, base, epoch);
-        let time = header.max_timestamp();
-        let segment = loaded.active();
-        if let Some(index) = segment.index.as_mut() {
-            index.observe(base, len, time);
-        }
-        segment.size += len;
-        segment.max_timestamp_ms = segment.max_timestamp_ms.max(time.0);
-        segment.begun_ms.get_or_insert(if time.0 >= 0 { time.0 } else { now_ms });
-        loaded.end = end;
-        loaded.touched_ms = now_ms;
-        loaded.since_mark += len;
-        let marked = loaded.since_mark >= self.options.snapshot_bytes;
+        let start = self.entry(log, loaded);
+        let marked = loaded.grow(&header, epoch, now_ms, self.options.snapshot_bytes);
+        let (base, end) = (start.base_offset, loaded.end);
+        let entry = Entry { leader_epoch: epoch, base_offset: base, end_offset: end, ..start };
         let ticket = self.queue_marked(log, entry, batch, marked);
-        if marked {
-            loaded.mark(false);
-        }
         Ok(Placed { base, end, ticket })
     }
 
@@ -114,13 +93,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.queue_marked(log, entry, bytes, false)
     }
 
-    fn queue_marked(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes, marked: bool) -> u64 {
+    pub(crate) fn queue_marked(&self, log: &LogRef<D, S>, entry: Entry, bytes: Bytes, marked: bool) -> u64 {
         log.under_way.set(log.under_way.get() + 1);
         self.journal.queue(Queued { entry, bytes, marked, log: Rc::clone(log) })
     }
 
     /// What an append needs in the journal before it: its epoch's start, and the prefix of a padded block.
-    fn prepare(&self, log: &LogRef<D, S>, loaded: &mut Loaded<D, S>, epoch: LeaderEpoch) {
+    pub(crate) fn prepare(&self, log: &LogRef<D, S>, loaded: &mut Loaded<D, S>, epoch: LeaderEpoch) {
         if loaded.epoch < epoch {
             loaded.epoch = epoch;
             let entry = Entry { kind: EntryKind::EpochStart, ..self.entry(log, loaded) };
@@ -184,7 +163,34 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 }
 
+/// The header of a batch to append.
+pub(crate) fn parse(batch: &[u8]) -> Result<Header<'_>, StoreError> {
+    Header::parse(batch).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
 impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// The log has this batch at its end now. True when a snapshot was taken behind it.
+    pub fn grow(&mut self, header: &Header<'_>, epoch: LeaderEpoch, now_ms: i64, snapshot_bytes: u64) -> bool {
+        let (base, len) = (self.end, header.size_bytes() as u64);
+        self.derived.observe(header, base, epoch);
+        let time = header.max_timestamp();
+        let segment = self.active();
+        if let Some(index) = segment.index.as_mut() {
+            index.observe(base, len, time);
+        }
+        segment.size += len;
+        segment.max_timestamp_ms = segment.max_timestamp_ms.max(time.0);
+        segment.begun_ms.get_or_insert(if time.0 >= 0 { time.0 } else { now_ms });
+        self.end = Offset(base.0 + i64::from(header.last_offset_delta()) + 1);
+        self.touched_ms = now_ms;
+        self.since_mark += len;
+        let marked = self.since_mark >= snapshot_bytes;
+        if marked {
+            self.mark(false);
+        }
+        marked
+    }
+
     /// Kafka's rule: by size, by age measured in record time, or because relative offsets would overflow.
     fn must_roll(&self, len: u64, batch: &Header<'_>, now_ms: i64) -> bool {
         let segment = self.segments.back().expect("a log has an active segment");
@@ -227,6 +233,8 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         self.shown = Cursor { position: entry.position + shown.len as u64, ..start };
         match &shown.extent {
             Some(extent) => self.show_extent(shown, extent),
+            // It stands in the segment, and nowhere in memory.
+            None if entry.kind == EntryKind::Extent => {}
             None => self.runs.push(Run {
                 start,
                 len: shown.len,

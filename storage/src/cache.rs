@@ -29,8 +29,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay: there is a ring of them
     /// at most. What went straight to segments need not stay, even if they do.
     pub(crate) fn shrink_cache(&self) {
-        let plan = &self.options.plan;
-        let budget = plan.cache - plan.read_ahead() + plan.ring;
+        let budget = self.options.plan.frames();
         while self.frame_bytes.get() > budget {
             let next = self.frames.borrow().front().map(|frame| frame.sequence);
             let direct = self.extents.borrow().front().map(|extent| extent.sequence);

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use model::Offset;
 
 use crate::bytes_at::{block_down, to_usize};
 use crate::derived::Derived;
@@ -127,20 +128,23 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// An extent is durable. It counts as a write of the flusher that has arrived.
     pub(crate) fn arrive_direct(&self, committed: &Committed<D, LogRef<D, S>>) {
-        let Some(extent) = committed.extent.as_ref().filter(|_| committed.entry.kind == EntryKind::Extent)
-        else {
+        let entry = &committed.entry;
+        if entry.kind != EntryKind::Extent {
             return;
-        };
-        if let Some(loaded) = committed.log.loaded.borrow_mut().as_mut() {
-            loaded.arrive_direct(committed.entry.segment, extent);
+        }
+        if let Some(loaded) = committed.log.loaded.borrow_mut().as_mut()
+            && let Some(extent) = &committed.extent
+        {
+            loaded.arrive_direct(entry.segment, extent);
         }
         let log = Rc::clone(&committed.log);
         self.extent_logs.borrow_mut().insert(log.id, log);
-        self.extent_bytes.set(self.extent_bytes.get() + extent.to - extent.from);
+        let bytes = entry.position + committed.len as u64 - block_down(entry.position);
+        self.extent_bytes.set(self.extent_bytes.get() + bytes);
         self.count(|counters| {
             counters.segment_writes += 1;
-            counters.segment_bytes += extent.to - extent.from;
-            counters.extent_bytes += extent.to - extent.from;
+            counters.segment_bytes += bytes;
+            counters.extent_bytes += bytes;
         });
         self.moved.notify();
     }
@@ -173,7 +177,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         Some(Begun { prefix: Bytes::from(prefix), reserve })
     }
 
-    fn arrive_direct(&mut self, segment: model::Offset, extent: &Extent<D>) {
+    fn arrive_direct(&mut self, segment: Offset, extent: &Extent<D>) {
         self.direct = false;
         for piece in &extent.pieces {
             let start = Cursor { segment, position: piece.position };
@@ -182,11 +186,16 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             self.writes.push_back(Write { start, to, buffer: Rc::clone(&piece.buffer), done: true });
         }
         self.dispatched = Cursor { segment, position: extent.to };
+        self.wrote(segment);
+        self.take_off_done();
+    }
+
+    /// A segment has bytes that no sync of the flusher covers. They are synced, but those before them may not be: the next reclaim
+    /// syncs all.
+    pub fn wrote(&mut self, segment: Offset) {
         if !self.unsynced.contains(&segment) {
-            // It is synced, but those before it may not be: the next reclaim syncs all.
             self.unsynced.push(segment);
         }
-        self.take_off_done();
     }
 
     /// Makes an extent's appends readable: those bytes that `shown` brings, from its buffers or, behind them, from its frame.

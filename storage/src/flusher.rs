@@ -12,14 +12,14 @@ use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::log::{Carried, Loaded, Log, Segment, Write};
-use crate::pool::{Pooled, size_class};
+use crate::pool::Pooled;
 use crate::segment::{Cursor, FIRST_POSITION, Header};
 use crate::store::{LogRef, Store};
 
 /// A partition with this much committed is written.
 pub const STREAM_BYTES: u64 = 256 << 10;
 /// Most bytes of one write.
-const WRITE_BYTES: u64 = 1 << 20;
+pub(crate) const WRITE_BYTES: u64 = 1 << 20;
 /// Most writes under way when the flusher works off a list.
 const WRITES_MAX: usize = 16;
 /// Space is reserved in steps from here...
@@ -232,11 +232,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             return None;
         }
         let len = to_usize(block_up(to) - start);
-        let mut buffer = Pooled::take(&store.pool, size_class(len));
-        let exact = buffer.as_ref().len() == len;
-        if !exact {
-            buffer = Pooled::take(&store.pool, len);
-        }
+        let mut buffer = Pooled::take(&store.pool, len);
         let base = Cursor { segment: from.segment, position: start };
         self.gather(base, to, buffer.bytes_mut());
         let to = Cursor { segment: from.segment, position: to };
@@ -323,9 +319,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     }
 
     fn write_done(&mut self, to: Cursor) {
-        if !self.unsynced.contains(&to.segment) {
-            self.unsynced.push(to.segment);
-        }
+        self.wrote(to.segment);
         for write in self.writes.iter_mut().filter(|write| write.to == to) {
             write.done = true;
         }

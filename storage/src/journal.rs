@@ -7,7 +7,7 @@ pub mod entry;
 pub mod extent;
 pub mod frame;
 mod group;
-mod plan;
+pub(crate) mod plan;
 pub mod replay;
 pub mod ring;
 

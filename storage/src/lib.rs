@@ -3,6 +3,7 @@
 //! [`recovery::recover`] brings every log to rest after a start; [`Store`] then takes appends and serves reads.
 
 mod append;
+mod append_large;
 mod arrival;
 mod bytes_at;
 mod cache;

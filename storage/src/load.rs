@@ -166,7 +166,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             .loaded
             .borrow()
             .as_ref()
-            .is_some_and(|l| l.end == log.durable_end() && log.under_way.get() == 0);
+            .is_some_and(|l| l.end == log.durable_end() && log.under_way.get() == 0 && !l.direct);
         if !quiet {
             return Ok(false);
         }

@@ -219,7 +219,7 @@ pub(crate) struct Loaded<D: Disk, S> {
     pub synced: Cursor,
     /// Writes on their way, in order.
     pub writes: VecDeque<Write<D>>,
-    /// A commit writes to the active segment: nobody else may until it has ended.
+    /// A commit or a large append writes to the active segment: nobody else may until it has ended.
     pub direct: bool,
     /// Segments with writes that no sync covers yet.
     pub unsynced: Vec<Offset>,

@@ -8,13 +8,28 @@ use model::limits::BLOCK;
 
 use crate::disk::{Buffer, Disk};
 
-/// Free buffers of one shard, by size.
+/// The buffers of one shard: the free ones by size, and how much there is of all.
 pub struct Pool<D: Disk> {
     disk: D,
-    free: RefCell<BTreeMap<usize, Vec<Rc<D::Buffer>>>>,
+    free: RefCell<BTreeMap<usize, Class<D>>>,
     free_bytes: Cell<usize>,
-    free_bytes_max: usize,
+    /// Of all buffers, free or not...
+    bytes: Cell<usize>,
+    /// ...above which none is kept free.
+    bytes_max: usize,
+    /// Counts calls of [`Self::take`].
+    taken: Cell<u64>,
 }
+
+/// Free buffers of one size.
+struct Class<D: Disk> {
+    buffers: Vec<Rc<D::Buffer>>,
+    /// When one was last asked for.
+    asked: u64,
+}
+
+/// Nobody asks for a size any more when so many buffers were taken since one of it was.
+const IDLE_TAKES: u64 = 10_000;
 
 /// The size class for `len` bytes: eight classes a doubling, so at most an eighth is padding.
 #[must_use]
@@ -33,32 +48,60 @@ pub fn size_class_below(len: usize) -> usize {
 }
 
 impl<D: Disk> Pool<D> {
-    /// A pool that keeps at most `free_bytes_max` unused.
-    pub fn new(disk: D, free_bytes_max: usize) -> Rc<Self> {
-        Rc::new(Self { disk, free: RefCell::default(), free_bytes: Cell::new(0), free_bytes_max })
+    /// A pool that keeps free buffers while all together are at most `bytes_max`.
+    pub fn new(disk: D, bytes_max: usize) -> Rc<Self> {
+        let (free_bytes, bytes, taken) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        Rc::new(Self { disk, free: RefCell::default(), free_bytes, bytes, bytes_max, taken })
     }
 
     /// A buffer of exactly `len` bytes (a multiple of `BLOCK`) that nobody else holds, contents unspecified.
     pub fn take(&self, len: usize) -> Rc<D::Buffer> {
-        let reused = self.free.borrow_mut().get_mut(&len).and_then(Vec::pop);
+        self.taken.set(self.taken.get() + 1);
+        let reused = self.free.borrow_mut().get_mut(&len).and_then(|class| {
+            class.asked = self.taken.get();
+            class.buffers.pop()
+        });
         match reused {
             Some(buffer) => {
                 self.free_bytes.set(self.free_bytes.get() - len);
                 buffer
             }
-            None => Rc::new(self.disk.buffer(len)),
+            None => {
+                self.bytes.set(self.bytes.get() + len);
+                self.shrink();
+                Rc::new(self.disk.buffer(len))
+            }
         }
     }
 
-    /// Takes a buffer back; frees it when others still hold it, the pool is full or its size is no class.
+    /// Takes a buffer back; frees it when others still hold it or its size is no class.
     pub fn give(&self, buffer: Rc<D::Buffer>) {
         let len = (*buffer).as_ref().len();
-        let keep = Rc::strong_count(&buffer) == 1
-            && size_class(len) == len
-            && self.free_bytes.get() + len <= self.free_bytes_max;
-        if keep {
-            self.free_bytes.set(self.free_bytes.get() + len);
-            self.free.borrow_mut().entry(len).or_default().push(buffer);
+        if Rc::strong_count(&buffer) > 1 || size_class(len) != len {
+            self.bytes.set(self.bytes.get() - len);
+            return;
+        }
+        let class = || Class { buffers: Vec::new(), asked: self.taken.get() };
+        self.free.borrow_mut().entry(len).or_insert_with(class).buffers.push(buffer);
+        self.free_bytes.set(self.free_bytes.get() + len);
+        self.shrink();
+    }
+
+    /// When there is too much of all, frees buffers of a size that nobody asks for any more, else of the one that there is most of.
+    /// The fewer the better: memory that is allocated aligned and freed again and again leaves the heap in pieces.
+    fn shrink(&self) {
+        let mut free = self.free.borrow_mut();
+        while self.bytes.get() > self.bytes_max && self.free_bytes.get() > 0 {
+            let idle = self.taken.get().saturating_sub(IDLE_TAKES);
+            let of = |(&len, class): (&usize, &Class<D>)| (class.asked < idle, class.buffers.len() * len, len);
+            let Some((_, _, len)) = free.iter().map(of).max() else { return };
+            let gone = free.get_mut(&len).and_then(|class| class.buffers.pop());
+            if gone.is_none() {
+                free.remove(&len); // Idle and empty.
+                continue;
+            }
+            self.bytes.set(self.bytes.get() - len);
+            self.free_bytes.set(self.free_bytes.get() - len);
         }
     }
 

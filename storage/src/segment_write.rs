@@ -176,7 +176,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
     }
 
-    async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> io::Result<Rc<D::File>> {
+    /// Makes a segment's file: its header and name are durable with the next sync.
+    pub(crate) async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> io::Result<Rc<D::File>> {
         let dir = self.make_partition_dir(log.id).await?;
         let file = self.files.create((log.id, header.base)).await?;
         let mut block = self.disk.buffer(BLOCK);

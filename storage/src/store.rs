@@ -34,11 +34,11 @@ pub type LogRef<D, S> = Rc<Log<D, S>>;
 pub enum StoreError {
     /// The topic was deleted meanwhile.
     Deleted,
-    /// The batch is larger than the journal takes.
+    /// The batch is larger than any may be.
     TooLarge {
         /// Its bytes.
         bytes: usize,
-        /// The limit: a quarter of the ring, which follows from `--memory`.
+        /// The limit, which follows from `--memory`.
         limit: u64,
     },
     /// Less space is free than what is unflushed needs: nothing was appended.
@@ -54,10 +54,7 @@ impl std::fmt::Display for StoreError {
         match self {
             Self::Deleted => write!(f, "the topic was deleted"),
             Self::TooLarge { bytes, limit } => {
-                write!(
-                    f,
-                    "the batch has {bytes} bytes, the journal takes {limit} (a quarter of the ring; --memory)"
-                )
+                write!(f, "the batch has {bytes} bytes, the memory of a core takes {limit} (--memory)")
             }
             Self::DiskFull => write!(f, "the disk is too full to accept records; free space or add some"),
             Self::OutOfRange => write!(f, "the offset is outside the log"),
@@ -202,7 +199,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let paths = options.paths.clone();
         disk.create_dir(&paths.journal(options.journal)).await?;
         let ring = Ring::new(disk.clone(), &paths, options.journal, options.plan.ring);
-        let pool = Pool::new(disk.clone(), to_usize(options.plan.ring / 4));
+        let pool = Pool::new(disk.clone(), to_usize(options.plan.frames() + options.plan.ring / 2));
         let journal = Journal::new(disk.clone(), options.journal, ring, Rc::clone(&pool))
             .with_extents(options.extent_bytes_min);
         let files = Files::new(disk.clone(), paths.clone(), options.open_files_max);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coordination::metadata::{Overrides, TopicDefaults, TopicSettings};
-use model::limits::{BUDGET_BYTES_MIN, MEMORY_PER_CORE_MIN, MemoryPlan, RING_BYTES_MAX};
+use model::limits::{BATCH_BYTES_MAX, BUDGET_BYTES_MIN, MEMORY_PER_CORE_MIN, MemoryPlan};
 use net::budget::Budget;
 use net::limits::ConnectionLimits;
 
@@ -83,7 +83,7 @@ pub(super) fn connections(
     })
 }
 
-/// A batch the journal cannot take is refused when it comes; whoever configured it learns at start.
+/// A batch that memory has no room for is refused when it comes; whoever configured it learns at start.
 pub(super) fn note_batches(
     topics: &TopicDefaults,
     memory: &MemoryPlan,
@@ -91,10 +91,9 @@ pub(super) fn note_batches(
     notes: &mut Vec<String>,
 ) {
     let settings = TopicSettings::resolve(topics, &Overrides::new());
-    let (wanted, most) = (u64::from(settings.max_message_bytes), memory.append_bytes_max());
+    let (wanted, most) = (u64::from(settings.max_message_bytes), memory.batch_bytes_max());
     if wanted > most {
-        // A quarter of a core's ring, which is a quarter of its share and not above its own maximum.
-        let lifted = (wanted <= RING_BYTES_MAX / 4).then(|| 16 * wanted * cores as u64);
+        let lifted = (wanted <= BATCH_BYTES_MAX).then(|| 8 * wanted * cores as u64);
         notes.push(cut("message.max.bytes", wanted, most, lifted));
     }
 }

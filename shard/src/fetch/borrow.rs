@@ -34,7 +34,7 @@ impl<D: Disk> Shard<D> {
     pub(crate) fn most_at_once(&self, id: TopicPartition, room: usize) -> u64 {
         let image = self.image();
         let batch = image.topic_by_id(id.topic).map_or(0, |topic| topic.settings.max_message_bytes);
-        (room as u64).max(u64::from(batch).min(self.store.plan().append_bytes_max()))
+        (room as u64).max(u64::from(batch).min(self.store.plan().batch_bytes_max()))
     }
 
     /// Waits in turn until there is memory for about this many bytes of an answer.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use model::limits::{COMMIT_GATHER_BYTES, COMMIT_GATHER_US, FRAME_HEADER_BYTES};
 
 use super::entry::{Entry, EntryKind};
-use super::extent::{Direct, Extent, Target};
+use super::extent::{Claim, Direct, Extent, Target};
 use super::frame::{self, JournalId, Link};
 use super::group::Group;
 use super::plan::{Plan, Queue};
@@ -57,7 +57,7 @@ pub struct Committed<D: Disk, L> {
     pub start: usize,
     /// How many bytes; of an EXTENT those that are in the segment.
     pub len: usize,
-    /// Of an EXTENT, and of what the journal has of its last block, the appends.
+    /// Of an EXTENT that is in memory, and of what the journal has of its last block, the appends.
     pub extent: Option<Rc<Extent<D>>>,
     /// How many queued entries end with this part.
     pub finished: u32,
@@ -360,9 +360,9 @@ impl<D: Disk, L: Clone + 'static> Journal<D, L> {
             let frame = Rc::new(frame);
             for (index, (part, start)) in plan.parts.iter().zip(starts).enumerate() {
                 let extent = part.extent.and_then(|at| taken.directs.get(at)).map(|direct| &direct.extent);
-                let len = match extent {
-                    Some(extent) if part.entry.kind == EntryKind::Extent => {
-                        to_usize(extent.to - part.entry.position)
+                let len = match Claim::read(&part.entry, &part.bytes) {
+                    Some(claim) if part.entry.kind == EntryKind::Extent => {
+                        to_usize(claim.to - part.entry.position)
                     }
                     _ => part.bytes.len(),
                 };

@@ -93,7 +93,8 @@ impl Claim {
         sound.then(|| Self { from, to, crc: u32_at(payload, 8) })
     }
 
-    fn write(&self, start: u64) -> Bytes {
+    /// The bytes of an EXTENT entry whose appends begin at `start`.
+    pub(crate) fn write(&self, start: u64) -> Bytes {
         let mut payload = [0; PAYLOAD_BYTES];
         put(&mut payload, 0, &(self.to - start).to_le_bytes());
         put(&mut payload, 8, &self.crc.to_le_bytes());

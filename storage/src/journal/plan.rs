@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use model::{LeaderEpoch, Offset};
 use model::limits::{BLOCK, COMMIT_BYTES_MAX, ENTRY_HEADER_BYTES, FRAME_BYTES_MAX, FRAME_HEADER_BYTES};
 
 use super::commit::Queued;
@@ -14,7 +15,7 @@ use crate::pool::size_class;
 use crate::signal::Tide;
 
 /// Copied in one go; then whoever else has something to do may.
-pub(super) const STEP_BYTES: usize = 256 << 10;
+pub(crate) const STEP_BYTES: usize = 256 << 10;
 
 /// Something to be put into frames.
 pub(super) struct Unit<L> {
@@ -121,7 +122,7 @@ impl<L> FramePlan<L> {
                 }
             }
             if part.patched {
-                patch(&part.entry, &mut frame[start..at]);
+                patch(part.entry.base_offset, part.entry.leader_epoch, &mut frame[start..at]);
             }
             starts.push(start);
         }
@@ -130,9 +131,9 @@ impl<L> FramePlan<L> {
 }
 
 /// The batch gets the offset and epoch it was given; its CRC covers neither.
-fn patch(entry: &Entry, batch: &mut [u8]) {
-    crate::bytes_at::put(batch, 0, &entry.base_offset.0.to_be_bytes());
-    crate::bytes_at::put(batch, 12, &entry.leader_epoch.0.to_be_bytes());
+pub(crate) fn patch(base: Offset, epoch: LeaderEpoch, batch: &mut [u8]) {
+    crate::bytes_at::put(batch, 0, &base.0.to_be_bytes());
+    crate::bytes_at::put(batch, 12, &epoch.0.to_be_bytes());
 }
 
 /// One entry, or a fragment of one, in a frame.

@@ -95,12 +95,14 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     pub(super) fn in_memory(&self, from: Offset, limits: ReadLimits) -> Option<Vec<Piece>> {
         let mut pieces = Vec::new();
         let mut used = 0;
-        let mut next: Option<Cursor> = None;
+        let (mut next, mut end): (Option<Cursor>, Option<Offset>) = (None, None);
         let mut open = 0;
         let mut too_large = false;
         for run in self.runs.holding(from) {
             let follows = next.is_none_or(|next| next == run.start || next.segment != run.start.segment);
-            if !follows || run.base >= limits.before || run.end > limits.before {
+            // Between two runs there may be an append that stands in its segment, but for its last bytes.
+            let begun = pieces.len() > open || (run.first && end.is_none_or(|end| end == run.base));
+            if !follows || !begun || run.base >= limits.before || run.end > limits.before {
                 break;
             }
             if (open > 0 || !limits.always_one) && used + run.len > limits.bytes_max {
@@ -110,7 +112,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             let owner: Rc<dyn AsRef<[u8]>> = Rc::clone(&run.frame) as Rc<dyn AsRef<[u8]>>;
             pieces.push(Piece { owner, range: run.frame_start..run.frame_start + run.len });
             used += run.len;
-            next = Some(run.end_cursor());
+            (next, end) = (Some(run.end_cursor()), Some(run.end));
             if run.last {
                 open = pieces.len();
             }

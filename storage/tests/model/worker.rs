@@ -162,7 +162,11 @@ async fn append(
             let built = build(boot, random, now_ms, &mut line.sequences);
             (built, line.end())
         };
-        let placed = store.append(log, Bytes::from(built.clone()), boot.epoch, now_ms)?;
+        let batch = Bytes::from(built.clone());
+        let placed = match random.one_in(3) {
+            true => store.append_large(log, batch, boot.epoch, now_ms).await?,
+            false => store.append(log, batch, boot.epoch, now_ms)?,
+        };
         assert_eq!(placed.base, end, "{}: offsets follow each other", log.id);
         let mut bytes = built;
         header::set_base_offset(&mut bytes, placed.base);

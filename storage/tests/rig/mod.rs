@@ -121,10 +121,23 @@ impl Rig {
 
     /// Appends a batch like that and waits for nothing.
     pub fn begin(&mut self, id: TopicPartition, len: usize) -> Result<storage::Placed, StoreError> {
-        let log = self.log(id);
-        let value = vec![log.end().0.to_le_bytes()[0]; len];
-        let batch = BatchBuilder::new().value(TimestampMs(1), &value).build();
-        self.store.append(&log, Bytes::from(batch), LeaderEpoch(1), 1)
+        let batch = self.batch(id, len);
+        self.store.append(&self.log(id), batch, LeaderEpoch(1), 1)
+    }
+
+    /// Appends a batch like that whatever its size, and waits until it is durable.
+    pub fn append_large(&mut self, id: TopicPartition, len: usize) -> Result<(), StoreError> {
+        let (log, batch) = (self.log(id), self.batch(id, len));
+        let placed = self.simulation.run_until(self.store.append_large(&log, batch, LeaderEpoch(1), 1))?;
+        self.simulation.run_until(self.store.durable(placed.ticket));
+        self.acknowledged.insert(id, placed.end);
+        Ok(())
+    }
+
+    /// What comes next in this log.
+    pub fn batch(&self, id: TopicPartition, len: usize) -> Bytes {
+        let value = vec![self.log(id).end().0.to_le_bytes()[0]; len];
+        Bytes::from(BatchBuilder::new().value(TimestampMs(1), &value).build())
     }
 
     pub fn append_all(&mut self, id: TopicPartition, batches: usize) {
@@ -186,7 +199,7 @@ async fn open(
         io_memory: 2 << 20,
         ring: RING,
         cache: 0,
-        requests: 1 << 20,
+        requests: 8 << 20,
         responses: 1 << 20,
         groups: 0,
     };
