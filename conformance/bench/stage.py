@@ -57,6 +57,18 @@ class Stage:
         (self.raw / self._file("heat")).unlink()
         os.sync()
 
+    def touch(self, partitions: int, topic: str = "bench") -> None:
+        """Appends a record to every partition before anything counts: with the first one Kafka makes files and syncs one of them."""
+        words = ["produce", "--partitions", str(partitions), "--records", str(2 * partitions), "--batch-bytes", "1", "--request-bytes",
+                 "64KiB", "--unthrottled"]
+        self._settle(topic, words)
+        begun = self._begin("touch", [*words, "--topic", topic])
+        try:
+            begun.report()
+        finally:
+            begun.end()
+        (self.raw / self._file("touch")).unlink()
+
     def generate(self, mode: str, *settings: Setting, topic: str = "bench") -> Values:
         """Runs the generator to its end and reads its figures. Unless the settings say how long, it is the scale's time. Times are plain
         seconds, so that the run can be bounded."""

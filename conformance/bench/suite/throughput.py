@@ -18,7 +18,13 @@ def _case(name: str, *settings: Setting) -> Case:
 
 
 def _partitions(number: int) -> Case:
-    return _case(f"{number:,} partition{'s' if number > 1 else ''}", "--partitions", lambda stage: str(stage.scale.many(number)))
+    def run(stage: Stage) -> Values:
+        partitions = stage.scale.many(number)
+        stage.heat()
+        stage.touch(partitions)
+        return stage.generate("produce", "--unthrottled", "--partitions", partitions)
+
+    return Case(f"{number:,} partition{'s' if number > 1 else ''}", run, SHOWS)
 
 
 def _idle(stage: Stage) -> Values:
@@ -58,6 +64,7 @@ BENCH = Bench(
     says=(
         "the base is 1 KiB records of random bytes, 6 partitions, 1 producer with 5 requests in flight, no compression, batches of "
         "128 KiB, acks=all; each other case changes what its name says",
+        "1, 100 and 1,000 partitions: each has a record before anything is measured",
         "lz4 and zstd: half of each value compresses away, and sizes are those before compression",
         f"idle: a fresh server, {IDLE_S} s after it began to serve",
     ),
