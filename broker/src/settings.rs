@@ -226,7 +226,7 @@ mod tests {
         let notes = cut.notes.join("\n");
         assert!(
             notes.contains("socket.request.max.bytes=104857600 is cut to 8388608 by the memory of one core; --memory 800MiB")
-                && notes.contains("message.max.bytes=50000000 is cut to 4194304"),
+                && notes.contains("message.max.bytes=50000000 is cut to 8388608 by the memory of one core; --memory 382MiB"),
             "{notes}"
         );
         let enough = settings(&["millrace.cores=1", "millrace.memory=800MiB"]).unwrap();

@@ -123,7 +123,7 @@ pub const QUESTIONS_MAX: usize = 65_536;
 /// Scrapes of metrics that wait for a core; one that has so many unanswered gets no more. A snapshot takes some 100 KiB.
 pub const SCRAPES_WAITING_MAX: usize = 4;
 
-/// What each core leaves to the process: its program, stacks, logs in memory, free buffers, what the allocator keeps.
+/// See [`MemoryPlan::own`].
 const OWN_BYTES_MAX: u64 = 16 << 20;
 /// Read ahead on a core, at least, while that is not more than half of its cache.
 const READ_AHEAD_MIN: u64 = 4 << 20;
@@ -186,6 +186,8 @@ pub struct MemoryPlan {
     pub responses: u64,
     /// Groups, their members and committed offsets.
     pub groups: u64,
+    /// What no part counts: program, stacks, logs in memory, free buffers, what the allocator keeps.
+    pub own: u64,
 }
 
 impl MemoryPlan {
@@ -202,8 +204,9 @@ impl MemoryPlan {
         let responses = share / 8;
         let groups = share / 16;
         let rest = share - 3 * io_memory - ring - requests - responses - groups;
-        let cache = rest - (rest / 2).min(OWN_BYTES_MAX);
-        Some(Self { io_memory, ring, cache, requests, responses, groups })
+        let own = (rest / 2).min(OWN_BYTES_MAX);
+        let cache = rest - own;
+        Some(Self { io_memory, ring, cache, requests, responses, groups, own })
     }
 
     /// Of the cache: what is read ahead of consumers that catch up.
@@ -258,7 +261,7 @@ impl MemoryPlan {
     /// The sum of all parts: never above the share it was made from.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        3 * self.io_memory + self.ring + self.cache + self.requests + self.responses + self.groups
+        3 * self.io_memory + self.ring + self.cache + self.requests + self.responses + self.groups + self.own
     }
 }
 

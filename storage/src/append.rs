@@ -170,7 +170,13 @@ pub(crate) fn parse(batch: &[u8]) -> Result<Header<'_>, StoreError> {
 
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// The log has this batch at its end now. True when a snapshot was taken behind it.
-    pub fn grow(&mut self, header: &Header<'_>, epoch: LeaderEpoch, now_ms: i64, snapshot_bytes: u64) -> bool {
+    pub fn grow(
+        &mut self,
+        header: &Header<'_>,
+        epoch: LeaderEpoch,
+        now_ms: i64,
+        snapshot_bytes: u64,
+    ) -> bool {
         let (base, len) = (self.end, header.size_bytes() as u64);
         self.derived.observe(header, base, epoch);
         let time = header.max_timestamp();

@@ -93,7 +93,8 @@ impl<D: Disk> Pool<D> {
         let mut free = self.free.borrow_mut();
         while self.bytes.get() > self.bytes_max && self.free_bytes.get() > 0 {
             let idle = self.taken.get().saturating_sub(IDLE_TAKES);
-            let of = |(&len, class): (&usize, &Class<D>)| (class.asked < idle, class.buffers.len() * len, len);
+            let of =
+                |(&len, class): (&usize, &Class<D>)| (class.asked < idle, class.buffers.len() * len, len);
             let Some((_, _, len)) = free.iter().map(of).max() else { return };
             let gone = free.get_mut(&len).and_then(|class| class.buffers.pop());
             if gone.is_none() {

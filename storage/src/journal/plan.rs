@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use model::{LeaderEpoch, Offset};
 use model::limits::{BLOCK, COMMIT_BYTES_MAX, ENTRY_HEADER_BYTES, FRAME_BYTES_MAX, FRAME_HEADER_BYTES};
+use model::{LeaderEpoch, Offset};
 
 use super::commit::Queued;
 use super::entry::{Entry, EntryKind, LAST};

@@ -163,7 +163,7 @@ async fn append(
             (built, line.end())
         };
         let batch = Bytes::from(built.clone());
-        let placed = match random.one_in(3) {
+        let placed = match random.one_in(8) {
             true => store.append_large(log, batch, boot.epoch, now_ms).await?,
             false => store.append(log, batch, boot.epoch, now_ms)?,
         };

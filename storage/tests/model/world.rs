@@ -109,8 +109,15 @@ pub fn run(seed: u64, loud: bool) -> Totals {
         _ => 1 << random.between(20, 22),
     };
     let cache = if random.one_in(2) { 0 } else { 1 << 20 };
-    let plan =
-        MemoryPlan { io_memory: 2 << 20, ring, cache, requests: 8 << 20, responses: 1 << 20, groups: 0 };
+    let plan = MemoryPlan {
+        io_memory: 2 << 20,
+        ring,
+        cache,
+        requests: 8 << 20,
+        responses: 1 << 20,
+        groups: 0,
+        own: 0,
+    };
     let extent_bytes_min = match random.below(8) {
         0 => model::limits::EXTENT_BYTES_MIN,
         1 => u64::MAX,

@@ -202,6 +202,7 @@ async fn open(
         requests: 8 << 20,
         responses: 1 << 20,
         groups: 0,
+        own: 0,
     };
     let options = StoreOptions {
         paths: paths.clone(),
