@@ -175,7 +175,7 @@ impl From<Undurable> for io::Error {
 }
 
 /// Drives all futures to their ends: none is under way any more when this returns. A commit has a handful: polling all is cheap.
-async fn together<F: Future>(futures: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
+pub(crate) async fn together<F: Future>(futures: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
     let mut slots: Vec<Result<F::Output, Pin<Box<F>>>> = futures.into_iter().map(Err).collect();
     poll_fn(|context| {
         let mut waiting = false;

@@ -25,6 +25,7 @@ use crate::load::Reader;
 use crate::paths::Paths;
 use crate::segment::FIRST_POSITION;
 use crate::store::StoreError;
+use extent::Stands;
 
 pub(crate) use log::Recovering;
 pub use retire::{remove_topic, retire};
@@ -192,6 +193,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let mut frames = Frames::open(self.disk, &self.paths.journal(id), id, checkpoint.needed_from).await?;
         while let Some(frame) = frames.next().await? {
             self.recovered.bytes += u64::from(frame.header.length);
+            let mut found = self.look_ahead(id, &frame).await;
             let mut rest = frame.payload();
             for index in 0..frame.header.entries {
                 let Some((entry, bytes, after)) = Entry::read(rest) else {
@@ -201,7 +203,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
                     )));
                 };
                 let lsn = Lsn { sequence: frame.header.sequence, entry: index };
-                self.apply(id, lsn, &entry, bytes).await?;
+                self.apply(id, lsn, &entry, bytes, found.remove(&index)).await?;
                 rest = after;
             }
         }
@@ -228,6 +230,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         lsn: Lsn,
         entry: &Entry,
         bytes: &[u8],
+        found: Option<Option<Stands>>,
     ) -> Result<(), RecoveryError> {
         match (self.topic)(entry.partition.topic) {
             TopicState::Live if entry.kind != EntryKind::Delete => {}
@@ -242,9 +245,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         }
         let id = entry.partition;
         let log = self.logs.entry(id).or_insert_with(|| Recovering::new(AtRest::empty(), None));
-        let newer_owner = log.rest.ownership > entry.ownership;
-        let handled = log.journal == Some(journal) && lsn <= log.rest.handled;
-        if newer_owner || handled {
+        if log.is_past(journal, lsn, entry) {
             return Ok(());
         }
         log.journal = Some(journal);
@@ -258,7 +259,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
             }
             self.write(id, entry.segment, entry.position, bytes).await?;
         } else if entry.kind == EntryKind::Extent {
-            len = self.extent(journal, lsn, entry, bytes).await?;
+            len = self.extent(journal, lsn, entry, bytes, found).await?;
         } else if matches!(entry.kind, EntryKind::Roll | EntryKind::Truncate) {
             self.flush(id).await?;
         }

@@ -7,17 +7,27 @@
 //! Nothing else may have changed them: retention and deletion wait for a checkpoint that no longer needs the entry, as do
 //! appends behind a truncation; extents do not overlap.
 
+use std::collections::BTreeMap;
+
 use model::limits::SEGMENT_READ_BYTES;
 use model::{Offset, TopicPartition};
 
 use super::{Recovering, Recovery, TopicState};
 use crate::bytes_at::{len_u64, to_usize};
 use crate::checkpoint::AtRest;
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, together};
 use crate::journal::extent::Claim;
-use crate::journal::replay::{RecoveryError, io_error};
-use crate::journal::{Entry, JournalId, Lsn};
+use crate::journal::replay::{Frame, RecoveryError, io_error};
+use crate::journal::{Entry, EntryKind, JournalId, Lsn};
 use crate::segment::{Cursor, Header};
+
+/// What a segment has in some place.
+#[derive(Clone, Copy)]
+pub(super) struct Stands {
+    header: Header,
+    /// Of the bytes there.
+    crc: u32,
+}
 
 /// A log as it was before an extent that is not there.
 pub(crate) struct Suspect {
@@ -40,6 +50,7 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
         lsn: Lsn,
         entry: &Entry,
         payload: &[u8],
+        found: Option<Option<Stands>>,
     ) -> Result<u64, RecoveryError> {
         let id = entry.partition;
         let Some(claim) = Claim::read(entry, payload) else {
@@ -49,7 +60,11 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
             )));
         };
         let start = Cursor { segment: entry.segment, position: entry.position };
-        if self.holds(id, entry.segment, claim).await? {
+        let stands = match found {
+            Some(stands) => stands,
+            None => self.stands(id, entry.segment, claim).await?,
+        };
+        if self.is_own(id, entry.segment, claim, stands) {
             let begun = self.logs.get(&id).and_then(|log| log.begun(entry.segment));
             self.segment(id, entry.segment, begun).await?;
             self.supersede(id, start, claim.from);
@@ -71,23 +86,49 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
         Ok(claim.to - entry.position)
     }
 
-    /// Whether these blocks of the log's very segment have that checksum.
-    async fn holds(&self, id: TopicPartition, base: Offset, claim: Claim) -> Result<bool, RecoveryError> {
+    /// Reads what stands where the extents of one frame should, all at the same time: one after the other they take several times as
+    /// long. By the index of their entries; those that are missing, because they are not needed or could not be read, are read
+    /// when it is their turn. Nothing before them in their commit changes what stands there.
+    pub(super) async fn look_ahead(
+        &self,
+        journal: JournalId,
+        frame: &Frame<D::Buffer>,
+    ) -> BTreeMap<u32, Option<Stands>> {
+        let (mut indexes, mut reads) = (Vec::new(), Vec::new());
+        let mut rest = frame.payload();
+        for index in 0..frame.header.entries {
+            let Some((entry, payload, after)) = Entry::read(rest) else { break };
+            rest = after;
+            let lsn = Lsn { sequence: frame.header.sequence, entry: index };
+            let live = (self.topic)(entry.partition.topic) == TopicState::Live;
+            let handled =
+                self.logs.get(&entry.partition).is_some_and(|log| log.is_past(journal, lsn, &entry));
+            if entry.kind != EntryKind::Extent || !live || handled {
+                continue;
+            }
+            if let Some(claim) = Claim::read(&entry, payload) {
+                indexes.push(index);
+                reads.push(Box::pin(self.stands(entry.partition, entry.segment, claim)));
+            }
+        }
+        let found = indexes.into_iter().zip(together(reads).await);
+        found.filter_map(|(index, stands)| stands.ok().map(|stands| (index, stands))).collect()
+    }
+
+    /// What a segment has where these blocks should be; `None` when it has no such place.
+    async fn stands(
+        &self,
+        id: TopicPartition,
+        base: Offset,
+        claim: Claim,
+    ) -> Result<Option<Stands>, RecoveryError> {
         let path = self.paths.segment(id, base);
         let file = match self.files.get((id, base)).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(io_error(&path))?,
         };
         let block = file.read(0, model::limits::BLOCK).await.map_err(io_error(&path))?;
-        let begun = self.logs.get(&id).and_then(|log| log.begun(base));
-        let own = |found: Header| {
-            found.partition == id
-                && found.base == base
-                && begun.is_none_or(|incarnation| found.incarnation == incarnation)
-        };
-        if !Header::read((*block).as_ref()).is_ok_and(own) {
-            return Ok(false);
-        }
+        let Ok(header) = Header::read((*block).as_ref()) else { return Ok(None) };
         let mut crc = crc32fast::Hasher::new();
         let mut at = claim.from;
         while at < claim.to {
@@ -95,12 +136,23 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
             let bytes = file.read(at, len).await.map_err(io_error(&path))?;
             let bytes: &[u8] = (*bytes).as_ref();
             if bytes.len() < len {
-                return Ok(false);
+                return Ok(None);
             }
             crc.update(bytes);
             at += len_u64(len);
         }
-        Ok(crc.finalize() == claim.crc)
+        Ok(Some(Stands { header, crc: crc.finalize() }))
+    }
+
+    /// Whether that is what was claimed, in the log's very segment.
+    fn is_own(&self, id: TopicPartition, base: Offset, claim: Claim, stands: Option<Stands>) -> bool {
+        let begun = self.logs.get(&id).and_then(|log| log.begun(base));
+        stands.is_some_and(|Stands { header, crc }| {
+            header.partition == id
+                && header.base == base
+                && begun.is_none_or(|incarnation| header.incarnation == incarnation)
+                && crc == claim.crc
+        })
     }
 
     /// The block that an extent begins in is whole in the segment: what was gathered of it is not written over that.
@@ -136,6 +188,11 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
 }
 
 impl Recovering {
+    /// Whether an entry no longer says anything: it is at rest, or a newer owner has spoken.
+    pub(super) fn is_past(&self, journal: JournalId, lsn: Lsn, entry: &Entry) -> bool {
+        self.rest.ownership > entry.ownership || (self.journal == Some(journal) && lsn <= self.rest.handled)
+    }
+
     fn go_back(&mut self, suspect: Suspect) {
         self.rest = suspect.rest;
         self.rolled = suspect.rolled;
