@@ -54,14 +54,25 @@ impl<D: Disk, S: Derived> Store<D, S> {
                         return; // Closing tries once more.
                     }
                 }
-                Err(error) => {
-                    let oldest = self.journal.ring.oldest_used().map_or(0, |file| file.number);
-                    let path = self.journal.ring.path_of(oldest);
-                    self.disk.fatal(&format!("moving the journal {} to segments", path.display()), &error)
-                }
+                Err(error) => self.fail_reclaim(&error),
                 Ok(()) => self.reclaim_stalled.set(false),
             }
         }
+    }
+
+    /// Recycles the oldest file for a store that closes, unless the disk is full.
+    pub(crate) async fn make_room(self: &Rc<Self>) {
+        match self.reclaim_alone().await {
+            Err(error) if is_full(&error) => self.reclaim_stalled.set(true),
+            Err(error) => self.fail_reclaim(&error),
+            Ok(()) => self.reclaim_stalled.set(false),
+        }
+    }
+
+    fn fail_reclaim(&self, error: &io::Error) -> ! {
+        let oldest = self.journal.ring.oldest_used().map_or(0, |file| file.number);
+        let path = self.journal.ring.path_of(oldest);
+        self.disk.fatal(&format!("moving the journal {} to segments", path.display()), error)
     }
 
     async fn reclaim_oldest(self: &Rc<Self>) -> io::Result<()> {

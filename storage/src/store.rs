@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
-use model::limits::MemoryPlan;
+use model::limits::{MemoryPlan, RING_FILES};
 use model::{Offset, OwnershipEpoch, TopicPartition};
 
 use crate::bytes_at::to_usize;
@@ -390,21 +390,44 @@ impl<D: Disk, S: Derived> Store<D, S> {
         Ok(())
     }
 
-    /// Waits until everything queued is durable. False when the journal has no room for it and gets none: nobody was told that
-    /// it is safe.
-    async fn commit_last(&self) -> bool {
-        let durable = async {
-            self.journal.durable(self.journal.last_ticket()).await;
-            true
-        };
-        let late = async {
-            let mut pauses = 0;
-            while pauses < 5 {
+    /// Waits until everything queued is durable, and makes the room that takes: the caller has the reclaiming to itself. False when the
+    /// journal has no room for it and gets none: nobody was told that it is safe.
+    async fn commit_last(self: &Rc<Self>) -> bool {
+        enum Next {
+            Done,
+            Room,
+            Late,
+        }
+        let mut pauses = 0;
+        loop {
+            let durable = async {
+                self.journal.durable(self.journal.last_ticket()).await;
+                Next::Done
+            };
+            let short = async {
+                if self.reclaim_stalled.get() {
+                    std::future::pending::<()>().await;
+                }
+                self.journal.ring.filled(to_usize(RING_FILES) / 2).await;
+                Next::Room
+            };
+            let late = async {
                 self.disk.sleep(FULL_PAUSE).await;
-                pauses = if self.is_stalled() { pauses + 1 } else { 0 };
+                Next::Late
+            };
+            match futures_lite::future::or(durable, futures_lite::future::or(short, late)).await {
+                Next::Done => return true,
+                Next::Room => self.make_room().await,
+                Next::Late => {
+                    pauses = if self.is_stalled() { pauses + 1 } else { 0 };
+                    if pauses == 5 {
+                        return false;
+                    }
+                    if self.reclaim_stalled.get() {
+                        self.make_room().await;
+                    }
+                }
             }
-            false
-        };
-        futures_lite::future::or(durable, late).await
+        }
     }
 }
