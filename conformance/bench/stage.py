@@ -49,12 +49,7 @@ class Stage:
     def heat(self) -> None:
         """Loads the fresh server before anything counts, then lets it write down what it owes."""
         self._settle("heat", [])
-        begun = self._begin("heat", ["produce", "--topic", "heat", "--unthrottled", "--duration", str(self.scale.heat_s)])
-        try:
-            begun.report()
-        finally:
-            begun.end()
-        (self.raw / self._file("heat")).unlink()
+        self._aside("heat", ["produce", "--topic", "heat", "--unthrottled", "--duration", str(self.scale.heat_s)])
         os.sync()
 
     def touch(self, partitions: int, topic: str = "bench") -> None:
@@ -62,12 +57,16 @@ class Stage:
         words = ["produce", "--partitions", str(partitions), "--records", str(2 * partitions), "--batch-bytes", "1", "--request-bytes",
                  "64KiB", "--unthrottled"]
         self._settle(topic, words)
-        begun = self._begin("touch", [*words, "--topic", topic])
+        self._aside("touch", [*words, "--topic", topic])
+
+    def _aside(self, step: str, words: list[str]) -> None:
+        """Runs the generator for what is not measured."""
+        begun = self._begin(step, words)
         try:
             begun.report()
         finally:
             begun.end()
-        (self.raw / self._file("touch")).unlink()
+        (self.raw / self._file(step)).unlink()
 
     def generate(self, mode: str, *settings: Setting, topic: str = "bench") -> Values:
         """Runs the generator to its end and reads its figures. Unless the settings say how long, it is the scale's time. Times are plain

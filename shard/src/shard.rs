@@ -300,6 +300,10 @@ pub(crate) fn fault(id: TopicPartition, error: &StoreError) -> Fault {
             tracing::error!(partition = %id, what, "reading a partition failed; restore the file from a replica or a backup");
             ErrorCode::KafkaStorageError
         }
+        StoreError::Unwritten(what) => {
+            tracing::error!(partition = %id, what, "a large batch could not be written and was refused; check the disk");
+            ErrorCode::KafkaStorageError
+        }
     };
     Fault { code, message: error.to_string() }
 }

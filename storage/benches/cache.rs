@@ -40,7 +40,7 @@ impl Subject {
     fn full(partitions: u32, batch_bytes: usize) -> Self {
         let disk = Void::new();
         let plan = MemoryPlan::new(MEMORY, 1).expect("enough");
-        let budget = plan.cache - plan.read_ahead() + plan.ring;
+        let budget = plan.frames();
         let options = StoreOptions {
             paths: Paths::new("/data"),
             plan,

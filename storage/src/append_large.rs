@@ -85,7 +85,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     async fn begin_segment(self: &Rc<Self>, log: &LogRef<D, S>) -> Result<Offset, StoreError> {
         let failed = |error: io::Error| match is_full(&error) {
             true => StoreError::DiskFull,
-            false => StoreError::Damaged(format!("beginning a segment of {}: {error}", log.id)),
+            false => StoreError::Unwritten(format!("beginning a segment of {}: {error}", log.id)),
         };
         loop {
             self.moved.until(|| (log.phase.get() != Phase::Busy).then_some(())).await;
@@ -172,7 +172,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             self.refuse_appends(&path, FIRST_POSITION, error);
             return StoreError::DiskFull;
         }
-        StoreError::Damaged(format!("writing {}: {error}", path.display()))
+        StoreError::Unwritten(format!("writing {}: {error}", path.display()))
     }
 
     fn leave(&self, log: &LogRef<D, S>) {

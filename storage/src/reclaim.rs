@@ -24,19 +24,20 @@ use crate::store::{LogRef, Store};
 const FORWARD_IN_FILE_MAX: u64 = 16 << 10;
 /// ...and less than this unwritten is copied forward instead of written.
 const FORWARD_UNWRITTEN_MAX: u64 = 64 << 10;
+/// The oldest file is recycled when fewer than so many are free.
+pub(crate) const SPARE_FILES: u64 = RING_FILES / 2;
 /// More segment files than this are synced by one `syncfs`.
 const SYNC_FILES_MAX: usize = 8;
 
 impl<D: Disk, S: Derived> Store<D, S> {
     /// Recycles the oldest file whenever less than half of the ring is left, until the store closes.
     pub(crate) async fn reclaim_files(self: &Rc<Self>) {
-        let spare = to_usize(RING_FILES) / 2;
         loop {
             let filled = async {
                 // One that failed for lack of space is tried until it succeeds, even if files were made meanwhile: what waits in
                 // the oldest one keeps appends refused.
                 if !self.reclaim_stalled.get() {
-                    self.journal.ring.filled(spare).await;
+                    self.journal.ring.filled(to_usize(SPARE_FILES)).await;
                 }
                 true
             };
@@ -44,42 +45,33 @@ impl<D: Disk, S: Derived> Store<D, S> {
             if !futures_lite::future::or(filled, closing).await {
                 return;
             }
-            match self.reclaim_oldest().await {
-                Err(error) if is_full(&error) => {
-                    self.reclaim_stalled.set(true);
-                    self.refuse_appends(self.paths.root(), 0, &error);
-                    let closing = self.moved.until(|| self.closing.get().then_some(()));
-                    futures_lite::future::or(closing, self.disk.sleep(FULL_PAUSE)).await;
-                    if self.closing.get() {
-                        return; // Closing tries once more.
-                    }
+            self.reclaiming.enter().await;
+            let recycled = self.recycle_oldest().await;
+            self.reclaiming.leave();
+            if let Err(error) = recycled {
+                self.refuse_appends(self.paths.root(), 0, &error);
+                let closing = self.moved.until(|| self.closing.get().then_some(()));
+                futures_lite::future::or(closing, self.disk.sleep(FULL_PAUSE)).await;
+                if self.closing.get() {
+                    return; // Closing tries once more.
                 }
-                Err(error) => self.fail_reclaim(&error),
-                Ok(()) => self.reclaim_stalled.set(false),
             }
         }
     }
 
-    /// Recycles the oldest file for a store that closes, unless the disk is full.
-    pub(crate) async fn make_room(self: &Rc<Self>) {
-        match self.reclaim_alone().await {
-            Err(error) if is_full(&error) => self.reclaim_stalled.set(true),
-            Err(error) => self.fail_reclaim(&error),
-            Ok(()) => self.reclaim_stalled.set(false),
+    /// Empties the journal's oldest file and has it used again; the caller has [`Self::reclaiming`]. An error says that the disk is too
+    /// full for it.
+    pub(crate) async fn recycle_oldest(self: &Rc<Self>) -> io::Result<()> {
+        let recycled = self.reclaim_alone().await;
+        if let Err(error) = &recycled
+            && !is_full(error)
+        {
+            let oldest = self.journal.ring.oldest_used().map_or(0, |file| file.number);
+            let path = self.journal.ring.path_of(oldest);
+            self.disk.fatal(&format!("moving the journal {} to segments", path.display()), error);
         }
-    }
-
-    fn fail_reclaim(&self, error: &io::Error) -> ! {
-        let oldest = self.journal.ring.oldest_used().map_or(0, |file| file.number);
-        let path = self.journal.ring.path_of(oldest);
-        self.disk.fatal(&format!("moving the journal {} to segments", path.display()), error)
-    }
-
-    async fn reclaim_oldest(self: &Rc<Self>) -> io::Result<()> {
-        self.reclaiming.enter().await;
-        let reclaimed = self.reclaim_alone().await;
-        self.reclaiming.leave();
-        reclaimed
+        self.reclaim_stalled.set(recycled.is_err());
+        recycled
     }
 
     async fn reclaim_alone(self: &Rc<Self>) -> io::Result<()> {

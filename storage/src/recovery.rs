@@ -193,7 +193,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let mut frames = Frames::open(self.disk, &self.paths.journal(id), id, checkpoint.needed_from).await?;
         while let Some(frame) = frames.next().await? {
             self.recovered.bytes += u64::from(frame.header.length);
-            let mut found = self.look_ahead(id, &frame).await;
+            let mut found = self.look_ahead(id, &frame).await?;
             let mut rest = frame.payload();
             for index in 0..frame.header.entries {
                 let Some((entry, bytes, after)) = Entry::read(rest) else {
@@ -230,7 +230,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         lsn: Lsn,
         entry: &Entry,
         bytes: &[u8],
-        found: Option<Option<Stands>>,
+        found: Option<Stands>,
     ) -> Result<(), RecoveryError> {
         match (self.topic)(entry.partition.topic) {
             TopicState::Live if entry.kind != EntryKind::Delete => {}

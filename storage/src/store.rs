@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
-use model::limits::{MemoryPlan, RING_FILES};
+use model::limits::MemoryPlan;
 use model::{Offset, OwnershipEpoch, TopicPartition};
 
 use crate::bytes_at::to_usize;
@@ -23,6 +23,7 @@ use crate::log::Log;
 use crate::paths::Paths;
 use crate::pool::{Pool, Pooled};
 use crate::read::ahead::Ahead;
+use crate::reclaim::SPARE_FILES;
 use crate::segment_write::{FULL_PAUSE, is_full};
 use crate::signal::{Gate, Signal};
 
@@ -47,6 +48,8 @@ pub enum StoreError {
     OutOfRange,
     /// Reading failed or what was read is damaged; names file and position.
     Damaged(String),
+    /// Writing failed, and nothing counts of what was written; says what.
+    Unwritten(String),
 }
 
 impl std::fmt::Display for StoreError {
@@ -58,7 +61,7 @@ impl std::fmt::Display for StoreError {
             }
             Self::DiskFull => write!(f, "the disk is too full to accept records; free space or add some"),
             Self::OutOfRange => write!(f, "the offset is outside the log"),
-            Self::Damaged(what) => write!(f, "{what}"),
+            Self::Damaged(what) | Self::Unwritten(what) => write!(f, "{what}"),
         }
     }
 }
@@ -408,7 +411,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 if self.reclaim_stalled.get() {
                     std::future::pending::<()>().await;
                 }
-                self.journal.ring.filled(to_usize(RING_FILES) / 2).await;
+                self.journal.ring.filled(to_usize(SPARE_FILES)).await;
                 Next::Room
             };
             let late = async {
@@ -417,14 +420,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
             };
             match futures_lite::future::or(durable, futures_lite::future::or(short, late)).await {
                 Next::Done => return true,
-                Next::Room => self.make_room().await,
+                // A full disk shows in what is asked next.
+                Next::Room => drop(self.recycle_oldest().await),
                 Next::Late => {
                     pauses = if self.is_stalled() { pauses + 1 } else { 0 };
                     if pauses == 5 {
                         return false;
                     }
                     if self.reclaim_stalled.get() {
-                        self.make_room().await;
+                        drop(self.recycle_oldest().await);
                     }
                 }
             }

@@ -204,6 +204,18 @@ def larger_where_the_topic_allows(ctx: Context) -> None:
     that(found == sent, "contents differ")
 
 
+@check("librdkafka", settings={"millrace.cores": "1", "millrace.memory": "512MiB"})
+def larger_than_a_journal_takes(ctx: Context) -> None:
+    # More than a quarter of the ring of such a core: these go around it, the others between them do not.
+    topic = create_topic(ctx, config={"max.message.bytes": "60000000"})
+    noise = random.Random(12)
+    sent = [noise.randbytes(size) for size in (10, 40_000_000, 20, 50_000_000, 36_000_000, 5)]
+    send(producer(ctx, message_max_bytes=60_000_000), topic, ({"value": value} for value in sent))
+    found = values(read_all(ctx, topic, fetch_message_max_bytes=60_000_000, receive_message_max_bytes=200_000_000)[0])
+    equal([len(value) for value in found], [len(value) for value in sent], "sizes")
+    that(found == sent, "contents differ")
+
+
 @check("librdkafka")
 def many_partitions_many_requests(ctx: Context) -> None:
     topic = create_topic(ctx, partitions=48)

@@ -50,7 +50,7 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
         lsn: Lsn,
         entry: &Entry,
         payload: &[u8],
-        found: Option<Option<Stands>>,
+        found: Option<Stands>,
     ) -> Result<u64, RecoveryError> {
         let id = entry.partition;
         let Some(claim) = Claim::read(entry, payload) else {
@@ -60,11 +60,7 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
             )));
         };
         let start = Cursor { segment: entry.segment, position: entry.position };
-        let stands = match found {
-            Some(stands) => stands,
-            None => self.stands(id, entry.segment, claim).await?,
-        };
-        if self.is_own(id, entry.segment, claim, stands) {
+        if self.is_own(id, entry.segment, claim, found) {
             let begun = self.logs.get(&id).and_then(|log| log.begun(entry.segment));
             self.segment(id, entry.segment, begun).await?;
             self.supersede(id, start, claim.from);
@@ -86,14 +82,13 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
         Ok(claim.to - entry.position)
     }
 
-    /// Reads what stands where the extents of one frame should, all at the same time: one after the other they take several times as
-    /// long. By the index of their entries; those that are missing, because they are not needed or could not be read, are read
-    /// when it is their turn. Nothing before them in their commit changes what stands there.
+    /// Reads what stands where the extents of one frame should, by the index of their entries, all at the same time: one after the
+    /// other they take several times as long. Nothing before them in their commit changes what stands there.
     pub(super) async fn look_ahead(
         &self,
         journal: JournalId,
         frame: &Frame<D::Buffer>,
-    ) -> BTreeMap<u32, Option<Stands>> {
+    ) -> Result<BTreeMap<u32, Stands>, RecoveryError> {
         let (mut indexes, mut reads) = (Vec::new(), Vec::new());
         let mut rest = frame.payload();
         for index in 0..frame.header.entries {
@@ -111,8 +106,11 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
                 reads.push(Box::pin(self.stands(entry.partition, entry.segment, claim)));
             }
         }
-        let found = indexes.into_iter().zip(together(reads).await);
-        found.filter_map(|(index, stands)| stands.ok().map(|stands| (index, stands))).collect()
+        let mut found = BTreeMap::new();
+        for (index, stands) in indexes.into_iter().zip(together(reads).await) {
+            found.extend(stands?.map(|stands| (index, stands)));
+        }
+        Ok(found)
     }
 
     /// What a segment has where these blocks should be; `None` when it has no such place.
