@@ -20,7 +20,7 @@ use crate::load::damaged_at;
 use crate::log::Loaded;
 use crate::segment::Cursor;
 use crate::store::{LogRef, Store, StoreError};
-use ahead::{Bytes, Place};
+use ahead::Place;
 
 /// Bytes of a log held in memory by somebody: a part of a journal frame, or of what was read from a segment.
 #[derive(Clone)]
@@ -132,10 +132,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
         from: Offset,
         limits: ReadLimits,
     ) -> Result<Vec<Piece>, StoreError> {
-        if let Some((place, bytes)) = self.ahead.take(log.id, from).await
+        if let Some(place) = self.ahead.place(log.id, from)
             && let Some(extent) = self.still_there(log, &place)
         {
-            return self.read_on(log, extent, bytes, limits).await;
+            return self.read_on(log, place, extent, limits).await;
         }
         let mut wanted = from;
         loop {
@@ -148,7 +148,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 let piece = self.bytes(log, extent, start, len_u64(most).min(extent.to - start)).await?;
                 let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
                 if let Some((place, _)) = rest {
-                    self.ahead.put(place, Bytes::Unread);
+                    self.ahead.remember(place);
                 }
                 return Ok(served);
             }
@@ -168,48 +168,53 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let loaded = log.loaded.borrow();
         let loaded = loaded.as_ref()?;
         let segment = loaded.segments.get(loaded.segment_of(place.next))?;
-        let same = segment.base == place.at.segment && loaded.incarnation == place.incarnation;
-        let start = Start { position: place.at.position, base_offset: Some(place.next) };
+        let at = place.point.at;
+        let same = segment.base == at.segment && loaded.incarnation == place.point.incarnation;
+        let start = Start { position: at.position, base_offset: Some(place.next) };
         let extent = loaded.extent(segment.base, segment.size, start);
         (same && extent.from < extent.to).then_some(extent)
     }
 
-    /// Reads on: from what was read ahead, else as much as one read takes; and has more read when that is used up.
+    /// Reads on: from what was read for whoever comes there, else as much as one read takes; and has more read when that is used up.
     async fn read_on(
         self: &Rc<Self>,
         log: &LogRef<D, S>,
+        place: Place,
         extent: Extent,
-        bytes: Bytes,
         limits: ReadLimits,
     ) -> Result<Vec<Piece>, StoreError> {
-        let piece = match bytes {
-            Bytes::There(piece) if has_batch(piece.bytes()) => piece,
-            _ => self.bytes(log, extent, extent.from, one_read(extent)).await?,
+        let mut there = self.ahead.read(&place.point).await.filter(|piece| has_batch(piece.bytes()));
+        if there.is_none() {
+            self.read_ahead(log, &place);
+            there = self.ahead.read(&place.point).await;
+        }
+        let piece = match there {
+            Some(piece) => piece,
+            None => self.bytes(log, extent, extent.from, one_read(extent)).await?,
         };
         let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
         if let Some((place, rest)) = rest {
-            if has_batch(rest.bytes()) {
-                self.ahead.put(place, Bytes::There(rest));
-            } else {
-                self.read_ahead(log, place);
+            self.ahead.remember(place);
+            if !has_batch(rest.bytes()) && self.ahead.held(&place.point).is_none_or(|held| !has_batch(held.bytes())) {
+                self.read_ahead(log, &place);
             }
         }
         Ok(served)
     }
 
     /// Has the bytes from `place` on read, for whoever comes for them.
-    fn read_ahead(self: &Rc<Self>, log: &LogRef<D, S>, place: Place) {
-        let Some(extent) = self.still_there(log, &place) else { return };
-        self.ahead.put(place, Bytes::Coming);
-        if !self.ahead.is_awaited(&place) {
-            return; // There is no memory for it.
+    fn read_ahead(self: &Rc<Self>, log: &LogRef<D, S>, place: &Place) {
+        let Some(extent) = self.still_there(log, place) else { return };
+        let point = place.point;
+        if !self.ahead.expect(point, one_read(extent)) {
+            return; // Somebody does, or there is no memory for it.
         }
         let (store, log) = (Rc::clone(self), Rc::clone(log));
         self.disk.spawn(async move {
             let _reading = log.reading();
             // What cannot be read is told to who asks for it.
             let piece = store.bytes(&log, extent, extent.from, one_read(extent)).await.ok();
-            store.ahead.arrived(&place, piece);
+            store.ahead.arrived(&point, piece);
         });
     }
 
@@ -308,9 +313,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<(Vec<Piece>, Option<(Place, Piece)>), StoreError> {
         let at = extent.from;
         let place = |next, used| {
-            let incarnation = log.loaded.borrow().as_ref().map(|loaded| loaded.incarnation)?;
-            let at = Cursor { segment: extent.segment, position: at + len_u64(used) };
-            Some(Place { partition: log.id, next, at, incarnation })
+            Some(Place { next, point: log.point(extent.segment, at + len_u64(used))? })
         };
         let damaged =
             |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
@@ -351,7 +354,6 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let rest = Piece { range: piece.range.start + used..piece.range.end, owner: Rc::clone(&piece.owner) };
         let place = place(next, used);
         piece.range.end = piece.range.start + used;
-        self.count(|counters| counters.read_bytes += len_u64(used));
         // Small records must not keep a large buffer alive for as long as a peer takes to take them.
         if 2 * used < (*piece.owner).as_ref().len() {
             piece = Piece { owner: Rc::new(piece.bytes().to_vec()), range: 0..used };

@@ -5,17 +5,18 @@ use std::rc::Rc;
 
 use model::Offset;
 
+use super::ahead::Point;
 use super::{Extent, Piece, ReadLimits};
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::load::damaged_at;
-use crate::log::Loaded;
+use crate::log::{Loaded, Log};
 use crate::segment::Cursor;
 use crate::store::{LogRef, Store, StoreError};
 
 impl<D: Disk, S: Derived> Store<D, S> {
-    /// `len` bytes at `at` of a segment, from its file, from memory, or from both.
+    /// `len` bytes at `at` of a segment: read for somebody before, else from its file, from memory, or from both.
     pub(super) async fn bytes(
         &self,
         log: &LogRef<D, S>,
@@ -24,6 +25,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         len: u64,
     ) -> Result<Piece, StoreError> {
         let to = at + len;
+        if let Some(held) = log.point(extent.segment, at).and_then(|point| self.ahead.held(&point))
+            && held.range.len() >= to_usize(len)
+        {
+            return Ok(Piece { range: held.range.start..held.range.start + to_usize(len), ..held });
+        }
         let mut bytes = Vec::new();
         let on_disk = {
             let loaded = log.loaded.borrow();
@@ -67,7 +73,16 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if (*buffer).as_ref().len() < from + to_usize(len) {
             return Err(damaged(&"the segment is shorter than its log"));
         }
+        self.count(|counters| counters.read_bytes += len_u64((*buffer).as_ref().len()));
         Ok(Piece { owner: Rc::new(Held::<D>(buffer)), range: from..from + to_usize(len) })
+    }
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    /// A point in its segments as they are now; `None` unless it is in memory.
+    pub(super) fn point(&self, segment: Offset, position: u64) -> Option<Point> {
+        let incarnation = self.loaded.borrow().as_ref()?.incarnation;
+        Some(Point { partition: self.id, incarnation, at: Cursor { segment, position } })
     }
 }
 

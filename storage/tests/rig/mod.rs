@@ -41,8 +41,22 @@ pub struct Rig {
     pub number: u8,
     /// Of the logs of this boot.
     pub segment_bytes: u64,
+    pub shape: Shape,
+}
+
+/// What a store is made with, where tests differ.
+#[derive(Clone, Copy)]
+pub struct Shape {
     /// Appends of this size go straight to their segment.
     pub extent_bytes_min: u64,
+    /// Memory for what is not in the ring any more.
+    pub cache: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { extent_bytes_min: model::limits::EXTENT_BYTES_MIN, cache: 0 }
+    }
 }
 
 impl Rig {
@@ -52,11 +66,17 @@ impl Rig {
 
     /// The same with extents of a few blocks.
     pub fn with_extents(seed: u64) -> Self {
-        Self::boot_with(seed, 1, Image::default(), BTreeSet::new(), 2 * model::limits::BLOCK as u64)
+        let shape = Shape { extent_bytes_min: 2 * model::limits::BLOCK as u64, ..Shape::default() };
+        Self::boot_with(seed, 1, Image::default(), BTreeSet::new(), shape)
+    }
+
+    /// The same with a cache.
+    pub fn with_cache(seed: u64, cache: u64) -> Self {
+        Self::boot_with(seed, 1, Image::default(), BTreeSet::new(), Shape { cache, ..Shape::default() })
     }
 
     pub fn boot(seed: u64, boot: u8, image: Image, forgotten: BTreeSet<TopicId>) -> Self {
-        Self::boot_with(seed, boot, image, forgotten, model::limits::EXTENT_BYTES_MIN)
+        Self::boot_with(seed, boot, image, forgotten, Shape::default())
     }
 
     pub fn boot_with(
@@ -64,11 +84,11 @@ impl Rig {
         boot: u8,
         image: Image,
         forgotten: BTreeSet<TopicId>,
-        extent_bytes_min: u64,
+        shape: Shape,
     ) -> Self {
         let simulation = Simulation::new(seed);
         let disk = MemoryDisk::from_image(&simulation, image);
-        let store = simulation.run_until(open(&disk, boot, &forgotten, extent_bytes_min));
+        let store = simulation.run_until(open(&disk, boot, &forgotten, shape));
         let acknowledged = BTreeMap::new();
         Self {
             simulation,
@@ -79,7 +99,7 @@ impl Rig {
             random: Random::new(seed),
             number: boot,
             segment_bytes: 700_000,
-            extent_bytes_min,
+            shape,
         }
     }
 
@@ -181,7 +201,7 @@ impl Rig {
             false => self.disk.power_cut(&mut self.random),
         };
         self.simulation.crash();
-        Self::boot_with(7, self.number + 1, image, self.forgotten, self.extent_bytes_min)
+        Self::boot_with(7, self.number + 1, image, self.forgotten, self.shape)
             .check(&self.acknowledged);
     }
 }
@@ -190,7 +210,7 @@ async fn open(
     disk: &MemoryDisk,
     boot: u8,
     forgotten: &BTreeSet<TopicId>,
-    extent_bytes_min: u64,
+    shape: Shape,
 ) -> Rc<TestStore> {
     let paths = Paths::new("/data");
     let state = |id: TopicId| if forgotten.contains(&id) { TopicState::Unknown } else { TopicState::Live };
@@ -198,7 +218,7 @@ async fn open(
     let plan = MemoryPlan {
         io_memory: 2 << 20,
         ring: RING,
-        cache: 0,
+        cache: shape.cache,
         requests: 8 << 20,
         responses: 1 << 20,
         groups: 0,
@@ -211,7 +231,7 @@ async fn open(
         journal: JournalId([boot; 16]),
         open_files_max: 4,
         free_bytes_min: 0,
-        extent_bytes_min,
+        extent_bytes_min: shape.extent_bytes_min,
         extent_bytes_unsettled_max: RING / 2,
         snapshot_bytes: SNAPSHOT_BYTES,
     };
