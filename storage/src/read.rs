@@ -195,7 +195,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
         if let Some((place, rest)) = rest {
             self.ahead.remember(place);
-            if !has_batch(rest.bytes()) && self.ahead.held(&place.point).is_none_or(|held| !has_batch(held.bytes())) {
+            if !has_batch(rest.bytes())
+                && self.ahead.held(&place.point).is_none_or(|held| !has_batch(held.bytes()))
+            {
                 self.read_ahead(log, &place);
             }
         }
@@ -312,9 +314,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         limits: ReadLimits,
     ) -> Result<(Vec<Piece>, Option<(Place, Piece)>), StoreError> {
         let at = extent.from;
-        let place = |next, used| {
-            Some(Place { next, point: log.point(extent.segment, at + len_u64(used))? })
-        };
+        let place = |next, used| Some(Place { next, point: log.point(extent.segment, at + len_u64(used))? });
         let damaged =
             |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
         let header = BatchHeader::parse(piece.bytes()).map_err(|error| damaged(&error))?;

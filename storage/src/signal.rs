@@ -77,6 +77,36 @@ impl Tide {
     }
 }
 
+/// So many tasks at a time.
+pub struct Turns {
+    left: Cell<usize>,
+    freed: Signal,
+}
+
+impl Turns {
+    /// `count` at a time.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self { left: Cell::new(count), freed: Signal::default() }
+    }
+
+    /// Waits for a turn; it lasts until it is dropped.
+    pub async fn turn(&self) -> OneOf<'_> {
+        self.freed.until(|| self.left.get().checked_sub(1).map(|left| self.left.set(left))).await;
+        OneOf(self)
+    }
+}
+
+/// One of [`Turns`].
+pub struct OneOf<'a>(&'a Turns);
+
+impl Drop for OneOf<'_> {
+    fn drop(&mut self) {
+        self.0.left.set(self.0.left.get() + 1);
+        self.0.freed.notify();
+    }
+}
+
 /// One task at a time, first come, first served: held from [`Gate::enter`] to [`Gate::leave`].
 #[derive(Default)]
 pub struct Gate {

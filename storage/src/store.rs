@@ -25,7 +25,10 @@ use crate::pool::{Pool, Pooled};
 use crate::read::ahead::Ahead;
 use crate::reclaim::SPARE_FILES;
 use crate::segment_write::{FULL_PAUSE, is_full};
-use crate::signal::{Gate, Signal};
+use crate::signal::{Gate, Signal, Turns};
+
+/// Large reads of segments at a time: enough to keep a disk busy, and few enough that a commit does not wait behind many.
+const LARGE_READS_MAX: usize = 2;
 
 /// A log by reference.
 pub type LogRef<D, S> = Rc<Log<D, S>>;
@@ -169,6 +172,7 @@ pub struct Store<D: Disk, S> {
     pub(crate) frame_bytes: Cell<u64>,
     /// What readers of segments want next.
     pub(crate) ahead: Ahead,
+    pub(crate) large_reads: Turns,
     /// Frames that left the cache while somebody held them.
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
     pub(crate) listener: RefCell<Option<Rc<dyn Listener<D, S>>>>,
@@ -232,6 +236,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             extent_logs: RefCell::default(),
             frame_bytes: Cell::new(0),
             ahead: Ahead::new(options.plan.read_ahead()),
+            large_reads: Turns::new(LARGE_READS_MAX),
             pinned: RefCell::default(),
             listener: RefCell::new(None),
             checkpoint_number: Cell::new(0),

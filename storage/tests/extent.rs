@@ -162,7 +162,13 @@ fn a_cut_at_any_moment_of_a_commit_keeps_what_was_acknowledged_and_drops_the_res
         } else {
             dropped += 1
         }
-        let rig = Rig::boot_with(7, 2, image, BTreeSet::new(), Shape { extent_bytes_min: 8192, ..Shape::default() });
+        let rig = Rig::boot_with(
+            7,
+            2,
+            image,
+            BTreeSet::new(),
+            Shape { extent_bytes_min: 8192, ..Shape::default() },
+        );
         let acknowledged = [(id, end(&first).max(acknowledged))].into();
         rig.check(&acknowledged);
     }
@@ -244,7 +250,8 @@ fn a_truncation_may_take_extents_with_it_at_any_moment() {
         assert_eq!(found.unwrap().unwrap().logs[0].1.end, first, "seed {seed}");
         let ends = if cut.is_some() { vec![acknowledged] } else { vec![acknowledged, to] };
         assert!(ends.contains(&first), "seed {seed}: ends at {first}, not at one of {ends:?}");
-        Rig::boot_with(7, 2, image, BTreeSet::new(), Shape { extent_bytes_min: 8192, ..Shape::default() }).check(&[(id, first)].into());
+        Rig::boot_with(7, 2, image, BTreeSet::new(), Shape { extent_bytes_min: 8192, ..Shape::default() })
+            .check(&[(id, first)].into());
     }
     assert!((10..110).contains(&interrupted), "{interrupted}: the moment must vary");
 }

@@ -204,7 +204,9 @@ mod tests {
             ahead.remember(place);
         }
         assert!(ahead.place(PARTITION, Offset(0)).is_none());
-        assert!(ahead.place(PARTITION, Offset(1)).is_some() && ahead.place(PARTITION, Offset(1024)).is_some());
+        assert!(
+            ahead.place(PARTITION, Offset(1)).is_some() && ahead.place(PARTITION, Offset(1024)).is_some()
+        );
     }
 
     #[test]

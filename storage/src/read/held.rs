@@ -6,7 +6,7 @@ use std::rc::Rc;
 use model::Offset;
 
 use super::ahead::Point;
-use super::{Extent, Piece, ReadLimits};
+use super::{Extent, PROBE_BYTES, Piece, ReadLimits};
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
@@ -66,6 +66,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<Piece, StoreError> {
         let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, base, at, what);
         let start = block_down(at);
+        let _turn = if len > PROBE_BYTES { Some(self.large_reads.turn().await) } else { None };
         let file = self.files.get((log.id, base)).await.map_err(|error| damaged(&error))?;
         let read = file.read(start, to_usize(block_up(at + len) - start)).await;
         let buffer = read.map_err(|error| damaged(&error))?;

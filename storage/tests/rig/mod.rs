@@ -79,13 +79,7 @@ impl Rig {
         Self::boot_with(seed, boot, image, forgotten, Shape::default())
     }
 
-    pub fn boot_with(
-        seed: u64,
-        boot: u8,
-        image: Image,
-        forgotten: BTreeSet<TopicId>,
-        shape: Shape,
-    ) -> Self {
+    pub fn boot_with(seed: u64, boot: u8, image: Image, forgotten: BTreeSet<TopicId>, shape: Shape) -> Self {
         let simulation = Simulation::new(seed);
         let disk = MemoryDisk::from_image(&simulation, image);
         let store = simulation.run_until(open(&disk, boot, &forgotten, shape));
@@ -201,17 +195,11 @@ impl Rig {
             false => self.disk.power_cut(&mut self.random),
         };
         self.simulation.crash();
-        Self::boot_with(7, self.number + 1, image, self.forgotten, self.shape)
-            .check(&self.acknowledged);
+        Self::boot_with(7, self.number + 1, image, self.forgotten, self.shape).check(&self.acknowledged);
     }
 }
 
-async fn open(
-    disk: &MemoryDisk,
-    boot: u8,
-    forgotten: &BTreeSet<TopicId>,
-    shape: Shape,
-) -> Rc<TestStore> {
+async fn open(disk: &MemoryDisk, boot: u8, forgotten: &BTreeSet<TopicId>, shape: Shape) -> Rc<TestStore> {
     let paths = Paths::new("/data");
     let state = |id: TopicId| if forgotten.contains(&id) { TopicState::Unknown } else { TopicState::Live };
     let recovered = recovery::recover::<_, EpochsOnly>(disk, &paths, state).await.unwrap();
