@@ -171,7 +171,8 @@ mod tests {
     }
 
     fn piece(len: usize) -> Option<Piece> {
-        Some(Piece { owner: Rc::new((0..len).map(|byte| byte as u8).collect::<Vec<u8>>()), range: 0..len })
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
+        Some(Piece { owner: Rc::new(bytes), range: 0..len })
     }
 
     fn read(ahead: &Ahead, position: u64) {
