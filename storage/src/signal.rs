@@ -172,7 +172,7 @@ mod tests {
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
 
-    use super::Gate;
+    use super::{Gate, Turns};
 
     fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         match future.poll(&mut Context::from_waker(Waker::noop())) {
@@ -194,6 +194,20 @@ mod tests {
         assert!(poll(again.as_mut()).is_none());
         drop(others);
         assert!(poll(again).is_some());
+    }
+
+    #[test]
+    fn so_many_have_a_turn_and_who_drops_it_lets_another_in() {
+        let turns = Turns::new(2);
+        let first = poll(pin!(turns.turn())).unwrap();
+        let second = poll(pin!(turns.turn())).unwrap();
+        let mut third = pin!(turns.turn());
+        assert!(poll(third.as_mut()).is_none());
+        drop(first);
+        let third = poll(third).unwrap();
+        assert!(poll(pin!(turns.turn())).is_none());
+        drop((second, third));
+        assert!(poll(pin!(turns.turn())).is_some());
     }
 
     #[test]

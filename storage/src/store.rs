@@ -172,6 +172,7 @@ pub struct Store<D: Disk, S> {
     pub(crate) frame_bytes: Cell<u64>,
     /// What readers of segments want next.
     pub(crate) ahead: Ahead,
+    /// Readers of much of a segment take turns: see [`LARGE_READS_MAX`].
     pub(crate) large_reads: Turns,
     /// Frames that left the cache while somebody held them.
     pub(crate) pinned: RefCell<Vec<Weak<Pooled<D>>>>,
