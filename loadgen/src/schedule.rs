@@ -110,9 +110,9 @@ impl Schedule {
         }
     }
 
-    /// When the next record should be sent.
+    /// When the next record should be sent: the first whole nanosecond at which it is due.
     pub fn first(&self) -> Ns {
-        self.ahead.front().copied().unwrap_or_else(|| whole(self.next).unwrap_or(Ns::MAX))
+        self.ahead.front().copied().unwrap_or_else(|| whole(self.next.ceil()).unwrap_or(Ns::MAX))
     }
 
     /// When the next batch is complete: it has `count_max` records, or its first one has waited for `linger`.
@@ -196,6 +196,18 @@ mod tests {
             for _ in 0..1000 {
                 let at = schedule.complete_at(17, 1 << 62);
                 assert_eq!(schedule.take(at, 17).count(), 17, "{rate}");
+            }
+        }
+    }
+
+    /// Whoever waits for it would wait for ever otherwise, at the end of a run.
+    #[test]
+    fn what_is_first_is_due() {
+        for rate in [3.0, 7.7, 12_345.6, 180_490.5] {
+            let mut schedule = Schedule::new(Arrival::Constant, rate, 0.3, 1);
+            for _ in 0..1000 {
+                let at = schedule.first();
+                assert_eq!((schedule.due(at - 1), schedule.take(at, 1).count()), (0, 1), "{rate}");
             }
         }
     }

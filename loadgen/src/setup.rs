@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::control::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::control::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::control::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use protocol::control::messages::metadata_request::MetadataRequestTopic;
 use protocol::control::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    MetadataResponse,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, MetadataResponse,
 };
 use protocol::control::{self, KafkaRequest, RequestResponsePair};
 use protocol::{ApiKey, message};
@@ -21,6 +22,8 @@ use crate::cluster::{Cluster, Versions, error_name, resolve};
 
 /// How long to wait for a cluster, for leaders, for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Partitions asked for in one request: Kafka refuses more than some 10,000.
+const PARTITIONS_AT_ONCE: i32 = 5000;
 /// Largest answer that is believed.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -200,12 +203,14 @@ fn create(client: &mut Client, topics: &NewTopics, missing: &[&String]) -> Resul
         message!(CreatableTopicConfig { name: name.as_str().into(), value: Some(value.as_str().into()) })
     });
     let configs: Vec<_> = configs.collect();
-    // Not too many at once for a broker that creates one after the other.
-    for names in missing.chunks(100) {
+    let first = topics.partitions.min(PARTITIONS_AT_ONCE);
+    // Nor too many topics, for a broker that creates one after the other.
+    let at_once = usize::try_from(PARTITIONS_AT_ONCE / first.max(1)).unwrap_or(1).clamp(1, 100);
+    for names in missing.chunks(at_once) {
         let new = names.iter().map(|name| {
             message!(CreatableTopic {
                 name: name.as_str().into(),
-                num_partitions: topics.partitions,
+                num_partitions: first,
                 replication_factor: topics.replication,
                 configs: configs.clone(),
             })
@@ -217,6 +222,23 @@ fn create(client: &mut Client, topics: &NewTopics, missing: &[&String]) -> Resul
             let words = refused.error_message.as_deref().unwrap_or_default();
             let error = error_name(refused.error_code);
             return Err(SetupError(format!("topic {} cannot be created: {error} {words}", &*refused.name)));
+        }
+    }
+    missing.iter().try_for_each(|name| grow(client, name, first, topics.partitions))
+}
+
+/// Adds partitions to a new topic, from so many to so many.
+fn grow(client: &mut Client, name: &str, from: i32, to: i32) -> Result<(), SetupError> {
+    let step = usize::try_from(PARTITIONS_AT_ONCE).unwrap_or(1);
+    for before in (from..to).step_by(step) {
+        let count = before.saturating_add(PARTITIONS_AT_ONCE).min(to);
+        let topic = message!(CreatePartitionsTopic { name: name.into(), count: count, assignments: None });
+        let request = message!(CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000 });
+        let response = client.call(ApiKey::CreatePartitions, &request)?;
+        if let Some(refused) = response.results.iter().find(|result| result.error_code != 0) {
+            let words = refused.error_message.as_deref().unwrap_or_default();
+            let error = error_name(refused.error_code);
+            return Err(SetupError(format!("topic {name} cannot have {count} partitions: {error} {words}")));
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use protocol::control::messages::metadata_response::{
 use protocol::control::messages::{
     InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse,
 };
-use protocol::control::{decode, encode_api_versions, encode_response};
+use protocol::control::{Features, decode, encode_api_versions, encode_response};
 use protocol::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
 use protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
@@ -206,7 +206,7 @@ fn serve(mut socket: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let frame = Bytes::from(frame);
         let header = RequestHeader::parse(&frame).unwrap();
         let answer = match header.api() {
-            Some(ApiKey::ApiVersions) => encode_api_versions(&header, ErrorCode::None),
+            Some(ApiKey::ApiVersions) => encode_api_versions(&header, ErrorCode::None, &Features::default()),
             Some(ApiKey::Metadata) => metadata(&header, address, state),
             Some(ApiKey::ListOffsets) => list_offsets(&header, &frame, state),
             Some(ApiKey::InitProducerId) => {
