@@ -21,7 +21,7 @@ MODULES = {
     "node-rdkafka": ["clients.node.checks"],
     "differential": ["differential.checks"],
     "fuzz": ["fuzz.checks"],
-    "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups"],
+    "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups", "clients.java.admin"],
 }
 SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java",
                                                                  "differential", "fuzz"],

@@ -1,6 +1,10 @@
 //! One file per API: validate, split per owner, join, translate. Versioned structures end here.
 
+pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
+pub mod alter_user_scram_credentials;
 pub mod altering;
 pub mod coordinator;
 pub mod create_partitions;
@@ -8,10 +12,16 @@ pub mod create_topics;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -22,6 +32,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -29,12 +40,15 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod unregister_broker;
+pub mod update_features;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use coordination::metadata::{Command, Image, Refusal, Topic, TopicRef};
 use model::{ErrorCode, TopicId, TopicPartition};
 use net::service::Reply;
@@ -52,6 +66,9 @@ pub const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1
 pub const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// Every operation on the cluster.
 pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+
+/// What Kafka says of a topic or partition that is not there, where it says anything.
+pub const NO_SUCH_PARTITION: &str = "This server does not host this topic-partition.";
 
 /// Topics of a request by name and, per partition, its index and what came of it.
 pub type PerPartition<T> = Vec<(Text, Vec<(i32, Result<T, ErrorCode>)>)>;
@@ -157,6 +174,23 @@ pub fn topic_ref(name: Option<&Text>, id: Uuid) -> TopicRef {
 /// A refusal's code and sentence as fields of a response.
 pub fn told(refusal: &Refusal) -> (i16, Option<Text>) {
     (refusal.code.code(), Some(Text::from(refusal.message.as_str())))
+}
+
+/// The same where each partition of a topic is told so: once in memory, and short on the wire whatever a client calls a topic.
+pub fn told_to_each(refusal: &Refusal) -> (i16, Option<Text>) {
+    let text = match refusal.message.char_indices().nth(TOLD_TO_EACH_MAX) {
+        Some((end, _)) => Text::from(format!("{}...", &refusal.message[..end]).as_str()),
+        None => Text::from(refusal.message.as_str()),
+    };
+    (refusal.code.code(), (!refusal.message.is_empty()).then_some(text))
+}
+
+/// Characters of a sentence that each partition of a request may be told: enough for the longest name that a topic can have.
+const TOLD_TO_EACH_MAX: usize = 340;
+
+/// A sentence that takes no memory.
+pub fn fixed(text: &'static str) -> Text {
+    Text::try_from(Bytes::from_static(text.as_bytes())).unwrap_or_default()
 }
 
 /// An id as a field of a response.

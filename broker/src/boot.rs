@@ -198,6 +198,10 @@ fn service_settings(settings: &Settings, data_dir: &DataDir, kafka: SocketAddr) 
         fetch_sessions_max: settings.fetch_sessions_max,
         offsets_topic: settings.offsets_topic,
         described_partitions_max: settings.described_partitions_max,
+        data_dir: data_dir.path.display().to_string(),
+        directory: data_dir.directory(),
+        // Known when the metadata is open.
+        quorum_epoch: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::route::owner_of;
 use shard::shard::Shard;
 use storage::Piece;
-use storage::disk::Disk;
+use storage::disk::{Disk, Space};
 
 /// A question that is queued; the answer comes later.
 pub type Asked = BoxedLocal<Answer>;
@@ -70,6 +71,9 @@ pub trait Cluster: 'static {
 
     /// Some of this core's memory came back: whoever waits for it looks again.
     fn lend_again(&self);
+
+    /// How large the file system of the data directory is.
+    fn space(&self) -> BoxedLocal<io::Result<Space>>;
 }
 
 /// The real one.
@@ -157,6 +161,11 @@ impl<D: Disk> Cluster for Node<D> {
 
     fn lend_again(&self) {
         self.shard.lend_again();
+    }
+
+    fn space(&self) -> BoxedLocal<io::Result<Space>> {
+        let shard = Rc::clone(&self.shard);
+        Box::pin(async move { shard.store.space().await })
     }
 }
 

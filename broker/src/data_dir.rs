@@ -92,6 +92,12 @@ impl DataDir {
         let Meta { cluster_id, node_id, directory_id } = meta;
         Ok(Self { path, cluster_id, node_id, directory_id, tape, _lock: lock })
     }
+
+    /// `directory.id` in its 16 bytes.
+    #[must_use]
+    pub fn directory(&self) -> [u8; 16] {
+        read(&self.directory_id).unwrap_or_default() // Looked at when it was opened.
+    }
 }
 
 fn start_tape(record: &Path, path: &Path) -> Result<Arc<Tape>, Fatal> {
@@ -175,11 +181,11 @@ fn read_meta(directory: &Path) -> Result<Option<Meta>, Fatal> {
         .ok()
         .filter(|id| *id >= 0)
         .ok_or_else(|| damaged(&path, "node.id is no node's number"))?;
-    Ok(Some(Meta {
-        cluster_id: get("cluster.id")?.clone(),
-        node_id: BrokerId(node_id),
-        directory_id: get("directory.id")?.clone(),
-    }))
+    let directory_id = get("directory.id")?.clone();
+    if read(&directory_id).is_none() {
+        return Err(damaged(&path, "directory.id is none: it has 22 characters of URL-safe base64"));
+    }
+    Ok(Some(Meta { cluster_id: get("cluster.id")?.clone(), node_id: BrokerId(node_id), directory_id }))
 }
 
 /// Data without an identity is data whose identity was lost, and other people's files are not ours to live among.
@@ -222,27 +228,51 @@ fn write_meta(directory: &Path, meta: &Meta, tape: Option<&Tape>) -> io::Result<
     Ok(())
 }
 
-/// Kafka writes ids as 22 characters of URL-safe base64, and none that begins like an option.
+/// Kafka writes ids as 22 characters of URL-safe base64: the digits by their value.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// An id that does not begin like an option, as in Kafka.
 fn random_id() -> Result<String, Fatal> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     loop {
         let mut bytes = [0; 16];
         File::open("/dev/urandom")
             .and_then(|mut file| file.read_exact(&mut bytes))
             .map_err(|error| Fatal::new(Exit::Environment, format!("cannot read /dev/urandom: {error}")))?;
-        let bits = u128::from_be_bytes(bytes);
-        // 21 digits of 6 bits from the top, and the last 2 bits with four zeros behind them.
-        let digit = |i: u32| if i < 21 { bits >> (122 - 6 * i) } else { bits << 4 };
-        let id: String = (0..22).map(|i| char::from(DIGITS[(digit(i) & 63) as usize])).collect();
+        let id = written(bytes);
         if !id.starts_with('-') {
             return Ok(id);
         }
     }
 }
 
+fn written(id: [u8; 16]) -> String {
+    let bits = u128::from_be_bytes(id);
+    // 21 digits of 6 bits from the top, and the last 2 bits with four zeros behind them.
+    let digit = |i: u32| if i < 21 { bits >> (122 - 6 * i) } else { bits << 4 };
+    (0..22).map(|i| char::from(DIGITS[(digit(i) & 63) as usize])).collect()
+}
+
+fn read(id: &str) -> Option<[u8; 16]> {
+    let value = |digit: u8| DIGITS.iter().position(|known| *known == digit);
+    let digits: Vec<usize> = id.bytes().map(value).collect::<Option<_>>()?;
+    let (last, first) = digits.split_last().filter(|(_, first)| first.len() == 21)?;
+    let bits = first.iter().fold(0, |bits, digit| bits << 6 | *digit as u128);
+    Some((bits << 2 | *last as u128 >> 4).to_be_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        for id in [[0; 16], [0xff; 16], *b"0123456789abcdef", [0x5a; 16]] {
+            assert_eq!(read(&written(id)), Some(id));
+        }
+        for none in ["", "x", "0123456789abcdef012345?", "0123456789abcdef01234567"] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 
     fn refused(path: &Path, node: Option<i32>) -> (Exit, String) {
         let fatal = DataDir::open(path, node.map(BrokerId), None).unwrap_err();

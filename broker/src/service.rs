@@ -3,17 +3,19 @@
 #[cfg(test)]
 pub(crate) mod harness;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use coordination::fetch_session::FetchSessions;
+use coordination::metadata::Image;
+use coordination::metadata::features::FEATURES;
 use model::{BrokerId, ErrorCode};
 use net::answers::Answers;
 use net::service::{Called, Peer, Reply, Request, Service};
 use protocol::control::KafkaRequest;
-use protocol::control::messages::ApiVersionsRequest;
+use protocol::control::messages::{ApiVersionsRequest, ListPartitionReassignmentsRequest};
 use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
 use shard::counters::Counted;
 
@@ -47,6 +49,12 @@ pub struct ServiceSettings {
     pub offsets_topic: OffsetsTopic,
     /// Partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: u32,
+    /// Where the data directory is, from the root.
+    pub data_dir: String,
+    /// Its `directory.id`.
+    pub directory: [u8; 16],
+    /// The term of the metadata log in which this broker leads.
+    pub quorum_epoch: i32,
 }
 
 /// What connections of one core call.
@@ -165,7 +173,7 @@ impl Broker {
                 return Ok(api::delete_groups::handle(self, header, decode(request)?).await);
             }
             ApiKey::FindCoordinator => api::find_coordinator::handle(self, header, decode(request)?).await,
-            ApiKey::ApiVersions => api_versions(session, request)?,
+            ApiKey::ApiVersions => api_versions(self, session, request)?,
             ApiKey::Metadata => api::metadata::handle(self, header, decode(request)?).await,
             ApiKey::CreateTopics => api::create_topics::handle(self, header, decode(request)?).await,
             ApiKey::DeleteTopics => api::delete_topics::handle(self, header, decode(request)?).await,
@@ -184,6 +192,32 @@ impl Broker {
             ApiKey::DescribeTopicPartitions => {
                 api::describe_topic_partitions::handle(self, header, decode(request)?)
             }
+            ApiKey::AlterReplicaLogDirs => {
+                api::alter_replica_log_dirs::handle(self, header, decode(request)?)
+            }
+            ApiKey::DescribeLogDirs => api::describe_log_dirs::handle(self, header, decode(request)?).await,
+            ApiKey::ElectLeaders => api::elect_leaders::handle(self, header, decode(request)?),
+            ApiKey::AlterPartitionReassignments => {
+                api::alter_partition_reassignments::handle(self, header, decode(request)?)
+            }
+            ApiKey::ListPartitionReassignments => {
+                let _: ListPartitionReassignmentsRequest = decode(request)?;
+                api::list_partition_reassignments::handle(header)
+            }
+            ApiKey::DescribeClientQuotas => api::describe_client_quotas::handle(header, &decode(request)?),
+            ApiKey::AlterClientQuotas => api::alter_client_quotas::handle(header, decode(request)?),
+            ApiKey::DescribeUserScramCredentials => {
+                api::describe_user_scram_credentials::handle(header, decode(request)?)
+            }
+            ApiKey::AlterUserScramCredentials => {
+                api::alter_user_scram_credentials::handle(header, decode(request)?)
+            }
+            ApiKey::DescribeQuorum => api::describe_quorum::handle(self, header, decode(request)?),
+            ApiKey::UpdateFeatures => api::update_features::handle(self, header, decode(request)?).await,
+            ApiKey::DescribeProducers => {
+                api::describe_producers::handle(self, header, decode(request)?).await
+            }
+            ApiKey::UnregisterBroker => api::unregister_broker::handle(self, header, &decode(request)?),
             ApiKey::Produce | ApiKey::Fetch => Reply::Close("not a request of the control plane".into()),
         };
         Ok(Called::Now(now))
@@ -216,7 +250,9 @@ impl Service for Home {
     async fn call(&self, session: &Rc<Session>, request: Request) -> Called {
         let Some(api) = request.header.api() else {
             let reply = if request.header.is_api_versions() {
-                Reply::bytes(control::encode_api_versions(&request.header, ErrorCode::UnsupportedVersion))
+                let none = control::Features::default();
+                let error = ErrorCode::UnsupportedVersion;
+                Reply::bytes(control::encode_api_versions(&request.header, error, &none))
             } else {
                 Reply::Close("a request that is not served".into())
             };
@@ -236,7 +272,7 @@ fn decode<M: KafkaRequest>(request: &Request) -> Result<M, DecodeError> {
 /// First version in which clients name their software (KIP-511).
 const SOFTWARE_SINCE: i16 = 3;
 
-fn api_versions(session: &Session, request: &Request) -> Result<Reply, DecodeError> {
+fn api_versions(broker: &Broker, session: &Session, request: &Request) -> Result<Reply, DecodeError> {
     let header: &RequestHeader = &request.header;
     let mut error = ErrorCode::None;
     if header.api_version >= SOFTWARE_SINCE {
@@ -250,7 +286,16 @@ fn api_versions(session: &Session, request: &Request) -> Result<Reply, DecodeErr
             error = ErrorCode::InvalidRequest;
         }
     }
-    Ok(Reply::bytes(control::encode_api_versions(header, error)))
+    let features = features(&broker.cluster.image());
+    Ok(Reply::bytes(control::encode_api_versions(header, error, &features)))
+}
+
+fn features(image: &Image) -> control::Features {
+    control::Features {
+        supported: FEATURES.iter().map(|row| (row.name, row.min, row.max)).collect(),
+        finalized: FEATURES.iter().map(|row| (row.name, image.feature_level(row.name))).collect(),
+        epoch: i64::try_from(image.applied()).unwrap_or(i64::MAX),
+    }
 }
 
 /// KIP-511's form: letters, digits, '-' and '.', with a letter or digit at both ends.

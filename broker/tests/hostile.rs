@@ -7,6 +7,8 @@ mod harness;
 
 #[path = "hostile/batches.rs"]
 mod batches;
+#[path = "hostile/behind.rs"]
+mod behind;
 #[path = "hostile/beside.rs"]
 mod beside;
 #[path = "hostile/bombs.rs"]

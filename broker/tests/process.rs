@@ -4,6 +4,8 @@
 
 mod harness;
 
+#[path = "process/admin.rs"]
+mod admin;
 #[path = "process/configs.rs"]
 mod configs;
 #[path = "process/endings.rs"]

@@ -2,6 +2,7 @@
 //! DescribeConfigs tells, what may be altered and the lists of `docs/compatibility.md` all come from these rows.
 
 pub mod broker;
+pub mod client_metrics;
 pub mod group;
 mod kind;
 mod reason;
@@ -83,7 +84,7 @@ impl Setting {
     pub fn documentation(&self) -> &'static str {
         // Made once: an answer may tell thousands of them.
         static ALL: LazyLock<BTreeMap<(&str, &str), String>> = LazyLock::new(|| {
-            let rows = topic::ROWS.iter().chain(group::ROWS).chain(broker::all());
+            let rows = topic::ROWS.iter().chain(group::ROWS).chain(client_metrics::ROWS).chain(broker::all());
             rows.map(|row| ((row.name, row.about), row.sentences())).collect()
         });
         ALL.get(&(self.name, self.about)).map_or(self.about, String::as_str)
@@ -131,7 +132,7 @@ mod tests {
 
     /// Every row there is.
     fn all() -> impl Iterator<Item = &'static Setting> {
-        topic::ROWS.iter().chain(group::ROWS).chain(broker::all())
+        topic::ROWS.iter().chain(group::ROWS).chain(client_metrics::ROWS).chain(broker::all())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coordination::settings::{Setting, Update, broker, group, topic};
+use coordination::settings::{Setting, Update, broker, client_metrics, group, topic};
 
 const KAFKAS: &str = include_str!("kafka-4.3.1-settings.tsv");
 
@@ -21,6 +21,7 @@ fn each_setting_is_kafkas() {
         ("topic", ours(topic::ROWS.iter())),
         ("broker", ours(broker::all())),
         ("group", ours(group::ROWS.iter())),
+        ("client-metrics", ours(client_metrics::ROWS.iter())),
     ]);
     for line in KAFKAS.lines().filter(|line| !line.starts_with('#')) {
         let [whose, name, kind, default, update] = line.split('\t').collect::<Vec<_>>()[..] else {

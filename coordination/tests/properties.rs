@@ -94,10 +94,7 @@ proptest! {
         for (ticket, step) in (0..).zip(steps) {
             let input = match step {
                 Step::Create(name, partitions) => Input::Propose(ticket, Command::CreateTopics {
-                    topics: vec![NewTopic {
-                        name: format!("t{name}"), partitions, replication_factor: -1, assignment: None,
-                        configs: Overrides::new(),
-                    }],
+                    topics: vec![NewTopic { partitions, ..NewTopic::new(format!("t{name}")) }],
                     validate_only: false,
                 }),
                 Step::Delete(name) =>

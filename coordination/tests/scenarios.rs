@@ -62,13 +62,7 @@ fn new_topics(words: &mut Words) -> Vec<NewTopic> {
     let mut topics: Vec<NewTopic> = Vec::new();
     for word in words {
         if let Some((name, count)) = word.split_once(':') {
-            topics.push(NewTopic {
-                name: name.into(),
-                partitions: count.parse().unwrap(),
-                replication_factor: -1,
-                assignment: None,
-                configs: Overrides::new(),
-            });
+            topics.push(NewTopic { partitions: count.parse().unwrap(), ..NewTopic::new(name) });
         } else {
             let (key, value) = word.split_once('=').unwrap();
             topics.last_mut().unwrap().configs.insert(key.into(), value.into());

@@ -97,6 +97,9 @@ pub const DECODED_BYTES_FIXED: usize = 4 << 10;
 /// Without it a request that names one topic over and over makes an answer of gigabytes.
 pub const SETTINGS_DESCRIBED_MAX: usize = 100_000;
 
+/// Producers in one answer to DescribeProducers, if they are those of several partitions: some 60 bytes each.
+pub const PRODUCERS_DESCRIBED_MAX: usize = 200_000;
+
 /// Bytes of settings that were altered for brokers and groups. Both take any name, so they are weighed; every core shares one copy,
 /// and a snapshot of the metadata holds them.
 pub const SETTINGS_ALTERED_BYTES_MAX: usize = 1 << 20;

@@ -19,36 +19,55 @@ use crate::{DecodeError, EncodeError, RequestHeader, Text};
 /// The messages and, in a module per message, the structures that they are made of.
 pub mod messages {
     pub use kafka_wire::{
-        AlterConfigsRequest, AlterConfigsResponse, ApiVersionsRequest, ApiVersionsResponse,
-        CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-        DeleteGroupsRequest, DeleteGroupsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
-        DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
-        DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-        DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, FindCoordinatorRequest,
-        FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
-        IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
-        JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListConfigResourcesRequest,
-        ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
-        ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
-        OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
-        OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, SyncGroupRequest, SyncGroupResponse,
+        AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsRequest, AlterConfigsResponse,
+        AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsRequest,
+        AlterReplicaLogDirsResponse, AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
+        ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+        CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
+        DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+        DescribeClientQuotasRequest, DescribeClientQuotasResponse, DescribeClusterRequest,
+        DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
+        DescribeGroupsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest,
+        DescribeProducersResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+        DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeUserScramCredentialsRequest,
+        DescribeUserScramCredentialsResponse, ElectLeadersRequest, ElectLeadersResponse,
+        FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, InitProducerIdRequest,
+        InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+        ListConfigResourcesRequest, ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse,
+        ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest,
+        ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+        OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, SyncGroupRequest,
+        SyncGroupResponse, UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest,
+        UpdateFeaturesResponse,
     };
     pub use kafka_wire::{
-        alter_configs_request, alter_configs_response, api_versions_request, api_versions_response,
+        alter_client_quotas_request, alter_client_quotas_response, alter_configs_request,
+        alter_configs_response, alter_partition_reassignments_request,
+        alter_partition_reassignments_response, alter_replica_log_dirs_request,
+        alter_replica_log_dirs_response, alter_user_scram_credentials_request,
+        alter_user_scram_credentials_response, api_versions_request, api_versions_response,
         create_partitions_request, create_partitions_response, create_topics_request, create_topics_response,
         delete_groups_request, delete_groups_response, delete_records_request, delete_records_response,
-        delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response,
+        delete_topics_request, delete_topics_response, describe_client_quotas_request,
+        describe_client_quotas_response, describe_cluster_request, describe_cluster_response,
         describe_configs_request, describe_configs_response, describe_groups_request,
-        describe_groups_response, describe_topic_partitions_request, describe_topic_partitions_response,
-        find_coordinator_request, find_coordinator_response, heartbeat_request, heartbeat_response,
-        incremental_alter_configs_request, incremental_alter_configs_response, init_producer_id_request,
-        init_producer_id_response, join_group_request, join_group_response, leave_group_request,
-        leave_group_response, list_config_resources_request, list_config_resources_response,
-        list_groups_request, list_groups_response, list_offsets_request, list_offsets_response,
-        metadata_request, metadata_response, offset_commit_request, offset_commit_response,
-        offset_delete_request, offset_delete_response, offset_fetch_request, offset_fetch_response,
-        offset_for_leader_epoch_request, offset_for_leader_epoch_response, sync_group_request,
-        sync_group_response,
+        describe_groups_response, describe_log_dirs_request, describe_log_dirs_response,
+        describe_producers_request, describe_producers_response, describe_quorum_request,
+        describe_quorum_response, describe_topic_partitions_request, describe_topic_partitions_response,
+        describe_user_scram_credentials_request, describe_user_scram_credentials_response,
+        elect_leaders_request, elect_leaders_response, find_coordinator_request, find_coordinator_response,
+        heartbeat_request, heartbeat_response, incremental_alter_configs_request,
+        incremental_alter_configs_response, init_producer_id_request, init_producer_id_response,
+        join_group_request, join_group_response, leave_group_request, leave_group_response,
+        list_config_resources_request, list_config_resources_response, list_groups_request,
+        list_groups_response, list_offsets_request, list_offsets_response,
+        list_partition_reassignments_request, list_partition_reassignments_response, metadata_request,
+        metadata_response, offset_commit_request, offset_commit_response, offset_delete_request,
+        offset_delete_response, offset_fetch_request, offset_fetch_response, offset_for_leader_epoch_request,
+        offset_for_leader_epoch_response, sync_group_request, sync_group_response, unregister_broker_request,
+        unregister_broker_response, update_features_request, update_features_response,
     };
 }
 
@@ -76,6 +95,8 @@ pub fn body_bytes_max(api_key: i16) -> usize {
             | ApiKey::Metadata
             | ApiKey::DeleteTopics
             | ApiKey::DescribeTopicPartitions
+            | ApiKey::DescribeLogDirs
+            | ApiKey::ListPartitionReassignments
             | ApiKey::OffsetCommit
             | ApiKey::OffsetDelete
             | ApiKey::JoinGroup
@@ -155,13 +176,31 @@ pub fn encode_response<M: KafkaResponse>(header: &RequestHeader, response: &M) -
     Ok(out.freeze())
 }
 
-/// The answer to ApiVersions, whatever its version: the table, or nothing but `error`.
+/// Feature levels (KIP-584) as ApiVersions tells them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Features {
+    /// What this broker has: name, first and last level.
+    pub supported: Vec<(&'static str, i16, i16)>,
+    /// What is in use: name and level.
+    pub finalized: Vec<(&'static str, i16)>,
+    /// Grows with whatever is in use.
+    pub epoch: i64,
+}
+
+/// First version that tells features.
+const FEATURES_SINCE: i16 = 3;
+/// First version whose readers understand a feature that one can be without (KAFKA-17492).
+const FEATURES_FROM_ZERO_SINCE: i16 = 4;
+
+/// The answer to ApiVersions, whatever its version: the table and the features, or nothing but `error`.
 ///
 /// A client that asks in a version of the future gets version 0 with UNSUPPORTED_VERSION and the range in which to
 /// ask again (KIP-511).
 #[must_use]
-pub fn encode_api_versions(header: &RequestHeader, error: ErrorCode) -> Bytes {
-    use messages::api_versions_response::{ApiVersion as Row, ApiVersionsResponse};
+pub fn encode_api_versions(header: &RequestHeader, error: ErrorCode, features: &Features) -> Bytes {
+    use messages::api_versions_response::{
+        ApiVersion as Row, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+    };
 
     let known = header.api().is_some();
     let (version, error) =
@@ -174,7 +213,24 @@ pub fn encode_api_versions(header: &RequestHeader, error: ErrorCode) -> Bytes {
     let rows = rows.iter().map(|api| {
         message!(Row { api_key: api.key.number(), min_version: api.advertised_min(), max_version: api.max })
     });
-    let response = message!(ApiVersionsResponse { error_code: error.code(), api_keys: rows.collect() });
+    let mut response = message!(ApiVersionsResponse { error_code: error.code(), api_keys: rows.collect() });
+    if error.is_ok() && version >= FEATURES_SINCE {
+        let told =
+            features.supported.iter().filter(|(_, min, _)| *min > 0 || version >= FEATURES_FROM_ZERO_SINCE);
+        let supported = told.map(|&(name, min, max)| {
+            message!(SupportedFeatureKey { name: name.into(), min_version: min, max_version: max })
+        });
+        response.supported_features = supported.collect();
+        let finalized = features.finalized.iter().filter(|(_, level)| *level > 0).map(|&(name, level)| {
+            message!(FinalizedFeatureKey {
+                name: name.into(),
+                max_version_level: level,
+                min_version_level: level,
+            })
+        });
+        response.finalized_features = finalized.collect();
+        response.finalized_features_epoch = features.epoch;
+    }
     let mut out = BytesMut::new();
     header.begin_response(&mut out);
     match response.encode_into(&mut out, ApiVersion::new(version)) {

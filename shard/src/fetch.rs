@@ -79,12 +79,19 @@ impl<D: Disk> Shard<D> {
 
     async fn collect(self: &Rc<Self>, fetch: &Fetch) -> (Vec<Fetched<Piece>>, Option<Loan>) {
         // One answer pins at most this much, or one batch that is larger: the client comes back for the rest.
-        let mut room = (fetch.bytes_max as usize).min(RESPONSE_PINNED_BYTES);
+        let most = (fetch.bytes_max as usize).min(RESPONSE_PINNED_BYTES);
+        let mut room = most;
         let mut fetched = Vec::with_capacity(fetch.partitions.len());
         let mut first = fetch.always_one;
         let mut purse = if fetch.paid { Purse::Paid } else { Purse::Empty };
         for wanted in &fetch.partitions {
-            let one = self.fetch_one(wanted, if first { room.max(1) } else { room }, first, &mut purse).await;
+            let share = Share {
+                room: if first { room.max(1) } else { room },
+                first,
+                // Segments are read by the mebibyte, and several consumers would read the same again: not to fill up an answer.
+                cold: first || room > most / 2,
+            };
+            let one = self.fetch_one(wanted, share, &mut purse).await;
             let bytes = records_bytes(&one);
             room = room.saturating_sub(bytes);
             first = first && bytes == 0;
@@ -101,11 +108,10 @@ impl<D: Disk> Shard<D> {
     async fn fetch_one(
         self: &Rc<Self>,
         wanted: &FetchPartition,
-        room: usize,
-        first: bool,
+        share: Share,
         purse: &mut Purse,
     ) -> Fetched<Piece> {
-        match self.try_fetch(wanted, room, first, purse).await {
+        match self.try_fetch(wanted, share, purse).await {
             Ok(fetched) => fetched,
             Err(fault) => {
                 self.counters.count(Counted::FetchErrors);
@@ -126,8 +132,7 @@ impl<D: Disk> Shard<D> {
     async fn try_fetch(
         self: &Rc<Self>,
         wanted: &FetchPartition,
-        room: usize,
-        first: bool,
+        Share { room, first, cold }: Share,
         purse: &mut Purse,
     ) -> Result<Fetched<Piece>, Fault> {
         let id = wanted.partition;
@@ -166,7 +171,7 @@ impl<D: Disk> Shard<D> {
             *purse = Purse::Lent(self.borrow_memory(self.most_at_once(id, room)).await);
         }
         // Only the first batch of an answer may be larger than what was asked for.
-        let limits = ReadLimits { bytes_max, before: high_watermark, always_one: first };
+        let limits = ReadLimits { bytes_max, before: high_watermark, always_one: first, cold };
         fetched.records =
             self.store.read(&log, wanted.offset, limits).await.map_err(|error| fault(id, &error))?;
         Ok(fetched)
@@ -265,6 +270,17 @@ impl<D: Disk> Shard<D> {
             self.let_go();
         });
     }
+}
+
+/// What one partition may have of an answer.
+#[derive(Clone, Copy)]
+struct Share {
+    /// Bytes.
+    room: usize,
+    /// Nothing is in it yet: one batch is given, however large.
+    first: bool,
+    /// See [`ReadLimits::cold`].
+    cold: bool,
 }
 
 /// The name of a fetch that can be cancelled, until it ends.

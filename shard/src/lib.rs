@@ -13,6 +13,7 @@ pub mod mesh;
 pub mod metadata;
 pub mod ops;
 mod produce;
+mod producers;
 mod pulse;
 pub mod route;
 pub mod shard;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use coordination::effects::Effects;
 use coordination::machine::Machine;
 use coordination::metadata::delta::{Record, RecordError, decode_state, encode_state};
+use coordination::metadata::features::{self, FEATURES};
 use coordination::metadata::{Command, Effect, Image, Input, Metadata, Outcome, Overrides, Policy};
 use model::Tick;
 use storage::disk::Disk;
@@ -30,6 +31,8 @@ pub enum MetadataError {
     Log(MetadataLogError),
     /// The entry at this index (or in the snapshot up to it) is no record that this release knows.
     Record(u64, RecordError),
+    /// A feature is at a level that this release does not have.
+    Feature(String),
 }
 
 impl fmt::Display for MetadataError {
@@ -37,6 +40,9 @@ impl fmt::Display for MetadataError {
         match self {
             Self::Log(error) => error.fmt(f),
             Self::Record(index, error) => write!(f, "metadata entry {index}: {error}"),
+            Self::Feature(what) => {
+                write!(f, "{what}: a newer one wrote it; start that, or lower the level with it")
+            }
         }
     }
 }
@@ -111,6 +117,9 @@ impl<D: Disk> OpenMetadata<D> {
             records.push((entry.index, record));
         }
         machine.replay(records.iter().map(|(index, record)| (*index, record)));
+        if let Some(what) = features::unsupported(machine.image(), FEATURES) {
+            return Err(MetadataError::Feature(what));
+        }
         let term = found.hard_state.term + 1;
         let effects = Effects::new();
         let mut driver = Driver { disk, log, machine, term, effects, snapshot_at: SNAPSHOT_AFTER_BYTES };
@@ -122,6 +131,12 @@ impl<D: Disk> OpenMetadata<D> {
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
         Arc::clone(self.driver.machine.image())
+    }
+
+    /// The term of the log in which this broker leads.
+    #[must_use]
+    pub const fn term(&self) -> u64 {
+        self.driver.term
     }
 
     /// Serves commands in a task of `disk`'s executor, for as long as that lives.
@@ -280,13 +295,7 @@ mod tests {
     }
 
     fn create(name: String) -> Command {
-        let topic = NewTopic {
-            name,
-            partitions: 2,
-            replication_factor: -1,
-            assignment: None,
-            configs: Overrides::new(),
-        };
+        let topic = NewTopic { partitions: 2, ..NewTopic::new(name) };
         Command::CreateTopics { topics: vec![topic], validate_only: false }
     }
 

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use coordination::group;
 use coordination::metadata::image::Image;
 use coordination::metadata::machine::{Command, Outcome};
-use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
+use model::{
+    ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicId, TopicPartition,
+};
 
 use crate::counters::Snapshot;
 use crate::lending::Loan;
@@ -38,6 +40,8 @@ pub enum Question {
     DropTopic(TopicId),
     /// Bytes of each partition asked for.
     Sizes(Vec<TopicPartition>),
+    /// The producers that each partition asked for remembers.
+    Producers(Vec<TopicPartition>),
     /// Ask the group coordinator on this partition; answered when it is, which may take as long as a rebalance.
     Group(TopicPartition, Box<group::Request>),
     /// Copy the counters.
@@ -67,6 +71,8 @@ pub enum Answer {
     Failed(String),
     /// Bytes.
     Sizes(Vec<u64>),
+    /// Producers of each partition, or why they are not told.
+    Producers(Vec<Result<Vec<ActiveProducer>, ErrorCode>>),
     /// What the coordinator says.
     Group(Box<group::Reply>),
     /// Counters.
@@ -256,6 +262,19 @@ pub struct EpochEnd {
     pub epoch: LeaderEpoch,
     /// Where that epoch ends.
     pub end: Offset,
+}
+
+/// A producer that a partition remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Who.
+    pub producer: ProducerId,
+    /// Newest epoch seen.
+    pub epoch: ProducerEpoch,
+    /// Sequence of its last record; -1 without one.
+    pub last_sequence: i32,
+    /// Time of its last batch.
+    pub last_timestamp: TimestampMs,
 }
 
 /// One partition of a DeleteRecords request.

@@ -193,6 +193,7 @@ impl<D: Disk> Shard<D> {
                 let size = |id| self.store.existing(id).map_or(0, |log| log.size_bytes());
                 Answer::Sizes(partitions.into_iter().map(size).collect())
             }
+            Question::Producers(partitions) => Answer::Producers(self.producers(partitions).await),
             Question::Group(partition, request) => {
                 Answer::Group(Box::new(self.group(partition, *request).await))
             }

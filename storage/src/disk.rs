@@ -32,6 +32,15 @@ pub struct DirEntry {
     pub is_dir: bool,
 }
 
+/// The size of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What an unprivileged writer may still use.
+    pub free: u64,
+}
+
 /// Memory that direct I/O can use: aligned to [`model::limits::BLOCK`], its length a multiple of it.
 pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static {}
 
@@ -68,8 +77,12 @@ pub trait Disk: Clone + 'static {
     async fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes every completed write to every file of this file system durable (`syncfs`). Promises nothing about names.
     async fn sync_all(&self) -> io::Result<()>;
+    /// How large the file system of `path` is.
+    async fn space(&self, path: &Path) -> io::Result<Space>;
     /// Free bytes for an unprivileged writer on the file system of `path`.
-    async fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    async fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.space(path).await?.free)
+    }
 
     /// Runs a task beside the caller on this thread until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);

@@ -25,6 +25,8 @@ pub struct Files<D: Disk> {
     disk: D,
     paths: Paths,
     open: RefCell<BTreeMap<SegmentId, Slot<D>>>,
+    /// The same by their last use, the oldest first.
+    by_use: RefCell<BTreeMap<u64, SegmentId>>,
     /// Being opened, created, closed or removed: others wait.
     busy: RefCell<BTreeSet<SegmentId>>,
     settled: Signal,
@@ -39,6 +41,7 @@ impl<D: Disk> Files<D> {
             disk,
             paths,
             open: RefCell::default(),
+            by_use: RefCell::default(),
             busy: RefCell::default(),
             settled: Signal::default(),
             clock: Cell::new(0),
@@ -47,11 +50,18 @@ impl<D: Disk> Files<D> {
     }
 
     fn touch(&self, id: SegmentId) -> Option<Rc<D::File>> {
-        self.clock.set(self.clock.get() + 1);
         let mut open = self.open.borrow_mut();
         let slot = open.get_mut(&id)?;
-        slot.used = self.clock.get();
+        let mut by_use = self.by_use.borrow_mut();
+        by_use.remove(&slot.used);
+        slot.used = self.next_use();
+        by_use.insert(slot.used, id);
         Some(Rc::clone(&slot.file))
+    }
+
+    fn next_use(&self) -> u64 {
+        self.clock.set(self.clock.get() + 1);
+        self.clock.get()
     }
 
     async fn claim(&self, id: SegmentId) {
@@ -86,8 +96,8 @@ impl<D: Disk> Files<D> {
         let opened =
             if create { self.disk.create(&path).await } else { self.disk.open(&path).await }.map(Rc::new);
         if let Ok(file) = &opened {
-            self.clock.set(self.clock.get() + 1);
-            let slot = Slot { file: Rc::clone(file), used: self.clock.get() };
+            let slot = Slot { file: Rc::clone(file), used: self.next_use() };
+            self.by_use.borrow_mut().insert(slot.used, id);
             self.open.borrow_mut().insert(id, slot);
         }
         self.release(id);
@@ -103,8 +113,10 @@ impl<D: Disk> Files<D> {
                 if open.len() <= self.open_max {
                     return;
                 }
-                let idle = open.iter().filter(|(_, slot)| Rc::strong_count(&slot.file) == 1);
-                idle.min_by_key(|(_, slot)| slot.used).map(|(id, _)| *id)
+                let by_use = self.by_use.borrow();
+                let idle =
+                    |id: &&SegmentId| open.get(id).is_some_and(|slot| Rc::strong_count(&slot.file) == 1);
+                by_use.values().find(idle).copied()
             };
             let Some(id) = victim else { return };
             if !self.busy.borrow_mut().insert(id) {
@@ -118,6 +130,7 @@ impl<D: Disk> Files<D> {
     /// Closes the file once its last user let go. The caller has claimed `id`.
     async fn close_one(&self, id: SegmentId) {
         let Some(slot) = self.open.borrow_mut().remove(&id) else { return };
+        self.by_use.borrow_mut().remove(&slot.used);
         let mut file = slot.file;
         loop {
             match Rc::try_unwrap(file) {
@@ -145,7 +158,8 @@ impl<D: Disk> Files<D> {
 
     /// Closes every file of a partition.
     pub async fn close_partition(&self, partition: TopicPartition) {
-        let ids: Vec<SegmentId> = self.open.borrow().keys().filter(|id| id.0 == partition).copied().collect();
+        let all = (partition, Offset(i64::MIN))..=(partition, Offset(i64::MAX));
+        let ids: Vec<SegmentId> = self.open.borrow().range(all).map(|(id, _)| *id).collect();
         self.close(ids).await;
     }
 

@@ -1,6 +1,7 @@
 //! From frames to segments: whole blocks in large writes as soon as a partition has enough of them, off the path of any
 //! acknowledgement. How many are under way follows the ring's occupancy, so that the journal never waits for long.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -330,6 +331,9 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     pub fn take_off_done(&mut self) {
         while let Some(write) = self.writes.pop_front_if(|write| write.done) {
             self.written = write.to;
+        }
+        if self.writes.is_empty() {
+            self.writes = VecDeque::new(); // There may be thousands of logs.
         }
         let block = Cursor { position: block_down(self.written.position), ..self.written };
         if self.carried.as_ref().is_some_and(|carried| block >= carried.end()) {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use model::Offset;
 use model::batch::{Header as BatchHeader, RecordBatch};
-use model::limits::SEGMENT_READ_BYTES;
+use model::limits::{BLOCK, SEGMENT_READ_BYTES};
 
 use crate::bytes_at::len_u64;
 use crate::derived::Derived;
@@ -20,7 +20,7 @@ use crate::load::damaged_at;
 use crate::log::Loaded;
 use crate::segment::Cursor;
 use crate::store::{LogRef, Store, StoreError};
-use ahead::Place;
+use ahead::{Place, Purpose};
 
 /// Bytes of a log held in memory by somebody: a part of a journal frame, or of what was read from a segment.
 #[derive(Clone)]
@@ -48,13 +48,15 @@ pub struct ReadLimits {
     pub before: Offset,
     /// The first batch is given even if it is larger.
     pub always_one: bool,
+    /// What is not in memory is given too.
+    pub cold: bool,
 }
 
 impl ReadLimits {
     /// At least one batch, about so many bytes of them, up to the end.
     #[must_use]
     pub const fn bytes(bytes_max: usize) -> Self {
-        Self { bytes_max, before: Offset(i64::MAX), always_one: true }
+        Self { bytes_max, before: Offset(i64::MAX), always_one: true, cold: true }
     }
 }
 
@@ -114,6 +116,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         if let Some(cached) = cached {
             return Ok(cached);
         }
+        if !limits.cold {
+            return Ok(Vec::new());
+        }
         self.read_cold(log, from, limits).await
     }
 
@@ -144,8 +149,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
             if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
                 let extent = Extent { from: start, base_offset: None, ..extent };
-                let most = limits.bytes_max.clamp(4096, SEGMENT_READ_BYTES);
-                let piece = self.bytes(log, extent, start, len_u64(most).min(extent.to - start)).await?;
+                let piece = self.bytes(log, extent, start, given(extent, limits)).await?;
                 let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
                 if let Some((place, _)) = rest {
                     self.ahead.remember(place);
@@ -183,41 +187,50 @@ impl<D: Disk, S: Derived> Store<D, S> {
         extent: Extent,
         limits: ReadLimits,
     ) -> Result<Vec<Piece>, StoreError> {
-        let mut there = self.ahead.read(&place.point).await.filter(|piece| has_batch(piece.bytes()));
+        let now_ns = self.disk.now_ns();
+        let mut there = self.ahead.read(&place.point, now_ns).await.filter(|piece| has_batch(piece.bytes()));
+        let now_is_enough = given(extent, limits);
         if there.is_none() {
-            self.read_ahead(log, &place);
-            there = self.ahead.read(&place.point).await;
+            if !self.read_ahead(log, &place, one_read(extent), Purpose::Later) {
+                self.read_ahead(log, &place, now_is_enough, Purpose::Now);
+            }
+            there = self.ahead.read(&place.point, now_ns).await;
         }
         let piece = match there {
             Some(piece) => piece,
-            None => self.bytes(log, extent, extent.from, one_read(extent)).await?,
+            None => self.bytes(log, extent, extent.from, now_is_enough).await?,
         };
         let (served, rest) = self.batches_in(log, extent, piece, limits).await?;
-        if let Some((place, rest)) = rest {
-            self.ahead.remember(place);
-            if !has_batch(rest.bytes())
-                && self.ahead.held(&place.point).is_none_or(|held| !has_batch(held.bytes()))
-            {
-                self.read_ahead(log, &place);
+        if let Some((next, rest)) = rest {
+            self.ahead.remember(next);
+            if !has_batch(rest.bytes()) {
+                self.ahead.used_up(&place.point);
+                let held = self.ahead.held(&next.point);
+                if held.is_none_or(|held| !has_batch(held.bytes()))
+                    && let Some(extent) = self.still_there(log, &next)
+                {
+                    self.read_ahead(log, &next, one_read(extent), Purpose::Later);
+                }
             }
         }
         Ok(served)
     }
 
-    /// Has the bytes from `place` on read, for whoever comes for them.
-    fn read_ahead(self: &Rc<Self>, log: &LogRef<D, S>, place: &Place) {
-        let Some(extent) = self.still_there(log, place) else { return };
+    /// Has the bytes from `place` on read, for whoever comes for them. False when somebody does, or when there is no memory for it.
+    fn read_ahead(self: &Rc<Self>, log: &LogRef<D, S>, place: &Place, len: u64, purpose: Purpose) -> bool {
+        let Some(extent) = self.still_there(log, place) else { return false };
         let point = place.point;
-        if !self.ahead.expect(point, one_read(extent)) {
-            return; // Somebody does, or there is no memory for it.
+        if !self.ahead.expect(point, len, purpose, self.disk.now_ns()) {
+            return false;
         }
         let (store, log) = (Rc::clone(self), Rc::clone(log));
         self.disk.spawn(async move {
             let _reading = log.reading();
             // What cannot be read is told to who asks for it.
-            let piece = store.bytes(&log, extent, extent.from, one_read(extent)).await.ok();
+            let piece = store.bytes(&log, extent, extent.from, len).await.ok();
             store.ahead.arrived(&point, piece);
         });
+        true
     }
 
     /// The batch that holds `offset`: its base offset and where it stands.
@@ -365,6 +378,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
 /// As much of an extent as one read brings.
 fn one_read(extent: Extent) -> u64 {
     len_u64(SEGMENT_READ_BYTES).min(extent.to - extent.from)
+}
+
+/// As much of an extent as limits let one read give.
+fn given(extent: Extent, limits: ReadLimits) -> u64 {
+    len_u64(limits.bytes_max.clamp(BLOCK, SEGMENT_READ_BYTES)).min(extent.to - extent.from)
 }
 
 /// Whether these bytes begin with a whole batch.

@@ -1,14 +1,20 @@
 //! Free space: appends are refused before the disk is full.
 
+use std::io;
 use std::time::Duration;
 
 use model::limits::RING_FILES;
 
 use crate::derived::Derived;
-use crate::disk::Disk;
+use crate::disk::{Disk, Space};
 use crate::store::Store;
 
 impl<D: Disk, S: Derived> Store<D, S> {
+    /// How large the file system of the data directory is.
+    pub async fn space(&self) -> io::Result<Space> {
+        self.disk.space(self.paths.root()).await
+    }
+
     /// Polls for free space: refuses appends before the disk is full, and accepts them again with some distance.
     pub(crate) async fn watch_space(&self) {
         while !self.closing.get() {

@@ -62,3 +62,15 @@ fn who_is_far_apart_reads_for_itself_within_the_same_memory() {
     read_by_turns(&rig, spread, 20);
     assert!(rig.store.counters().ahead_bytes <= rig.store.plan().read_ahead());
 }
+
+#[test]
+fn many_who_are_far_apart_read_hardly_more_than_they_are_given() {
+    const READERS: i64 = 12;
+    const RECORDS: i64 = 24;
+    let rig = rig();
+    // More places than there is memory for what one large read brings to each.
+    let spread = (0..READERS).map(|at| (Offset(at * 6), 600_000));
+    let read = read_by_turns(&rig, spread.collect(), RECORDS);
+    let given = u64::try_from(READERS * RECORDS).unwrap() * BATCH as u64;
+    assert!(read < given + given / 2, "{read} bytes for {given}");
+}

@@ -6,7 +6,7 @@ use coordination::metadata::{Command, Outcome, Refusal};
 use model::{BrokerId, ErrorCode};
 use protocol::Text;
 
-use super::describe_configs::{BROKER, GROUP, TOPIC};
+use super::describe_configs::{BROKER, CLIENT_METRICS, GROUP, TOPIC};
 use super::occurrences;
 use crate::cluster::propose;
 use crate::service::Broker;
@@ -94,6 +94,7 @@ fn target(broker: &Broker, resource: &Resource) -> Result<Target, Refusal> {
         BROKER if name.is_empty() => Ok(Target::Brokers),
         BROKER => this_broker(name, broker.settings.node),
         GROUP => Ok(Target::Group(name.to_owned())),
+        CLIENT_METRICS => Ok(Target::ClientMetrics(name.to_owned())),
         other => Err(invalid(format!("Unknown resource type {other}"))),
     }
 }

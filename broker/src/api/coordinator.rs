@@ -80,13 +80,7 @@ pub async fn ensure_topic(broker: &Broker) -> bool {
     for (name, value) in pairs {
         configs.insert(name.to_owned(), value);
     }
-    let topic = NewTopic {
-        name: OFFSETS_TOPIC.to_owned(),
-        partitions: settings.partitions,
-        replication_factor: -1,
-        assignment: None,
-        configs,
-    };
+    let topic = NewTopic { partitions: settings.partitions, configs, ..NewTopic::new(OFFSETS_TOPIC) };
     let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
     for outcome in propose_topics(&*broker.cluster, command, 1).await {
         if let Err(refusal) = outcome

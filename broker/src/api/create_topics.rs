@@ -1,7 +1,6 @@
 //! CreateTopics: answered when the topics are durable and known to every core.
 
-use coordination::metadata::placement::Assignment;
-use coordination::metadata::{Command, NewTopic, Overrides, Refusal, Topic};
+use coordination::metadata::{Command, NewTopic, Refusal, Topic};
 use model::{BrokerId, ErrorCode};
 use net::service::Reply;
 use protocol::control::messages::CreateTopicsRequest;
@@ -23,7 +22,10 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopi
     let mut wanted = Vec::new();
     let judged = distinct(request.topics, |topic| topic.name.clone()).into_iter().map(|(name, topic)| {
         let judged = match topic {
-            Some(topic) => new_topic(&topic).map(|new| wanted.push(new)),
+            Some(topic) => {
+                wanted.push(new_topic(&topic));
+                Ok(())
+            }
             None => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
         (name, judged)
@@ -38,39 +40,25 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopi
     reply(header, &message!(CreateTopicsResponse { topics: topics.collect() }))
 }
 
-fn new_topic(topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
-    let mut configs = Overrides::new();
-    for config in &topic.configs {
-        let Some(value) = &config.value else {
-            let text = format!("Null value not supported for topic configs: {}", &*config.name);
-            return Err(Refusal::new(ErrorCode::InvalidConfig, text));
-        };
-        configs.insert(config.name.to_string(), value.to_string());
-    }
-    Ok(NewTopic {
-        name: topic.name.to_string(),
+fn new_topic(topic: &CreatableTopic) -> NewTopic {
+    let mut new = NewTopic {
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignment: assignment(topic)?,
-        configs,
-    })
-}
-
-fn assignment(topic: &CreatableTopic) -> Result<Option<Assignment>, Refusal> {
-    let mut given: Vec<_> = topic.assignments.iter().collect();
-    if given.is_empty() {
-        return Ok(None);
+        ..NewTopic::new(&*topic.name)
+    };
+    for config in &topic.configs {
+        match &config.value {
+            Some(value) => drop(new.configs.insert(config.name.to_string(), value.to_string())),
+            None => new.unset.push(config.name.to_string()),
+        }
     }
-    given.sort_by_key(|one| one.partition_index);
-    // Counts beside an assignment are worse than an assignment with gaps: the command refuses them.
-    let counted = topic.num_partitions != -1 || topic.replication_factor != -1;
-    let gaps = (0..).zip(&given).any(|(index, one)| one.partition_index != index);
-    if gaps && !counted {
-        let text = "partitions should be a consecutive 0-based integer sequence";
-        return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    if !topic.assignments.is_empty() {
+        let brokers = |one: &CreatableReplicaAssignment| {
+            (one.partition_index, one.broker_ids.iter().copied().map(BrokerId).collect())
+        };
+        new.assignment = Some(topic.assignments.iter().map(brokers).collect());
     }
-    let brokers = |one: &&CreatableReplicaAssignment| one.broker_ids.iter().copied().map(BrokerId).collect();
-    Ok(Some(given.iter().map(brokers).collect()))
+    new
 }
 
 fn created_topic(broker: &Broker, name: Text, topic: &Topic) -> CreatableTopicResult {

@@ -1,12 +1,12 @@
-//! DescribeConfigs: the settings of topics, brokers and groups, with their synonyms, types and documentation.
+//! DescribeConfigs: the settings of topics, brokers, groups and subscriptions to clients' metrics, with their synonyms, types and documentation.
 
 mod brokers;
+mod client_metrics;
 mod groups;
 mod topics;
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use coordination::metadata::broker_config::{Source, Synonym};
 use coordination::metadata::{Image, Refusal};
 use coordination::settings::{Kind, Setting};
@@ -22,7 +22,7 @@ use protocol::{RequestHeader, Text, message};
 
 pub use topics::topic_values;
 
-use super::{reply, told};
+use super::{fixed, reply, told};
 use crate::service::Broker;
 
 /// Kafka's number of "topic" among resources.
@@ -44,6 +44,7 @@ const fn number(source: Source) -> i8 {
         Source::Brokers => 3,
         Source::Started => 4,
         Source::Default => 5,
+        Source::ClientMetrics => 7,
         Source::Group => 8,
     }
 }
@@ -160,6 +161,10 @@ fn describe(
         }
         GROUP if name.is_empty() => Err(invalid("Group name must not be empty".into())),
         GROUP => Ok(groups::described(image, name, &asked)),
+        CLIENT_METRICS if name.is_empty() => {
+            Err(invalid("Client metrics subscription name must not be empty".into()))
+        }
+        CLIENT_METRICS => Ok(client_metrics::described(image, name, &asked)),
         other => Err(invalid(format!("resource type {other} is not implemented by this broker"))),
     }
 }
@@ -175,9 +180,5 @@ fn check_broker(name: &str, node: BrokerId) -> Result<(), Refusal> {
 }
 
 /// Text of ours, without a copy.
-fn fixed(text: &'static str) -> Text {
-    Text::try_from(Bytes::from_static(text.as_bytes())).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests;

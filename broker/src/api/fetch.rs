@@ -122,8 +122,7 @@ fn limits(broker: &Broker, asked: &FetchRequest, read_committed: bool) -> Limits
     let pinned = u32::try_from(RESPONSE_PINNED_BYTES).unwrap_or(u32::MAX);
     let bytes_max = positive(asked.max_bytes).min(broker.settings.fetch_bytes_max).min(pinned);
     Limits {
-        // More than an answer can carry would never be there.
-        bytes_min: positive(asked.min_bytes).min(bytes_max),
+        bytes_min: positive(asked.min_bytes),
         bytes_max,
         wait_ms: positive(asked.max_wait_ms),
         read_committed,

@@ -1,4 +1,5 @@
-//! ListConfigResources: what has settings of its own: topics, this broker, and groups on which something was set.
+//! ListConfigResources: what has settings of its own: topics, this broker, and groups and subscriptions to clients' metrics on which
+//! something was set.
 
 use coordination::metadata::Image;
 use model::{BrokerId, ErrorCode};
@@ -11,7 +12,7 @@ use super::describe_configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPI
 use super::reply;
 use crate::service::Broker;
 
-/// Every type there is, in Kafka's order. Loggers and subscriptions to clients' metrics are not there yet: none is listed.
+/// Every type there is, in Kafka's order. Loggers are not there yet: none is listed.
 const TYPES: [i8; 5] = [GROUP, CLIENT_METRICS, BROKER_LOGGER, BROKER, TOPIC];
 /// First version that asks for types; before, it was the list of subscriptions to clients' metrics.
 const TYPES_SINCE: i16 = 1;
@@ -20,7 +21,8 @@ const TYPES_SINCE: i16 = 1;
 pub fn handle(broker: &Broker, header: &RequestHeader, request: &ListConfigResourcesRequest) -> Reply {
     let wanted = &request.resource_types;
     let response = if header.api_version < TYPES_SINCE {
-        ListConfigResourcesResponse::default()
+        let resources = listed(&broker.cluster.image(), broker.settings.node, CLIENT_METRICS);
+        message!(ListConfigResourcesResponse { config_resources: resources })
     } else if wanted.iter().all(|kind| TYPES.contains(kind)) {
         let image = broker.cluster.image();
         let kinds = TYPES.into_iter().filter(|kind| wanted.is_empty() || wanted.contains(kind));
@@ -39,6 +41,7 @@ fn listed(image: &Image, node: BrokerId, kind: i8) -> Vec<ConfigResource> {
         TOPIC => image.topics_sorted().into_iter().map(|topic| resource(&topic.name)).collect(),
         BROKER => vec![resource(&node.0.to_string())],
         GROUP => image.groups().map(resource).collect(),
+        CLIENT_METRICS => image.all_client_metrics().map(resource).collect(),
         _ => Vec::new(),
     }
 }
@@ -72,6 +75,15 @@ mod tests {
         });
         let _: IncrementalAlterConfigsResponse =
             client.ask(1, &message!(IncrementalAlterConfigsRequest { resources: vec![resource] }));
+        let config = message!(AlterableConfig { name: "interval.ms".into(), value: Some("1000".into()) });
+        let resource = message!(AlterConfigsResource {
+            resource_type: CLIENT_METRICS,
+            resource_name: "s".into(),
+            configs: vec![config],
+        });
+        let altered: IncrementalAlterConfigsResponse =
+            client.ask(1, &message!(IncrementalAlterConfigsRequest { resources: vec![resource] }));
+        assert_eq!(altered.responses[0].error_code, 0);
         let ask = |version, kinds: &[i8]| {
             let request = message!(ListConfigResourcesRequest { resource_types: kinds.to_vec() });
             let response: ListConfigResourcesResponse = client.ask(version, &request);
@@ -80,10 +92,11 @@ mod tests {
             (response.error_code, told)
         };
         let one = |name: &str, kind| (name.to_owned(), kind);
-        assert_eq!(ask(0, &[]), (0, vec![]));
-        assert_eq!(ask(1, &[]), (0, vec![one("g", GROUP), one("1", BROKER), one("q", TOPIC)]));
+        assert_eq!(ask(0, &[]), (0, vec![one("s", CLIENT_METRICS)]));
+        let all = vec![one("g", GROUP), one("s", CLIENT_METRICS), one("1", BROKER), one("q", TOPIC)];
+        assert_eq!(ask(1, &[]), (0, all));
         assert_eq!(ask(1, &[TOPIC]), (0, vec![one("q", TOPIC)]));
-        assert_eq!(ask(1, &[CLIENT_METRICS, BROKER_LOGGER]), (0, vec![]));
+        assert_eq!(ask(1, &[CLIENT_METRICS, BROKER_LOGGER]), (0, vec![one("s", CLIENT_METRICS)]));
         assert_eq!(ask(1, &[TOPIC, 99]), (ErrorCode::UnsupportedVersion.code(), vec![]));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use coordination::metadata::{
-    Command, Image, NewTopic, Overrides, Topic,
+    Command, Image, NewTopic, Topic,
     topics::{OFFSETS_TOPIC, check_name, is_internal},
 };
 use model::{ErrorCode, TopicId};
@@ -97,13 +97,7 @@ async fn create_missing(broker: &Broker, wanted: &[MetadataRequestTopic]) {
     if missing.is_empty() {
         return;
     }
-    let new = |name: &&str| NewTopic {
-        name: (*name).to_owned(),
-        partitions: -1,
-        replication_factor: -1,
-        assignment: None,
-        configs: Overrides::new(),
-    };
+    let new = |name: &&str| NewTopic::new(*name);
     let count = missing.len();
     let command = Command::CreateTopics { topics: missing.iter().map(new).collect(), validate_only: false };
     for refusal in propose_topics(&*broker.cluster, command, count).await.into_iter().filter_map(Result::err)

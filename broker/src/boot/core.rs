@@ -29,7 +29,7 @@ use super::{DRAIN_PATIENCE, Event, MachineDisk, Part, Phase, Plan, gone};
 use crate::admin::cores::Asked;
 use crate::cluster::Node;
 use crate::fatal::{self, Exit, Fatal};
-use crate::service::{Broker, Home};
+use crate::service::{Broker, Home, ServiceSettings};
 
 /// Produce is refused when less than the rings and this many bytes would stay free on the disk.
 const FREE_BYTES_RESERVE: u64 = 64 << 20;
@@ -53,6 +53,7 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     };
     let hand = seat.hand.await.map_err(gone)?;
     let image = hand.image.clone();
+    let quorum_epoch = i32::try_from(hand.term).unwrap_or(i32::MAX);
     limit(&plan.crowd, &image);
     let store = open_store(&plan, disk.clone(), hand).await?;
     seat.opened.send(()).await.map_err(gone)?;
@@ -77,7 +78,7 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
     done(Phase::Start).await?;
 
     reach(&mut phase, Phase::Serve).await?;
-    let (server, answers) = serve(&plan, &mesh, &shard)?;
+    let (server, answers) = serve(&plan, quorum_epoch, &mesh, &shard)?;
     let listener = socket.listen().map_err(|error| {
         Fatal::new(Exit::Environment, format!("cannot listen on {}: {error}", plan.settings.listen))
     })?;
@@ -183,6 +184,7 @@ fn limit(crowd: &Crowd, image: &Image) {
 
 fn serve(
     plan: &Plan,
+    quorum_epoch: i32,
     mesh: &Rc<Mesh<Question, Answer>>,
     shard: &Rc<Shard<MachineDisk>>,
 ) -> Result<(Rc<Server<Home>>, Answers), Fatal> {
@@ -190,7 +192,8 @@ fn serve(
     let seed = u64::from_le_bytes(random()?);
     let memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
     let answers = Answers::new(memory(plan.settings.memory.control_answers()), DECODED_BYTES_MAX);
-    let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), answers.clone(), seed);
+    let settings = ServiceSettings { quorum_epoch, ..plan.service.clone() };
+    let broker = Broker::new(Rc::new(node), Rc::new(settings), answers.clone(), seed);
     let limits = plan.settings.connections.clone();
     let budget = Budget::new(memory(plan.settings.memory.requests), limits.request_bytes_max);
     Ok((Server::new(Rc::new(Home::new(broker)), limits, budget, plan.crowd.clone()), answers))

@@ -28,6 +28,8 @@ pub(super) struct Hand {
     pub boot: u32,
     /// The metadata.
     pub image: Arc<Image>,
+    /// The term of its log.
+    pub term: u64,
     /// The logs it owns, at rest.
     pub logs: Vec<(TopicPartition, AtRest)>,
 }
@@ -105,7 +107,7 @@ pub(super) async fn begin<D: Disk>(
     }
     let boot = image.leader_epoch().0.unsigned_abs();
     for (hand, logs) in head.hands.into_iter().zip(logs) {
-        let given = hand.send(Hand { boot, image: image.clone(), logs });
+        let given = hand.send(Hand { boot, image: image.clone(), term: metadata.term(), logs });
         given.map_err(gone)?;
     }
     Ok((metadata, Recovery { disk, journals: recovered.journals, opened: head.opened, files: head.files }))

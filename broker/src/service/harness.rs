@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use shard::metadata::{OpenMetadata, Proposer, Publish};
 use shard::ops::{Answer, Fetch, Fetched, Question};
 use shard::shard::{Shard, ShardSettings};
 use shard::state::PartitionState;
+use storage::disk::Space;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::simulation::Simulation;
 use storage::journal::JournalId;
@@ -126,6 +128,11 @@ impl Cluster for OneCore {
 
     fn lend_again(&self) {
         self.cores.shards[self.core].lend_again();
+    }
+
+    fn space(&self) -> BoxedLocal<io::Result<Space>> {
+        let shard = Rc::clone(&self.cores.shards[self.core]);
+        Box::pin(async move { shard.store.space().await })
     }
 }
 
@@ -235,6 +242,9 @@ impl Client {
             fetch_sessions_max: 10,
             offsets_topic: OffsetsTopic { partitions: 4, segment_bytes: 1 << 20 },
             described_partitions_max: 2000,
+            data_dir: "/data".into(),
+            directory: [2; 16],
+            quorum_epoch: 1,
         };
         change(&mut settings);
         let answers = Answers::new(ANSWER_BYTES, DECODED_BYTES_MAX);

@@ -1,7 +1,7 @@
 //! Requests as bytes through the handlers, two cores and the storage below, and back.
 
 mod control;
-mod data;
+pub(crate) mod data;
 mod details;
 mod memory;
 
@@ -18,7 +18,7 @@ use data::wanted;
 use create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 
-fn create(client: &Client, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
+pub(crate) fn create(client: &Client, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
     let configs = configs.iter().map(|(name, value)| {
         message!(CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) })
     });
@@ -105,6 +105,45 @@ fn every_version_of_every_api_is_answered() {
                     default_of!(ListConfigResourcesRequest, ListConfigResourcesResponse);
                 }
                 ApiKey::DescribeCluster => default_of!(DescribeClusterRequest, DescribeClusterResponse),
+                ApiKey::AlterClientQuotas => {
+                    default_of!(AlterClientQuotasRequest, AlterClientQuotasResponse);
+                }
+                ApiKey::AlterPartitionReassignments => {
+                    default_of!(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse);
+                }
+                ApiKey::AlterReplicaLogDirs => {
+                    default_of!(AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse);
+                }
+                ApiKey::AlterUserScramCredentials => {
+                    default_of!(AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse);
+                }
+                ApiKey::DescribeClientQuotas => {
+                    default_of!(DescribeClientQuotasRequest, DescribeClientQuotasResponse);
+                }
+                ApiKey::DescribeLogDirs => {
+                    default_of!(DescribeLogDirsRequest, DescribeLogDirsResponse);
+                }
+                ApiKey::DescribeProducers => {
+                    default_of!(DescribeProducersRequest, DescribeProducersResponse);
+                }
+                ApiKey::DescribeQuorum => {
+                    default_of!(DescribeQuorumRequest, DescribeQuorumResponse);
+                }
+                ApiKey::DescribeUserScramCredentials => {
+                    default_of!(DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse);
+                }
+                ApiKey::ElectLeaders => {
+                    default_of!(ElectLeadersRequest, ElectLeadersResponse);
+                }
+                ApiKey::ListPartitionReassignments => {
+                    default_of!(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse);
+                }
+                ApiKey::UnregisterBroker => {
+                    default_of!(UnregisterBrokerRequest, UnregisterBrokerResponse);
+                }
+                ApiKey::UpdateFeatures => {
+                    default_of!(UpdateFeaturesRequest, UpdateFeaturesResponse);
+                }
                 ApiKey::DescribeTopicPartitions => {
                     default_of!(DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse);
                 }
@@ -119,7 +158,7 @@ fn what_cannot_be_read_costs_the_connection_and_unknown_versions_of_api_versions
     let mut cut = frame(3, 8);
     cut.put_i32(1000);
     assert!(matches!(client.send(cut.freeze()), Reply::Close(_)));
-    assert!(matches!(client.send(frame(50, 0).freeze()), Reply::Close(_)));
+    assert!(matches!(client.send(frame(1000, 0).freeze()), Reply::Close(_)));
     let mut future = client.response(frame(18, 99).freeze());
     future.advance(4);
     assert_eq!(future.get_i16(), ErrorCode::UnsupportedVersion.code());

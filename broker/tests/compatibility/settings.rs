@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use coordination::settings::{Effect, Setting, Update, broker, group, topic};
+use coordination::settings::{Effect, Setting, Update, broker, client_metrics, group, topic};
 
 /// Kafka's default, where ours is another.
 const KAFKAS_DEFAULTS: &[(&str, &str)] = &[
@@ -40,6 +40,14 @@ pub fn sections() -> String {
         "\n## Settings of groups\n\nA group need not exist to have settings. They are judged as Kafka judges them, the bounds of the \
          broker (`group.*.min.*`, `group.*.max.*`)\nincluded, kept and told.\n\n{}",
         table(group::ROWS.iter(), Columns::OfTopics)
+    )
+    .unwrap();
+    write!(
+        text,
+        "\n## Settings of subscriptions to clients' metrics\n\nThey are judged, kept and told. Patterns of `match` are those of Rust's `regex` crate, without \
+         lookaround and back-references, and at most {} of them.\n\n{}",
+        client_metrics::PATTERNS_MAX,
+        table(client_metrics::ROWS.iter(), Columns::OfTopics)
     )
     .unwrap();
     text

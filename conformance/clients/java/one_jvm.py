@@ -14,6 +14,15 @@ CONFIGS = "kafka.admin.ConfigCommand"
 CONSOLE = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"
 VERIFIABLE = "org.apache.kafka.tools.VerifiableConsumer"
+CLIENT_METRICS = "org.apache.kafka.tools.ClientMetricsCommand"
+CLUSTER = "org.apache.kafka.tools.ClusterTool"
+ELECTION = "org.apache.kafka.tools.LeaderElectionCommand"
+FEATURES = "org.apache.kafka.tools.FeatureCommand"
+LOG_DIRS = "org.apache.kafka.tools.LogDirsCommand"
+QUORUM = "org.apache.kafka.tools.MetadataQuorumCommand"
+REASSIGN = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+TOPICS = "org.apache.kafka.tools.TopicCommand"
+TRANSACTIONS = "org.apache.kafka.tools.TransactionsCommand"
 
 
 class Tools:
@@ -38,9 +47,9 @@ class Tools:
         self._process.stdout.close()
         self._complaints.close()
 
-    def call(self, tool: str, *arguments: object, status: int | None = 0) -> str:
-        """What the tool says; it must end with `status` (None: any)."""
-        words = [tool, "--bootstrap-server", self._bootstrap, *(str(word) for word in arguments)]
+    def call(self, tool: str, *arguments: object, first: str | None = None, status: int | None = 0) -> str:
+        """What the tool says; it must end with `status` (None: any). `first` is a word that must come before all others."""
+        words = [tool, *([first] if first else []), "--bootstrap-server", self._bootstrap, *(str(word) for word in arguments)]
         self._process.stdin.write("\t".join(words) + "\n")
         self._process.stdin.flush()
         said = []

@@ -64,6 +64,7 @@ public final class Differential {
         var commits = new CommitScenes(runner, model);
         var groupAdmin = new GroupAdminScenes(runner, model);
         var cluster = new ClusterScenes(runner, model);
+        var admin = new AdminScenes(runner, model);
         Map<Scene, Integer> weights = new LinkedHashMap<>();
         weights.put(topics::create, 3);
         weights.put(topics::delete, 2);
@@ -95,6 +96,20 @@ public final class Differential {
         weights.put(cluster::apiVersions, 2);
         weights.put(cluster::alterConfigs, 3);
         weights.put(cluster::describeConfigs, 6);
+        weights.put(admin::logDirs, 4);
+        weights.put(admin::moveLogs, 1);
+        weights.put(admin::producers, 4);
+        weights.put(admin::elect, 3);
+        weights.put(admin::reassign, 4);
+        weights.put(admin::listReassignments, 1);
+        weights.put(admin::unregister, 1);
+        weights.put(admin::quorum, 2);
+        weights.put(admin::features, 3);
+        weights.put(admin::subscriptions, 3);
+        weights.put(admin::describeQuotas, 2);
+        weights.put(admin::alterQuotas, 2);
+        weights.put(admin::describeCredentials, 1);
+        weights.put(admin::alterCredentials, 2);
         int total = weights.values().stream().mapToInt(Integer::intValue).sum();
         var settling = new Settling(runner);
         settling.coordinators();

@@ -60,7 +60,7 @@ impl Coordinator {
     }
 
     pub(super) fn offset_fetch(&mut self, ticket: u64, fetch: OffsetFetch) {
-        match self.wait_until_stable(ticket, fetch) {
+        match self.wait_until_stable(ticket, fetch, u64::MAX) {
             Some(fetch) => {
                 let reply = self.fetched(&fetch);
                 self.desk.reply(ticket, reply);
@@ -71,16 +71,21 @@ impl Coordinator {
         }
     }
 
-    /// Puts a fetch that asks for it behind the commits of its group that are on their way; gives it back when there
-    /// is nothing to wait for.
-    pub(super) fn wait_until_stable(&mut self, ticket: u64, fetch: OffsetFetch) -> Option<OffsetFetch> {
+    /// Puts a fetch that asks for it behind the commits of its group that are on their way, up to the append `newest`; gives it
+    /// back when there is nothing to wait for. As in Kafka it does not wait for what came later: there might be no end to that.
+    pub(super) fn wait_until_stable(
+        &mut self,
+        ticket: u64,
+        fetch: OffsetFetch,
+        newest: u64,
+    ) -> Option<OffsetFetch> {
         let group = self.groups.get(fetch.group.as_str());
         let unstable = group.is_some_and(|group| !group.committing.is_empty());
         if fetch.require_stable
             && unstable
-            && let Some(mut newest) = self.desk.flights.last_entry()
+            && let Some((_, flight)) = self.desk.flights.range_mut(..=newest).next_back()
         {
-            newest.get_mut().fetches.push((ticket, fetch));
+            flight.fetches.push((ticket, fetch));
             return None;
         }
         Some(fetch)

@@ -284,7 +284,7 @@ impl Machine for Coordinator {
             Input::Durable(id) => self.durable(id),
             Input::AppendFailed(id, error) => {
                 if let Some(flight) = self.desk.flights.remove(&id) {
-                    self.landed(flight, Err(append_error(error)));
+                    self.landed(id, flight, Err(append_error(error)));
                 }
             }
             Input::Tick { wall } => {

@@ -15,7 +15,7 @@ impl Coordinator {
     /// All appends up to this one are durable.
     pub(super) fn durable(&mut self, id: u64) {
         while let Some(first) = self.desk.flights.first_entry().filter(|first| *first.key() <= id) {
-            let flight = first.remove();
+            let (number, flight) = first.remove_entry();
             let mut touched: BTreeSet<&Arc<str>> = BTreeSet::new();
             for record in &flight.records {
                 self.apply(record);
@@ -27,12 +27,12 @@ impl Coordinator {
                     group.recount(false, &mut self.desk);
                 }
             }
-            self.landed(flight, Ok(()));
+            self.landed(number, flight, Ok(()));
         }
     }
 
     /// An append landed (its records are applied), or not: what rides behind it happens.
-    pub(super) fn landed(&mut self, flight: Flight, result: Result<(), ErrorCode>) {
+    pub(super) fn landed(&mut self, number: u64, flight: Flight, result: Result<(), ErrorCode>) {
         let error = result.err().unwrap_or(ErrorCode::None);
         let told = |reply: Reply| if error.is_ok() { reply } else { reply.failed(error) };
         let id = flight.group.unwrap_or_else(|| "".into());
@@ -87,7 +87,7 @@ impl Coordinator {
         self.forget_if_vacant(&id);
         for (ticket, fetch) in flight.fetches {
             // A younger append may have failed before an older one landed: then it waits on.
-            if let Some(fetch) = self.wait_until_stable(ticket, fetch) {
+            if let Some(fetch) = self.wait_until_stable(ticket, fetch, number) {
                 let reply = self.fetched(&fetch);
                 self.desk.release(ticket, reply);
             }

@@ -9,7 +9,7 @@ use super::configs::{self, ConfigChange, Overrides};
 use super::delta::{Record, Resource, TEXT_BYTES_MAX};
 use super::image::{Image, SETTING_BYTES};
 use super::topics::{Refusal, check_name};
-use crate::settings::{Effect, Kind, Setting, Update, broker, group, topic};
+use crate::settings::{Effect, Kind, Setting, Update, broker, client_metrics, group, topic};
 
 /// Whose settings are to change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +22,8 @@ pub enum Target {
     Brokers,
     /// A group's, by its id.
     Group(String),
+    /// Those of a subscription to clients' metrics, by its name.
+    ClientMetrics(String),
 }
 
 /// What is to change. No key twice.
@@ -43,6 +45,7 @@ pub fn alter(image: &Image, target: &Target, changes: &Changes) -> Result<Vec<Re
         Target::Broker(node) => alter_broker(image, Some(*node), changes),
         Target::Brokers => alter_broker(image, None, changes),
         Target::Group(group) => alter_group(image, group, changes),
+        Target::ClientMetrics(name) => alter_client_metrics(image, name, changes),
     }
 }
 
@@ -167,6 +170,55 @@ fn alter_group(image: &Image, group: &str, changes: &Changes) -> Result<Vec<Reco
     within_bounds(image, records(&Resource::Group(group.to_owned()), now, &after)?)
 }
 
+fn alter_client_metrics(image: &Image, name: &str, changes: &Changes) -> Result<Vec<Record>, Refusal> {
+    let now = image.client_metrics(name);
+    let wanted = changed(now, changes, client_metrics::named, default).map_err(not_a_list)?;
+    let refuse = |text| Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    if name.is_empty() {
+        return refuse("Subscription name can't be empty".to_owned());
+    }
+    if let Some(unknown) = wanted.keys().find(|key| client_metrics::named(key).is_none()) {
+        return refuse(format!("Unknown client metrics configuration: {unknown}"));
+    }
+    let mut after = Overrides::new();
+    for (key, value) in &wanted {
+        if let Some(setting) = client_metrics::named(key) {
+            after.insert(key.clone(), setting.take(value).map_err(invalid)?);
+        }
+    }
+    let (least, most) = client_metrics::INTERVAL_MS;
+    if let Some(interval) = after.get(client_metrics::INTERVAL)
+        && !interval.parse().is_ok_and(|ms: i32| (least..=most).contains(&ms))
+    {
+        let key = client_metrics::INTERVAL;
+        return refuse(format!(
+            "Invalid value {interval} for {key}, interval must be between {least} and {most} (1 hour)"
+        ));
+    }
+    let records = within_bounds(image, records(&Resource::ClientMetrics(name.to_owned()), now, &after)?)?;
+    let patterns =
+        after.get(client_metrics::MATCH).filter(|patterns| now.get(client_metrics::MATCH) != Some(patterns));
+    let patterns: Vec<&str> =
+        patterns.iter().flat_map(|all| all.split(',')).filter(|pattern| !pattern.is_empty()).collect();
+    if patterns.len() > client_metrics::PATTERNS_MAX {
+        return Err(invalid(format!(
+            "{} has at most {} patterns",
+            client_metrics::MATCH,
+            client_metrics::PATTERNS_MAX
+        )));
+    }
+    for pattern in patterns {
+        let known = pattern.split_once('=').is_some_and(|(key, pattern)| {
+            let known = client_metrics::MATCHED.contains(&key.trim()) && !pattern.is_empty();
+            known && !pattern.contains('=') && client_metrics::pattern(pattern).is_some()
+        });
+        if !known {
+            return Err(invalid(format!("Illegal client matching pattern: {pattern}")));
+        }
+    }
+    Ok(records)
+}
+
 /// Holds a group's settings against the broker's bounds and against each other.
 fn check_bounds(image: &Image, set: &Overrides) -> Result<(), String> {
     let broker = |name: &str| image.broker().number(name, 0_i64);
@@ -240,18 +292,22 @@ fn records(resource: &Resource, before: &Overrides, after: &Overrides) -> Result
     Ok(changed.into_iter().map(record).collect())
 }
 
-/// Topics are counted; what is altered for brokers and groups is weighed, since both take any name.
+/// Topics are counted; what is altered for brokers, groups and clients' metrics is weighed, since all of them take any name.
 fn within_bounds(image: &Image, records: Vec<Record>) -> Result<Vec<Record>, Refusal> {
     let more = records.iter().map(|record| match record {
         Record::ConfigChanged { resource, key, value: Some(value) } => {
-            let name = if let Resource::Group(group) = resource { group.len() } else { 0 };
+            let name = match resource {
+                Resource::Group(name) | Resource::ClientMetrics(name) => name.len(),
+                _ => 0,
+            };
             SETTING_BYTES + name + key.len() + value.len()
         }
         _ => 0,
     });
     if more.sum::<usize>() + image.altered_bytes() > SETTINGS_ALTERED_BYTES_MAX {
-        let text =
-            format!("settings of brokers and groups would take more than {SETTINGS_ALTERED_BYTES_MAX} bytes");
+        let text = format!(
+            "settings of brokers, groups and clients' metrics would take more than {SETTINGS_ALTERED_BYTES_MAX} bytes"
+        );
         return Err(Refusal::new(ErrorCode::PolicyViolation, text));
     }
     Ok(records)
@@ -300,6 +356,40 @@ mod tests {
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
         let refusal = set_long(&image, &long).unwrap_err();
         assert!(refusal.message.len() < 300, "{}", refusal.message);
+    }
+
+    #[test]
+    fn subscriptions_to_clients_metrics_are_judged_as_kafka_does() {
+        let set = |name: &str, key: &str, value: &str| {
+            let changes = Changes::All(Overrides::from([(key.into(), value.into())]));
+            alter(&Image::default(), &Target::ClientMetrics(name.into()), &changes)
+        };
+        for (key, value) in [
+            ("metrics", "org.apache.kafka.producer.,*"),
+            ("interval.ms", "100"),
+            ("match", "client_id=a.*, client_software_version=1"),
+            ("match", ""),
+        ] {
+            assert!(set("s", key, value).is_ok(), "{key}={value}");
+        }
+        let refused = |name, key, value| {
+            let refusal = set(name, key, value).unwrap_err();
+            (refusal.code, refusal.message)
+        };
+        let request = |text: &str| (ErrorCode::InvalidRequest, text.to_owned());
+        assert_eq!(refused("", "metrics", "a"), request("Subscription name can't be empty"));
+        assert_eq!(refused("s", "x", "a"), request("Unknown client metrics configuration: x"));
+        assert_eq!(
+            refused("s", "interval.ms", "99"),
+            request("Invalid value 99 for interval.ms, interval must be between 100 and 3600000 (1 hour)")
+        );
+        assert_eq!(refused("s", "interval.ms", "soon").0, ErrorCode::InvalidConfig);
+        let many = vec!["client_id=a"; client_metrics::PATTERNS_MAX + 1].join(",");
+        assert!(refused("s", "match", &many).1.contains("at most"));
+        for pattern in ["client_id", "client_id=", "x=a", "client_id=a=b", "client_id=("] {
+            let why = (ErrorCode::InvalidConfig, format!("Illegal client matching pattern: {pattern}"));
+            assert_eq!(refused("s", "match", pattern), why);
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Source {
     Default,
     /// Set on the group.
     Group,
+    /// Set on the subscription to clients' metrics.
+    ClientMetrics,
 }
 
 /// A place where a setting has a value.

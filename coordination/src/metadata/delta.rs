@@ -19,6 +19,8 @@ pub enum Resource {
     Brokers,
     /// One group, by its id; it need not exist.
     Group(String),
+    /// One subscription to clients' metrics, by its name; it exists when something is set on it.
+    ClientMetrics(String),
 }
 
 /// One change of the metadata.
@@ -71,6 +73,13 @@ pub enum Record {
         /// First id that is still free.
         up_to: i64,
     },
+    /// Somebody chose a feature's level.
+    FeatureLevelChanged {
+        /// Kafka's name of the feature.
+        name: String,
+        /// Its level from now on; 0 is without the feature.
+        level: i16,
+    },
 }
 
 /// Type numbers below this are the log's own (Raft's entries).
@@ -83,6 +92,7 @@ const TOPIC_DELETED: u16 = 19;
 const TOPIC_FILES_REMOVED: u16 = 20;
 const CONFIG_CHANGED: u16 = 21;
 const PRODUCER_IDS_RESERVED: u16 = 22;
+const FEATURE_LEVEL_CHANGED: u16 = 23;
 
 /// Longest name or value of a setting: its length has two bytes.
 pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
@@ -90,9 +100,12 @@ pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 const RESOURCE_TOPIC: u8 = 2;
 const RESOURCE_BROKER: u8 = 4;
 const RESOURCE_BROKERS: u8 = 5;
+const RESOURCE_CLIENT_METRICS: u8 = 16;
 const RESOURCE_GROUP: u8 = 32;
-/// Since when `CONFIG_CHANGED` speaks of more than topics.
-const CONFIG_CHANGED_VERSION: u16 = 1;
+/// Since when `CONFIG_CHANGED` speaks of more than topics...
+const CONFIG_CHANGED_OF_OTHERS: u16 = 1;
+/// ...and of subscriptions to clients' metrics.
+const CONFIG_CHANGED_OF_CLIENT_METRICS: u16 = 2;
 
 /// A record as the log keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -176,6 +189,11 @@ impl Record {
                 out.extend_from_slice(&up_to.to_le_bytes());
                 PRODUCER_IDS_RESERVED
             }
+            Self::FeatureLevelChanged { name, level } => {
+                put_text(&mut out, name);
+                out.extend_from_slice(&level.to_le_bytes());
+                FEATURE_LEVEL_CHANGED
+            }
         };
         EncodedRecord { kind, version, payload: out }
     }
@@ -185,7 +203,7 @@ impl Record {
     /// # Errors
     /// When the bytes are of a newer program or are not what the type says.
     pub fn decode(kind: u16, version: u16, payload: &[u8]) -> Result<Self, RecordError> {
-        let newest = if kind == CONFIG_CHANGED { CONFIG_CHANGED_VERSION } else { 0 };
+        let newest = if kind == CONFIG_CHANGED { CONFIG_CHANGED_OF_CLIENT_METRICS } else { 0 };
         if version > newest {
             return Err(RecordError::Unknown(kind, version));
         }
@@ -209,6 +227,10 @@ impl Record {
             PRODUCER_IDS_RESERVED => {
                 Self::ProducerIdsReserved { up_to: i64::from_le_bytes(from.take("up to")?) }
             }
+            FEATURE_LEVEL_CHANGED => Self::FeatureLevelChanged {
+                name: from.text("feature")?,
+                level: i16::from_le_bytes(from.take("level")?),
+            },
             _ => return Err(RecordError::Unknown(kind, version)),
         };
         if from.rest.is_empty() { Ok(record) } else { Err(RecordError::Malformed(kind, "end")) }
@@ -267,8 +289,13 @@ fn put_resource(out: &mut Vec<u8>, resource: &Resource) -> u16 {
             out.push(RESOURCE_GROUP);
             put_text(out, group);
         }
+        Resource::ClientMetrics(name) => {
+            out.push(RESOURCE_CLIENT_METRICS);
+            put_text(out, name);
+            return CONFIG_CHANGED_OF_CLIENT_METRICS;
+        }
     }
-    CONFIG_CHANGED_VERSION
+    CONFIG_CHANGED_OF_OTHERS
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -333,6 +360,7 @@ impl Reader<'_> {
             }
             ([RESOURCE_BROKERS], 1..) => Ok(Resource::Brokers),
             ([RESOURCE_GROUP], 1..) => Ok(Resource::Group(self.text("group")?)),
+            ([RESOURCE_CLIENT_METRICS], 2..) => Ok(Resource::ClientMetrics(self.text("subscription")?)),
             _ => Err(RecordError::Malformed(self.kind, "resource")),
         }
     }

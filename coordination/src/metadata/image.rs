@@ -8,6 +8,7 @@ use model::{LeaderEpoch, TopicId, TopicPartition};
 use super::broker_config::{BrokerConfig, BrokerSettings};
 use super::configs::{Overrides, TopicDefaults, TopicSettings};
 use super::delta::{Record, Resource};
+use super::features::{FEATURES, Feature};
 
 /// What an altered setting takes beside its name and value.
 pub(super) const SETTING_BYTES: usize = 128;
@@ -36,6 +37,11 @@ impl Topic {
     }
 }
 
+/// Settings of what is known by names only.
+type Named = BTreeMap<Arc<str>, Arc<Overrides>>;
+
+static NOTHING: Overrides = Overrides::new();
+
 /// The metadata after a certain record.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Image {
@@ -49,9 +55,13 @@ pub struct Image {
     defaults: Arc<TopicDefaults>,
     /// ...and to the broker itself.
     settings: BrokerSettings,
+    /// Levels of features that somebody chose, by name.
+    features: BTreeMap<String, i16>,
     /// Settings of groups; they need not exist.
-    groups: BTreeMap<Arc<str>, Arc<Overrides>>,
-    /// Bytes of what was altered for brokers and groups.
+    groups: Named,
+    /// Settings of subscriptions to clients' metrics.
+    client_metrics: Named,
+    /// Bytes of what was altered for all of those.
     altered_bytes: usize,
     by_name: HashMap<Arc<str>, Arc<Topic>>,
     /// The same topics.
@@ -98,6 +108,30 @@ impl Image {
         self.producer_ids
     }
 
+    /// The level of a feature; 0 where it is not there.
+    #[must_use]
+    pub fn feature_level(&self, name: &str) -> i16 {
+        self.feature_level_among(FEATURES, name)
+    }
+
+    /// The same where these are the features there are.
+    #[must_use]
+    pub fn feature_level_among(&self, features: &[Feature], name: &str) -> i16 {
+        let default = || features.iter().find(|row| row.name == name).map_or(0, |row| row.default);
+        self.chosen_level(name).unwrap_or_else(default)
+    }
+
+    /// Features whose level somebody chose.
+    pub fn chosen_levels(&self) -> impl Iterator<Item = (&str, i16)> {
+        self.features.iter().map(|(name, level)| (name.as_str(), *level))
+    }
+
+    /// The level of a feature, if somebody chose it.
+    #[must_use]
+    pub fn chosen_level(&self, name: &str) -> Option<i16> {
+        self.features.get(name).copied()
+    }
+
     /// Broker-wide defaults of topic settings.
     #[must_use]
     pub fn defaults(&self) -> &TopicDefaults {
@@ -119,7 +153,6 @@ impl Image {
     /// What was set on a group.
     #[must_use]
     pub fn group(&self, group: &str) -> &Overrides {
-        static NOTHING: Overrides = Overrides::new();
         self.groups.get(group).map_or(&NOTHING, |set| set)
     }
 
@@ -128,7 +161,18 @@ impl Image {
         self.groups.keys().map(|group| &**group)
     }
 
-    /// Bytes of names and values that were altered for brokers and groups, and what each takes beside them.
+    /// What was set on a subscription to clients' metrics.
+    #[must_use]
+    pub fn client_metrics(&self, name: &str) -> &Overrides {
+        self.client_metrics.get(name).map_or(&NOTHING, |set| set)
+    }
+
+    /// All subscriptions to clients' metrics, by name.
+    pub fn all_client_metrics(&self) -> impl Iterator<Item = &str> {
+        self.client_metrics.keys().map(|name| &**name)
+    }
+
+    /// Bytes of names and values that were altered for brokers, groups and subscriptions, and what each takes beside them.
     #[must_use]
     pub const fn altered_bytes(&self) -> usize {
         self.altered_bytes
@@ -228,6 +272,9 @@ impl Image {
                 return self.change_config(resource, key, value.as_ref());
             }
             Record::ProducerIdsReserved { up_to } => self.producer_ids = self.producer_ids.max(*up_to),
+            Record::FeatureLevelChanged { name, level } => {
+                self.features.insert(name.clone(), *level);
+            }
         }
         false
     }
@@ -237,6 +284,11 @@ impl Image {
     pub fn to_records(&self) -> Vec<Record> {
         let mut records =
             vec![Record::Boot { boot: self.boot }, Record::ProducerIdsReserved { up_to: self.producer_ids }];
+        let level = |(name, level): (&String, &i16)| Record::FeatureLevelChanged {
+            name: name.clone(),
+            level: *level,
+        };
+        records.extend(self.features.iter().map(level));
         records.extend(self.topics_sorted().into_iter().map(|topic| Record::TopicCreated {
             id: topic.id,
             name: topic.name.to_string(),
@@ -258,6 +310,9 @@ impl Image {
         for (group, set) in &self.groups {
             changed(&Resource::Group(group.to_string()), set);
         }
+        for (name, set) in &self.client_metrics {
+            changed(&Resource::ClientMetrics(name.to_string()), set);
+        }
         records
     }
 
@@ -278,7 +333,13 @@ impl Image {
             Resource::Broker(node) => Some(*node),
             Resource::Brokers => None,
             Resource::Group(group) => {
-                self.change_group(group, key, value);
+                let was = change_named(&mut self.groups, group, key, value);
+                self.count(group.len() + key.len(), was, value);
+                return false;
+            }
+            Resource::ClientMetrics(name) => {
+                let was = change_named(&mut self.client_metrics, name, key, value);
+                self.count(name.len() + key.len(), was, value);
                 return false;
             }
         };
@@ -292,19 +353,6 @@ impl Image {
             self.defaults = Arc::new(defaults);
         }
         changed
-    }
-
-    fn change_group(&mut self, group: &str, key: &str, value: Option<&String>) {
-        let was = self.group(group).get(key).map(String::len);
-        self.count(group.len() + key.len(), was, value);
-        let set = Arc::make_mut(self.groups.entry(Arc::from(group)).or_default());
-        match value {
-            Some(value) => set.insert(key.to_owned(), value.clone()),
-            None => set.remove(key),
-        };
-        if set.is_empty() {
-            self.groups.remove(group);
-        }
     }
 
     /// `names` are bytes of the names, `was` those of the value before.
@@ -354,6 +402,19 @@ impl Image {
             self.insert(topic);
         }
     }
+}
+
+/// Bytes of the value before.
+fn change_named(all: &mut Named, name: &str, key: &str, value: Option<&String>) -> Option<usize> {
+    let set = Arc::make_mut(all.entry(Arc::from(name)).or_default());
+    let was = match value {
+        Some(value) => set.insert(key.to_owned(), value.clone()),
+        None => set.remove(key),
+    };
+    if set.is_empty() {
+        all.remove(name);
+    }
+    was.map(|was| was.len())
 }
 
 #[cfg(test)]

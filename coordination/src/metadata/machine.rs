@@ -14,6 +14,7 @@ use super::alter::{self, Changes, Target};
 use super::broker_config::BrokerConfig;
 use super::configs::Overrides;
 use super::delta::Record;
+use super::features::{self, FEATURES, FeatureUpdate};
 use super::image::{Image, Topic};
 use super::topics::{self, MorePartitions, NewTopic, Policy, Refusal, TopicRef};
 use crate::effects::Effects;
@@ -47,6 +48,13 @@ pub enum Command {
     AlterConfigs {
         /// Whose, and what.
         resources: Vec<(Target, Changes)>,
+        /// Change nothing.
+        validate_only: bool,
+    },
+    /// Choose levels of features, all or none; with `validate_only` say only what would happen.
+    UpdateFeatures {
+        /// Which, and the levels.
+        updates: Vec<FeatureUpdate>,
         /// Change nothing.
         validate_only: bool,
     },
@@ -223,6 +231,15 @@ impl Judge<'_> {
                 let each = resources.iter().map(|(target, changes)| judge.alter(target, changes));
                 Outcome::Configs(each.collect())
             }),
+            Command::UpdateFeatures { updates, validate_only } => self.trial(validate_only, |judge| {
+                match features::update(&judge.draft, FEATURES, judge.policy.node.0, &updates) {
+                    Ok(records) => {
+                        judge.keep_all(records);
+                        Outcome::Done
+                    }
+                    Err(refusal) => Outcome::Failed(refusal),
+                }
+            }),
             Command::ReserveProducerIds => {
                 let first = self.draft.producer_ids();
                 match first.checked_add(i64::from(PRODUCER_ID_BLOCK)) {
@@ -299,7 +316,9 @@ impl Judge<'_> {
 
     fn found(&self, id: TopicId) -> Result<Arc<Topic>, Refusal> {
         let topic = self.draft.topic_by_id(id).cloned();
-        topic.ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicId, "This server does not host this topic."))
+        topic.ok_or_else(|| {
+            Refusal::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
+        })
     }
 }
 

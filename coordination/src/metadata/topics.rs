@@ -1,5 +1,7 @@
 //! Judging what clients want of topics: from a wish and the image it meets to records, or a refusal. Changes nothing.
 
+use std::collections::BTreeSet;
+
 use model::limits::{PARTITIONS_CREATED_MAX, PARTITIONS_MAX};
 use model::{BrokerId, ErrorCode, TopicId};
 
@@ -37,10 +39,27 @@ pub struct NewTopic {
     pub partitions: i32,
     /// How many replicas; -1 for the broker's default or when `assignment` says.
     pub replication_factor: i16,
-    /// Replicas per partition, or nothing.
-    pub assignment: Option<Assignment>,
+    /// Partitions and their replicas as they were given, or nothing.
+    pub assignment: Option<Vec<(i32, Vec<BrokerId>)>>,
     /// Settings, unchecked.
     pub configs: Overrides,
+    /// Settings that were given without a value.
+    pub unset: Vec<String>,
+}
+
+impl NewTopic {
+    /// As the broker makes topics that say nothing.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions: -1,
+            replication_factor: -1,
+            assignment: None,
+            configs: Overrides::new(),
+            unset: Vec::new(),
+        }
+    }
 }
 
 /// A topic as a client names it.
@@ -58,11 +77,12 @@ impl TopicRef {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` or `UNKNOWN_TOPIC_ID`.
     pub fn resolve<'i>(&self, image: &'i Image) -> Result<&'i Topic, Refusal> {
-        let (found, code) = match self {
-            Self::Name(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition),
-            Self::Id(id) => (image.topic_by_id(*id), ErrorCode::UnknownTopicId),
+        let (found, code, what) = match self {
+            Self::Name(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition, "topic-partition"),
+            Self::Id(id) => (image.topic_by_id(*id), ErrorCode::UnknownTopicId, "topic ID"),
         };
-        found.map(AsRef::as_ref).ok_or_else(|| Refusal::new(code, "This server does not host this topic."))
+        let refusal = || Refusal::new(code, format!("This server does not host this {what}."));
+        found.map(AsRef::as_ref).ok_or_else(refusal)
     }
 }
 
@@ -94,11 +114,11 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let rule = match name {
         "" => "the empty string is not allowed".to_owned(),
-        "." | ".." => "'.' or '..' is not allowed".to_owned(),
-        _ if name.len() > TOPIC_NAME_BYTES_MAX => {
-            format!(
-                "the length of '{name:.40}...' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}"
-            )
+        "." | ".." => format!("'{name}' is not allowed"),
+        // Kafka counts as Java does; names that are legal have one byte a character.
+        _ if name.encode_utf16().count() > TOPIC_NAME_BYTES_MAX => {
+            let name = readable(name);
+            format!("the length of '{name}' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}")
         }
         _ if !name.bytes().all(legal) => {
             format!(
@@ -108,6 +128,12 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
         _ => return Ok(()),
     };
     Err(Refusal::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {rule}")))
+}
+
+/// As much of a name as anybody reads: a client may send 32,767 bytes, and an answer has no room for more than that.
+fn readable(name: &str) -> &str {
+    const CHARACTERS_MAX: usize = 1000;
+    name.char_indices().nth(CHARACTERS_MAX).map_or(name, |(end, _)| &name[..end])
 }
 
 /// The topic that keeps groups and committed offsets.
@@ -122,7 +148,7 @@ pub fn is_internal(name: &str) -> bool {
 /// Judges one creation in a request that has created `created` partitions so far; the id is the topic's if granted.
 ///
 /// # Errors
-/// With Kafka's code for the first rule that is broken.
+/// With Kafka's code for the first rule that is broken, in the order of `ReplicationControlManager.createTopics`.
 pub fn create(
     image: &Image,
     policy: Policy,
@@ -136,10 +162,14 @@ pub fn create(
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
     }
     check_collision(image, &wanted.name)?;
-    let partitions = partitions_of(policy, wanted)?;
-    check_room(image, created, partitions)?;
+    if !wanted.unset.is_empty() {
+        let text = format!("Null value not supported for topic configs: {}", wanted.unset.join(","));
+        return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+    }
     let configs = configs::take_overrides(image.defaults(), &wanted.configs)
         .map_err(|why| Refusal::new(ErrorCode::InvalidConfig, why))?;
+    let partitions = partitions_of(policy, wanted)?;
+    check_room(image, created, partitions)?;
     Ok(Record::TopicCreated { id, name: wanted.name.clone(), partitions, configs })
 }
 
@@ -170,22 +200,36 @@ fn partitions_of(policy: Policy, wanted: &NewTopic) -> Result<u32, Refusal> {
             let text = format!("A manual partition assignment was specified, but {extra} was not set to -1.");
             return Err(Refusal::new(ErrorCode::InvalidRequest, text));
         }
-        placement::check_assignment(policy.node, 0, assignment)?;
-        return match u32::try_from(assignment.len()) {
-            Ok(count) if count > 0 => Ok(count),
-            _ => Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, "No partitions were assigned")),
-        };
+        return assigned(policy, assignment);
     }
     placement::check_factor(wanted.replication_factor)?;
-    match wanted.partitions {
-        -1 => Ok(policy.partitions_default),
-        count => match u32::try_from(count) {
-            Ok(count) if count > 0 => Ok(count),
-            _ => {
-                let text = "Number of partitions was set to an invalid non-positive value.";
-                Err(Refusal::new(ErrorCode::InvalidPartitions, text))
-            }
-        },
+    let partitions = match wanted.partitions {
+        -1 => policy.partitions_default,
+        count => u32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| {
+            let text = "Number of partitions was set to an invalid non-positive value.";
+            Refusal::new(ErrorCode::InvalidPartitions, text)
+        })?,
+    };
+    placement::check_reach(wanted.replication_factor)?;
+    Ok(partitions)
+}
+
+/// How many partitions an assignment makes.
+fn assigned(policy: Policy, assignment: &[(i32, Vec<BrokerId>)]) -> Result<u32, Refusal> {
+    let refuse = |text| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    let mut indexes = BTreeSet::new();
+    for (index, replicas) in assignment {
+        if !indexes.insert(*index) {
+            return refuse(format!("Found multiple manual partition assignments for partition {index}"));
+        }
+        placement::check_replicas(policy.node, replicas)?;
+    }
+    if (0..).zip(&indexes).any(|(wanted, index)| wanted != *index) {
+        return refuse("partitions should be a consecutive 0-based integer sequence".to_owned());
+    }
+    match u32::try_from(indexes.len()) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => refuse("No partitions were assigned".to_owned()),
     }
 }
 
@@ -237,7 +281,7 @@ pub fn grow(
             );
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
         }
-        placement::check_assignment(policy.node, now, assignment)?;
+        placement::check_assignment(policy.node, assignment)?;
     }
     check_room(image, created, more)?;
     Ok((Record::PartitionsAdded { id: topic.id, partitions: now + more }, more))
@@ -255,5 +299,39 @@ mod tests {
         for bad in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
             assert_eq!(check_name(bad).unwrap_err().code, ErrorCode::InvalidTopicException, "{bad}");
         }
+    }
+
+    /// With two rules broken, the first in Kafka's order is told.
+    #[test]
+    fn rules_are_judged_in_kafkas_order() {
+        let image = Image::default();
+        let policy = Policy { node: BrokerId(1), partitions_default: 1 };
+        let why = |topic: NewTopic| {
+            let refusal = create(&image, policy, &topic, 0, TopicId([1; 16])).unwrap_err();
+            (refusal.code, refusal.message)
+        };
+        let code = |topic: NewTopic| why(topic).0;
+        let wrong = Overrides::from([("retention.ms".into(), "x".into())]);
+        let topic = || NewTopic {
+            configs: wrong.clone(),
+            partitions: 0,
+            replication_factor: 3,
+            ..NewTopic::new("t")
+        };
+        assert_eq!(code(NewTopic { name: "a b".into(), ..topic() }), ErrorCode::InvalidTopicException);
+        let unset = vec!["a".to_owned(), "b".to_owned()];
+        assert!(why(NewTopic { unset, ..topic() }).1.ends_with("for topic configs: a,b"));
+        assert_eq!(code(topic()), ErrorCode::InvalidConfig);
+        let sound = || NewTopic { configs: Overrides::new(), ..topic() };
+        assert_eq!(code(sound()), ErrorCode::InvalidPartitions);
+        assert_eq!(code(NewTopic { replication_factor: 0, ..sound() }), ErrorCode::InvalidReplicationFactor);
+        assert_eq!(code(NewTopic { partitions: 1, ..sound() }), ErrorCode::InvalidReplicationFactor);
+        let by_hand = |given: &[(i32, i32)]| {
+            let given = given.iter().map(|(index, broker)| (*index, vec![BrokerId(*broker)])).collect();
+            why(NewTopic { assignment: Some(given), ..NewTopic::new("t") }).1
+        };
+        assert_eq!(by_hand(&[(0, 1), (0, 2)]), "Found multiple manual partition assignments for partition 0");
+        assert!(by_hand(&[(5, 1), (0, 2)]).contains("broker 2"));
+        assert!(by_hand(&[(1, 1), (2, 1)]).contains("consecutive 0-based"));
     }
 }

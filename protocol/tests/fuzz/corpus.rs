@@ -240,6 +240,84 @@ fn request(key: ApiKey, version: i16) -> Bytes {
             encode!(message!(m::ListConfigResourcesRequest { resource_types: vec![2, 32] }))
         }
         ApiKey::DescribeCluster => encode!(m::DescribeClusterRequest::default()),
+        ApiKey::AlterReplicaLogDirs => {
+            use m::alter_replica_log_dirs_request::{AlterReplicaLogDir as D, AlterReplicaLogDirTopic as T};
+            let topic = message!(T { name: name(), partitions: vec![0, 1] });
+            let dir = message!(D { path: "/data".into(), topics: vec![topic] });
+            encode!(message!(m::AlterReplicaLogDirsRequest { dirs: vec![dir] }))
+        }
+        ApiKey::DescribeLogDirs => {
+            use m::describe_log_dirs_request::DescribableLogDirTopic as T;
+            let topics = Some(vec![message!(T { topic: name(), partitions: vec![0, 1] })]);
+            encode!(message!(m::DescribeLogDirsRequest { topics: topics }))
+        }
+        ApiKey::ElectLeaders => {
+            use m::elect_leaders_request::TopicPartitions as T;
+            let topics = Some(vec![message!(T { topic: name(), partitions: vec![0, 1] })]);
+            encode!(message!(m::ElectLeadersRequest { topic_partitions: topics }))
+        }
+        ApiKey::AlterPartitionReassignments => {
+            use m::alter_partition_reassignments_request::{
+                ReassignablePartition as P, ReassignableTopic as T,
+            };
+            let partition = message!(P { replicas: Some(vec![1, 2]) });
+            let topic = message!(T { name: name(), partitions: vec![partition] });
+            encode!(message!(m::AlterPartitionReassignmentsRequest { topics: vec![topic] }))
+        }
+        ApiKey::ListPartitionReassignments => {
+            use m::list_partition_reassignments_request::ListPartitionReassignmentsTopics as T;
+            let topics = Some(vec![message!(T { name: name(), partition_indexes: vec![0, 1] })]);
+            encode!(message!(m::ListPartitionReassignmentsRequest { topics: topics }))
+        }
+        ApiKey::DescribeClientQuotas => {
+            use m::describe_client_quotas_request::ComponentData as C;
+            let component = message!(C { entity_type: "user".into(), match_: Some("a".into()) });
+            encode!(message!(m::DescribeClientQuotasRequest { components: vec![component] }))
+        }
+        ApiKey::AlterClientQuotas => {
+            use m::alter_client_quotas_request::{EntityData as D, EntryData as E, OpData as O};
+            let who = message!(D { entity_type: "user".into(), entity_name: Some("a".into()) });
+            let what = message!(O { key: "producer_byte_rate".into(), value: 5.0 });
+            let entry = message!(E { entity: vec![who], ops: vec![what] });
+            encode!(message!(m::AlterClientQuotasRequest { entries: vec![entry] }))
+        }
+        ApiKey::DescribeUserScramCredentials => {
+            use m::describe_user_scram_credentials_request::UserName as U;
+            let users = Some(vec![message!(U { name: "a".into() })]);
+            encode!(message!(m::DescribeUserScramCredentialsRequest { users: users }))
+        }
+        ApiKey::AlterUserScramCredentials => {
+            use m::alter_user_scram_credentials_request::{
+                ScramCredentialDeletion as D, ScramCredentialUpsertion as U,
+            };
+            let set = message!(U {
+                name: "a".into(),
+                mechanism: 1,
+                iterations: 4096,
+                salt: Bytes::from_static(b"salt")
+            });
+            let delete = message!(D { name: "b".into(), mechanism: 2 });
+            encode!(message!(m::AlterUserScramCredentialsRequest {
+                deletions: vec![delete],
+                upsertions: vec![set],
+            }))
+        }
+        ApiKey::DescribeQuorum => {
+            use m::describe_quorum_request::{PartitionData as P, TopicData as T};
+            let topic = message!(T { topic_name: name(), partitions: vec![P::default()] });
+            encode!(message!(m::DescribeQuorumRequest { topics: vec![topic] }))
+        }
+        ApiKey::UpdateFeatures => {
+            use m::update_features_request::FeatureUpdateKey as F;
+            let update = message!(F { feature: "metadata.version".into(), max_version_level: 30 });
+            encode!(message!(m::UpdateFeaturesRequest { feature_updates: vec![update] }))
+        }
+        ApiKey::DescribeProducers => {
+            use m::describe_producers_request::TopicRequest as T;
+            let topic = message!(T { name: name(), partition_indexes: vec![0, 1] });
+            encode!(message!(m::DescribeProducersRequest { topics: vec![topic] }))
+        }
+        ApiKey::UnregisterBroker => encode!(message!(m::UnregisterBrokerRequest { broker_id: 2 })),
         ApiKey::DescribeTopicPartitions => {
             use m::describe_topic_partitions_request::TopicRequest as T;
             encode!(message!(m::DescribeTopicPartitionsRequest {

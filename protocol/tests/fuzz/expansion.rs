@@ -161,6 +161,65 @@ fn groups() {
 }
 
 #[test]
+fn the_rest_of_administration() {
+    let tagged = |bytes: &[u8]| [bytes, &TAG[..]].concat();
+    // Topics without a name: without partitions, with tags; one topic of many partitions.
+    let topics = |version, before: &[u8], after: &[u8]| {
+        let one = [before, &[2, 1]].concat();
+        [
+            Shape::new(version, before, &[1, 1, 0], after),
+            Shape::new(version, before, &tagged(&[1, 1]), after),
+            Shape::new(version, before, &[1, 2, 0, 0, 0, 0, 0], after),
+            Shape::new(version, &one, &[0; 4], &[&[0], after].concat()),
+        ]
+    };
+    hold::<m::DescribeLogDirsRequest>(&topics(5, &[], &[0]));
+    hold::<m::DescribeProducersRequest>(&topics(0, &[], &[0]));
+    hold::<m::ElectLeadersRequest>(&topics(2, &[0], &[0; 5]));
+    hold::<m::ListPartitionReassignmentsRequest>(&topics(0, &[0; 4], &[0]));
+    hold::<m::AlterReplicaLogDirsRequest>(&[
+        Shape::new(2, &[], &[1, 1, 0], &[0]),
+        Shape::new(2, &[], &[1, 2, 1, 1, 0, 0], &[0]),
+        Shape::new(2, &[], &tagged(&[1, 3, 1, 1, 1, 100, 0, 1, 1, 1, 100, 0]), &[0]),
+        Shape::new(2, &[2, 1], &tagged(&[1, 1]), &[0; 2]),
+    ]);
+    hold::<m::AlterPartitionReassignmentsRequest>(&[
+        Shape::new(1, &[0; 5], &[1, 1, 0], &[0]),
+        Shape::new(1, &[0; 5], &[1, 2, 0, 0, 0, 0, 0, 0, 0], &[0]),
+        Shape::new(1, &[0, 0, 0, 0, 0, 2, 1], &[0, 0, 0, 0, 1, 0], &[0; 2]),
+        Shape::new(1, &[0, 0, 0, 0, 0, 2, 1], &tagged(&[0, 0, 0, 0, 1]), &[0; 2]),
+    ]);
+    hold::<m::DescribeQuorumRequest>(&[
+        Shape::new(2, &[], &[1, 1, 0], &[0]),
+        Shape::new(2, &[], &tagged(&[1, 2, 0, 0, 0, 0, 1, 100, 0]), &[0]),
+        Shape::new(2, &[2, 1], &[0; 5], &[0; 2]),
+    ]);
+    hold::<m::DescribeClientQuotasRequest>(&[
+        Shape::new(1, &[], &[1, 0, 0, 0], &[0; 2]),
+        Shape::new(1, &[], &tagged(&[1, 0, 0]), &[0; 2]),
+    ]);
+    hold::<m::AlterClientQuotasRequest>(&[
+        Shape::new(1, &[], &[1, 1, 0], &[0; 2]),
+        Shape::new(1, &[], &tagged(&[2, 1, 0, 1, 100, 0, 1]), &[0; 2]),
+        Shape::new(1, &[2], &[1, 0, 0], &[1, 0, 0, 0]),
+        Shape::new(1, &[2, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0, 0, 0]),
+    ]);
+    hold::<m::DescribeUserScramCredentialsRequest>(&[
+        Shape::new(0, &[], &[1, 0], &[0]),
+        Shape::new(0, &[], &tagged(&[1]), &[0]),
+    ]);
+    hold::<m::AlterUserScramCredentialsRequest>(&[
+        Shape::new(0, &[], &[1, 0, 0], &[1, 0]),
+        Shape::new(0, &[1], &[1, 0, 0, 0, 0, 0, 1, 1, 0], &[0]),
+        Shape::new(0, &[1], &tagged(&[1, 0, 0, 0, 0, 0, 1, 1]), &[0]),
+    ]);
+    hold::<m::UpdateFeaturesRequest>(&[
+        Shape::new(2, &[0; 4], &[1, 0, 0, 0, 0], &[0; 2]),
+        Shape::new(2, &[0; 4], &tagged(&[1, 0, 0, 0]), &[0; 2]),
+    ]);
+}
+
+#[test]
 fn committed_offsets() {
     for partitions in [0, 1, 2, 5, 9] {
         hold::<m::OffsetCommitRequest>(&[Shape::new(

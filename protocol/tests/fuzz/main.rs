@@ -54,7 +54,7 @@ fn decode_request(bytes: &[u8]) {
 fn decode_frame(frame: &Bytes) {
     let Ok(header) = RequestHeader::parse(frame) else { return };
     let Some(key) = header.api() else {
-        let _ = control::encode_api_versions(&header, model::ErrorCode::None);
+        let _ = control::encode_api_versions(&header, model::ErrorCode::None, &control::Features::default());
         return;
     };
     match key {
@@ -95,6 +95,21 @@ fn decode_frame(frame: &Bytes) {
         ApiKey::IncrementalAlterConfigs => again::<m::IncrementalAlterConfigsRequest>(&header, frame),
         ApiKey::ListConfigResources => again::<m::ListConfigResourcesRequest>(&header, frame),
         ApiKey::DescribeCluster => again::<m::DescribeClusterRequest>(&header, frame),
+        ApiKey::AlterClientQuotas => again::<m::AlterClientQuotasRequest>(&header, frame),
+        ApiKey::AlterPartitionReassignments => again::<m::AlterPartitionReassignmentsRequest>(&header, frame),
+        ApiKey::AlterReplicaLogDirs => again::<m::AlterReplicaLogDirsRequest>(&header, frame),
+        ApiKey::AlterUserScramCredentials => again::<m::AlterUserScramCredentialsRequest>(&header, frame),
+        ApiKey::DescribeClientQuotas => again::<m::DescribeClientQuotasRequest>(&header, frame),
+        ApiKey::DescribeLogDirs => again::<m::DescribeLogDirsRequest>(&header, frame),
+        ApiKey::DescribeProducers => again::<m::DescribeProducersRequest>(&header, frame),
+        ApiKey::DescribeQuorum => again::<m::DescribeQuorumRequest>(&header, frame),
+        ApiKey::DescribeUserScramCredentials => {
+            again::<m::DescribeUserScramCredentialsRequest>(&header, frame)
+        }
+        ApiKey::ElectLeaders => again::<m::ElectLeadersRequest>(&header, frame),
+        ApiKey::ListPartitionReassignments => again::<m::ListPartitionReassignmentsRequest>(&header, frame),
+        ApiKey::UnregisterBroker => again::<m::UnregisterBrokerRequest>(&header, frame),
+        ApiKey::UpdateFeatures => again::<m::UpdateFeaturesRequest>(&header, frame),
         ApiKey::DescribeTopicPartitions => again::<m::DescribeTopicPartitionsRequest>(&header, frame),
     }
 }

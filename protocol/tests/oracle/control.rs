@@ -36,8 +36,12 @@ fn default_request<M: Default + Encodable + HeaderVersion>(
 }
 
 /// What the oracle does not know yet.
-const YOUNGER: &[(ApiKey, i16)] =
-    &[(ApiKey::ListOffsets, 11), (ApiKey::OffsetCommit, 10), (ApiKey::OffsetFetch, 10)];
+const YOUNGER: &[(ApiKey, i16)] = &[
+    (ApiKey::ListOffsets, 11),
+    (ApiKey::OffsetCommit, 10),
+    (ApiKey::OffsetFetch, 10),
+    (ApiKey::DescribeLogDirs, 5),
+];
 
 /// One API of the control plane in one version: our types, then the oracle's.
 fn control_case<Q, S, OQ, OS>(key: ApiKey, version: i16)
@@ -110,6 +114,27 @@ fn case(key: ApiKey, version: i16) {
         }
         ApiKey::ListConfigResources => control!(ListConfigResourcesRequest, ListConfigResourcesResponse),
         ApiKey::DescribeCluster => control!(DescribeClusterRequest, DescribeClusterResponse),
+        ApiKey::AlterClientQuotas => control!(AlterClientQuotasRequest, AlterClientQuotasResponse),
+        ApiKey::AlterPartitionReassignments => {
+            control!(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse)
+        }
+        ApiKey::AlterReplicaLogDirs => control!(AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse),
+        ApiKey::AlterUserScramCredentials => {
+            control!(AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse)
+        }
+        ApiKey::DescribeClientQuotas => control!(DescribeClientQuotasRequest, DescribeClientQuotasResponse),
+        ApiKey::DescribeLogDirs => control!(DescribeLogDirsRequest, DescribeLogDirsResponse),
+        ApiKey::DescribeProducers => control!(DescribeProducersRequest, DescribeProducersResponse),
+        ApiKey::DescribeQuorum => control!(DescribeQuorumRequest, DescribeQuorumResponse),
+        ApiKey::DescribeUserScramCredentials => {
+            control!(DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse)
+        }
+        ApiKey::ElectLeaders => control!(ElectLeadersRequest, ElectLeadersResponse),
+        ApiKey::ListPartitionReassignments => {
+            control!(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse)
+        }
+        ApiKey::UnregisterBroker => control!(UnregisterBrokerRequest, UnregisterBrokerResponse),
+        ApiKey::UpdateFeatures => control!(UpdateFeaturesRequest, UpdateFeaturesResponse),
         ApiKey::DescribeTopicPartitions => {
             control!(DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse)
         }
@@ -139,7 +164,7 @@ fn versions_beyond_the_table_are_not_dispatched() {
 fn api_versions_states_the_table() {
     for version in 0..=4 {
         let header = some_header(18, version);
-        let frame = control::encode_api_versions(&header, ErrorCode::None);
+        let frame = control::encode_api_versions(&header, ErrorCode::None, &control::Features::default());
         let read: oracle::ApiVersionsResponse = read_response(&header, frame);
         assert_eq!((read.error_code, read.api_keys.len()), (0, APIS.len()));
         for (row, api) in read.api_keys.iter().zip(APIS) {
@@ -154,7 +179,11 @@ fn api_versions_states_the_table() {
 #[test]
 fn api_versions_of_the_future_gets_version_0_and_the_range() {
     for version in [5, 6, i16::MAX, -1] {
-        let frame = control::encode_api_versions(&some_header(18, version), ErrorCode::None);
+        let frame = control::encode_api_versions(
+            &some_header(18, version),
+            ErrorCode::None,
+            &control::Features::default(),
+        );
         let read: oracle::ApiVersionsResponse = read_response(&some_header(18, 0), frame);
         assert_eq!(read.error_code, ErrorCode::UnsupportedVersion.code());
         let row = &read.api_keys[0];
@@ -165,7 +194,8 @@ fn api_versions_of_the_future_gets_version_0_and_the_range() {
 #[test]
 fn an_invalid_api_versions_request_gets_its_error_and_no_rows() {
     let header = some_header(18, 4);
-    let frame = control::encode_api_versions(&header, ErrorCode::InvalidRequest);
+    let frame =
+        control::encode_api_versions(&header, ErrorCode::InvalidRequest, &control::Features::default());
     let read: oracle::ApiVersionsResponse = read_response(&header, frame);
     assert_eq!((read.error_code, read.api_keys.len()), (ErrorCode::InvalidRequest.code(), 0));
 }

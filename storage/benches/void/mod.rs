@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use model::limits::BLOCK;
 use storage::disk::simulation::Simulation;
-use storage::disk::{Buffer, DirEntry, Disk, File};
+use storage::disk::{Buffer, DirEntry, Disk, File, Space};
 
 /// Memory of buffers that were let go, by its length.
 type Free = Rc<RefCell<BTreeMap<usize, Vec<Vec<u8>>>>>;
@@ -116,8 +116,8 @@ impl Disk for Void {
     async fn sync_all(&self) -> io::Result<()> {
         Ok(())
     }
-    async fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        Ok(1 << 50)
+    async fn space(&self, _path: &Path) -> io::Result<Space> {
+        Ok(Space { total: 1 << 50, free: 1 << 50 })
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

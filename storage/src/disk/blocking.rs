@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{DirEntry, temporary_path, too_long};
+use super::{DirEntry, Space, temporary_path, too_long};
 
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
@@ -94,8 +94,8 @@ pub(super) fn sync_file_system(file: &File) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Bytes an unprivileged writer may still use on the file system of `path`.
-pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+/// How large the file system of `path` is.
+pub(super) fn space(path: &Path) -> io::Result<Space> {
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut stats = MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: the path ends in NUL and `stats` has room for what the call writes; both outlive it.
@@ -105,7 +105,8 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     }
     // SAFETY: the call succeeded, so it filled `stats`.
     let stats = unsafe { stats.assume_init() };
-    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(stats.f_frsize);
+    Ok(Space { total: bytes(stats.f_blocks), free: bytes(stats.f_bavail) })
 }
 
 /// The directory a name is in.

@@ -31,7 +31,7 @@ use model::limits::BLOCK;
 
 use super::random::Random;
 use super::simulation::Simulation;
-use super::{DirEntry, Disk, File};
+use super::{DirEntry, Disk, File, Space};
 use device::Device;
 
 pub use content::SECTOR;
@@ -283,9 +283,10 @@ impl Disk for MemoryDisk {
         synced
     }
 
-    async fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+    async fn space(&self, _path: &Path) -> io::Result<Space> {
         self.pause().await;
-        Ok(self.settled().fs.free())
+        let device = self.settled();
+        Ok(Space { total: device.fs.capacity, free: device.fs.free() })
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

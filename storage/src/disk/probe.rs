@@ -88,7 +88,7 @@ pub fn directory(path: &Path) -> io::Result<Directory> {
         },
         physical_block_bytes: queue_number(device, "physical_block_size"),
         logical_block_bytes: queue_number(device, "logical_block_size"),
-        free_bytes: blocking::free_bytes(path)?,
+        free_bytes: blocking::space(path)?.free,
         file_system_magic,
     })
 }

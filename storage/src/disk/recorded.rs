@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::failing::Failures;
 use super::memory::Operation;
 use super::tape::{Action, OperationId, Tape};
-use super::{DirEntry, Disk, File};
+use super::{DirEntry, Disk, File, Space};
 
 /// Another disk, recorded or not, failing or not. Without either it costs two branches per operation.
 #[derive(Clone, Debug)]
@@ -135,8 +135,8 @@ impl<D: Disk> Disk for Recorded<D> {
         self.noted(|| Action::SyncAll, self.disk.sync_all()).await
     }
 
-    async fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.disk.free_bytes(path).await
+    async fn space(&self, path: &Path) -> io::Result<Space> {
+        self.disk.space(path).await
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

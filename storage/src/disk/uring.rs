@@ -12,7 +12,7 @@ use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use model::limits::BLOCK;
 
-use super::{Buffer, DirEntry, Disk, File, blocking};
+use super::{Buffer, DirEntry, Disk, File, Space, blocking};
 
 /// Exit code that says storage failed while running.
 const EXIT_STORAGE_FAILED: i32 = 5;
@@ -139,9 +139,9 @@ impl Disk for UringDisk {
         unblock(move || blocking::sync_file_system(&root.directory)).await
     }
 
-    async fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+    async fn space(&self, path: &Path) -> io::Result<Space> {
         let path = path.to_owned();
-        unblock(move || blocking::free_bytes(&path)).await
+        unblock(move || blocking::space(&path)).await
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

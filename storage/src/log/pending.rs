@@ -1,5 +1,7 @@
 //! Entries of the journal that still need it, in their order: a log is at rest up to the first of them.
 
+use std::collections::VecDeque;
+
 use model::{LeaderEpoch, Offset};
 
 use super::{Loaded, Log};
@@ -138,6 +140,9 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             }
             rest.handled = front.lsn;
             self.pending.pop_front();
+            if self.pending.is_empty() {
+                self.pending = VecDeque::new(); // There may be thousands of logs.
+            }
         }
     }
 

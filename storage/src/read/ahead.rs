@@ -2,10 +2,12 @@
 //! mebibyte, begun while it takes the answer before, and no search for its place; those that follow it closely cost none.
 //!
 //! A place is a hint and is checked against the log before it is used. Places are many and small; the bytes that are kept
-//! are bounded, and the oldest are let go first.
+//! are bounded. What is still to be used is not let go for what might be: with more readers than that, each has read what it is
+//! about to be given and no more.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use model::limits::BLOCK;
 use model::{Offset, TopicPartition};
@@ -17,6 +19,8 @@ use crate::signal::Signal;
 
 /// Places that are remembered, some 100 bytes each.
 const PLACES_MAX: usize = 1024;
+/// What nobody came for in this time is not still to be used.
+const STALE_NS: u64 = 1_000_000_000;
 
 /// A point in the segments of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,12 +39,26 @@ pub(crate) struct Place {
     pub point: Point,
 }
 
+/// What a read is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// More than is about to be given: the rest is for later.
+    Later,
+    /// Just what is about to be given. Others who come there meanwhile get it too.
+    Now,
+}
+
 /// One read of a segment, for all who come there.
 struct Read {
     from: Point,
     len: u64,
+    purpose: Purpose,
     /// `None`: a task reads them.
     piece: Option<Piece>,
+    /// Somebody came to its end.
+    used_up: bool,
+    /// When somebody came for it last.
+    touched_ns: u64,
 }
 
 impl Read {
@@ -51,6 +69,19 @@ impl Read {
             && self.from.at.segment == point.at.segment;
         let behind = point.at.position.checked_sub(self.from.at.position)?;
         (same && behind < self.len).then_some(behind)
+    }
+
+    /// What there is of it from a point on.
+    fn held(&self, point: &Point) -> Option<Piece> {
+        let behind = to_usize(self.reach(point)?);
+        let Piece { owner, range } = self.piece.as_ref()?;
+        let range = range.start + behind..range.end;
+        (!range.is_empty()).then(|| Piece { owner: Rc::clone(owner), range })
+    }
+
+    /// Whether it may make room for others.
+    fn is_done(&self, now_ns: u64) -> bool {
+        self.piece.is_some() && (self.used_up || now_ns.saturating_sub(self.touched_ns) > STALE_NS)
     }
 
     /// What it counts for: a part of what was read keeps all of it.
@@ -105,20 +136,26 @@ impl Ahead {
 
     /// Makes room for `len` bytes from a point on, which the caller then reads: [`Self::arrived`]. False when somebody else does,
     /// or when there is no room for them.
-    pub fn expect(&self, from: Point, len: u64) -> bool {
+    pub fn expect(&self, from: Point, len: u64, purpose: Purpose, now_ns: u64) -> bool {
         let mut reads = self.reads.borrow_mut();
-        let coming = || reads.iter().filter(|read| read.piece.is_none());
-        let (needed, coming_bytes) = (at_most(len), coming().map(Read::weight).sum::<u64>());
-        if coming().any(|read| read.reach(&from).is_some()) || coming_bytes + needed > self.bytes_max {
+        let comes = |read: &Read| read.piece.is_none() && read.reach(&from).is_some();
+        let (mut held, mut needed_still) = (0, 0);
+        for read in &*reads {
+            held += read.weight();
+            needed_still += if read.is_done(now_ns) { 0 } else { read.weight() };
+        }
+        let needed = at_most(len);
+        // Some is left for those who want no more than they are given.
+        let limit = if purpose == Purpose::Later { self.bytes_max / 4 * 3 } else { self.bytes_max };
+        if reads.iter().any(comes) || needed_still + needed > limit {
             return false;
         }
-        let mut held: u64 = reads.iter().map(Read::weight).sum();
         reads.retain(|read| {
-            let stays = read.piece.is_none() || held + needed <= self.bytes_max;
+            let stays = !read.is_done(now_ns) || held + needed <= self.bytes_max;
             held -= if stays { 0 } else { read.weight() };
             stays
         });
-        reads.push_back(Read { from, len, piece: None });
+        reads.push_back(Read { from, len, purpose, piece: None, used_up: false, touched_ns: now_ns });
         true
     }
 
@@ -135,22 +172,35 @@ impl Ahead {
         self.changed.notify();
     }
 
-    /// What is held from a point on.
-    pub fn held(&self, point: &Point) -> Option<Piece> {
-        let reads = self.reads.borrow();
-        reads.iter().rev().find_map(|read| {
-            let behind = to_usize(read.reach(point)?);
-            let Piece { owner, range } = read.piece.as_ref()?;
-            (behind < range.len())
-                .then(|| Piece { owner: std::rc::Rc::clone(owner), range: range.start + behind..range.end })
+    /// What is held from a point on, for somebody who came there.
+    pub fn take(&self, point: &Point, now_ns: u64) -> Option<Piece> {
+        let mut reads = self.reads.borrow_mut();
+        reads.iter_mut().rev().find_map(|read| {
+            let held = read.held(point)?;
+            read.touched_ns = now_ns;
+            read.used_up |= read.purpose == Purpose::Now;
+            Some(held)
         })
     }
 
-    /// The same, once what is on its way there has come.
-    pub async fn read(&self, point: &Point) -> Option<Piece> {
+    /// What is held from a point on.
+    pub fn held(&self, point: &Point) -> Option<Piece> {
+        self.reads.borrow().iter().rev().find_map(|read| read.held(point))
+    }
+
+    /// Once what is on its way there has come: [`Self::take`].
+    pub async fn read(&self, point: &Point, now_ns: u64) -> Option<Piece> {
         let coming = || self.reads.borrow().iter().any(|r| r.piece.is_none() && r.reach(point).is_some());
         self.changed.until(|| (!coming()).then_some(())).await;
-        self.held(point)
+        self.take(point, now_ns)
+    }
+
+    /// Somebody took what there is from a point on, and goes on behind it.
+    pub fn used_up(&self, point: &Point) {
+        let mut reads = self.reads.borrow_mut();
+        for read in reads.iter_mut().filter(|read| read.reach(point).is_some()) {
+            read.used_up = true;
+        }
     }
 }
 
@@ -175,25 +225,58 @@ mod tests {
         Some(Piece { owner: Rc::new(bytes), range: 0..len })
     }
 
-    fn read(ahead: &Ahead, position: u64) {
-        assert!(ahead.expect(point(position), 100));
-        ahead.arrived(&point(position), piece(100));
+    const LEN: u64 = 1 << 20;
+
+    /// The point where the `n`th read begins.
+    fn begin(n: u64) -> Point {
+        point(n * 4 * LEN)
+    }
+
+    fn read(ahead: &Ahead, n: u64, purpose: Purpose) -> bool {
+        let expected = ahead.expect(begin(n), LEN, purpose, 0);
+        ahead.arrived(&begin(n), piece(to_usize(LEN)).filter(|_| expected));
+        expected
     }
 
     #[test]
-    fn the_oldest_bytes_go_first() {
-        let ahead = Ahead::new(at_most(100) + 100);
-        for position in [1000, 2000, 3000] {
-            read(&ahead, position);
+    fn what_was_used_goes_first_and_the_oldest_of_it() {
+        let ahead = Ahead::new(2 * at_most(LEN));
+        for n in 1..=3 {
+            assert!(read(&ahead, n, Purpose::Now), "{n}");
+            assert_eq!(ahead.take(&begin(n), 0).unwrap().bytes().len() as u64, LEN);
         }
-        assert_eq!(ahead.bytes(), 200);
-        assert!(ahead.held(&point(1000)).is_none());
-        assert_eq!(ahead.held(&point(2000)).unwrap().bytes().len(), 100);
-        let tail = ahead.held(&point(3098)).unwrap();
-        assert_eq!(tail.bytes(), [98, 99], "a part of it, for as many as come");
-        assert!(ahead.held(&point(3100)).is_none());
-        let truncated = Point { incarnation: 1, ..point(3000) };
-        assert!(ahead.held(&truncated).is_none());
+        assert!(ahead.held(&begin(1)).is_none() && ahead.held(&begin(2)).is_some());
+        let end = begin(3).at.position + LEN;
+        assert_eq!(ahead.take(&point(end - 2), 0).unwrap().bytes(), [254, 255], "for as many as come");
+        assert!(ahead.take(&point(end), 0).is_none());
+        let truncated = Point { incarnation: 1, ..begin(3) };
+        assert!(ahead.take(&truncated, 0).is_none());
+    }
+
+    #[test]
+    fn what_is_still_to_be_used_stays() {
+        let ahead = Ahead::new(2 * at_most(LEN));
+        assert!(read(&ahead, 1, Purpose::Later));
+        assert!(!read(&ahead, 2, Purpose::Later), "for later there is less room");
+        assert!(read(&ahead, 2, Purpose::Now));
+        assert!(!read(&ahead, 3, Purpose::Now), "nobody has come for it yet");
+        assert!(ahead.take(&begin(2), 0).is_some());
+        assert!(read(&ahead, 3, Purpose::Now));
+        let inside = point(begin(1).at.position + 50);
+        assert!(ahead.take(&begin(3), 0).is_some() && ahead.take(&inside, 0).is_some());
+        assert!(!ahead.expect(begin(4), 2 * LEN, Purpose::Now, STALE_NS), "part of it is still to come");
+        ahead.used_up(&inside);
+        assert!(ahead.expect(begin(4), 2 * LEN, Purpose::Now, 0));
+        ahead.arrived(&begin(4), None);
+        assert_eq!(ahead.bytes(), 0);
+    }
+
+    #[test]
+    fn what_nobody_comes_for_goes() {
+        let ahead = Ahead::new(2 * at_most(LEN));
+        assert!(read(&ahead, 1, Purpose::Later));
+        assert!(!ahead.expect(begin(2), 2 * LEN, Purpose::Now, STALE_NS));
+        assert!(ahead.expect(begin(2), 2 * LEN, Purpose::Now, STALE_NS + 1));
     }
 
     #[test]
@@ -213,17 +296,18 @@ mod tests {
     #[test]
     fn who_comes_for_bytes_on_their_way_waits_for_them() {
         let ahead = Ahead::new(at_most(100) + 50);
-        assert!(ahead.expect(point(1000), 100));
-        assert!(!ahead.expect(point(1050), 10), "somebody reads that already");
-        assert!(!ahead.expect(point(2000), 100), "there is no room but that of what is on its way");
+        let expect = |position, len| ahead.expect(point(position), len, Purpose::Now, 0);
+        assert!(expect(1000, 100));
+        assert!(!expect(1050, 10), "somebody reads that already");
+        assert!(!expect(2000, 100), "there is no room but that of what is on its way");
         let inside = point(1050);
-        let mut reading = Box::pin(ahead.read(&inside));
+        let mut reading = Box::pin(ahead.read(&inside, 0));
         assert!(block_on(poll_once(&mut reading)).is_none());
         ahead.arrived(&point(1000), piece(100));
         assert_eq!(block_on(reading).unwrap().bytes().len(), 50);
         // Nobody waits for ever for what cannot be read.
-        assert!(ahead.expect(point(2000), 100));
+        assert!(expect(2000, 100));
         ahead.arrived(&point(2000), None);
-        assert!(block_on(ahead.read(&point(2000))).is_none());
+        assert!(block_on(ahead.read(&point(2000), 0)).is_none());
     }
 }

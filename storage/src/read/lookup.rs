@@ -42,7 +42,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             if let Some(at) = self.find(log, extent, matches).await? {
                 let extent = Extent { from: at, base_offset: None, ..extent };
                 let first = self.bytes(log, extent, at, PROBE_BYTES.min(extent.to - at)).await?;
-                let limits = ReadLimits { bytes_max: 1, before: log.durable_end(), always_one: true };
+                let limits = ReadLimits { before: log.durable_end(), ..ReadLimits::bytes(1) };
                 let (pieces, _) = self.batches_in(log, extent, first, limits).await?;
                 return Ok(pieces.into_iter().next());
             }

@@ -154,7 +154,9 @@ fn what_is_not_there_is_refused() {
     };
     assert_eq!(refused(TOPIC, "nobody"), ErrorCode::UnknownTopicOrPartition.code());
     assert_eq!(refused(TOPIC, "a b"), ErrorCode::InvalidTopicException.code());
-    for (kind, name) in [(BROKER, "2"), (BROKER, "one"), (8, "1"), (16, "m"), (GROUP, ""), (99, "x")] {
+    for (kind, name) in
+        [(BROKER, "2"), (BROKER, "one"), (8, "1"), (CLIENT_METRICS, ""), (GROUP, ""), (99, "x")]
+    {
         assert_eq!(refused(kind, name), ErrorCode::InvalidRequest.code(), "{kind} {name}");
     }
     assert_eq!(refused(BROKER, ""), 0);

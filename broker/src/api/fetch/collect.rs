@@ -51,6 +51,9 @@ impl Collector {
             }
         }
         let news = count < places.len();
+        // An owner whose next batch does not fit has given half of its share or more, and there may be nothing at the others.
+        let share = limits.bytes_max / u32::try_from(owners.len()).unwrap_or(1).max(1);
+        let limits = Limits { bytes_min: limits.bytes_min.min(share / 2), ..limits };
         Self { broker, owners, count, news, limits }
     }
 

@@ -10,7 +10,7 @@ use protocol::message;
 use super::super::harness::{Client, Wanted, fetch, joined, produce};
 use super::{create, list};
 
-pub(super) fn batch(client: &Client, values: &[&str]) -> Vec<u8> {
+pub(crate) fn batch(client: &Client, values: &[&str]) -> Vec<u8> {
     let now = TimestampMs(client.simulation.now_ms());
     values.iter().fold(BatchBuilder::new(), |batch, value| batch.value(now, value.as_bytes())).build()
 }

@@ -73,6 +73,47 @@ fn what_is_refused_leaves_nothing_behind() {
     assert_eq!(client.answers.used(), 0);
 }
 
+/// A name may be as long as a request, and each of its partitions is told of it.
+#[test]
+fn what_each_partition_is_told_is_short_whatever_the_topic_is_called() {
+    const COUNT: i32 = 20_000;
+    let client = Client::new();
+    let name = "n".repeat(30_000);
+    let indexes: Vec<i32> = (0..COUNT).collect();
+    let elect = message!(ElectLeadersRequest {
+        topic_partitions: Some(vec![message!(elect_leaders_request::TopicPartitions {
+            topic: name.as_str().into(),
+            partitions: indexes.clone(),
+        })]),
+    });
+    let producers = message!(DescribeProducersRequest {
+        topics: vec![message!(describe_producers_request::TopicRequest {
+            name: name.as_str().into(),
+            partition_indexes: indexes.clone(),
+        })],
+    });
+    let partition = |index: i32| {
+        message!(alter_partition_reassignments_request::ReassignablePartition {
+            partition_index: index,
+            replicas: None,
+        })
+    };
+    let reassign = message!(AlterPartitionReassignmentsRequest {
+        topics: vec![message!(alter_partition_reassignments_request::ReassignableTopic {
+            name: name.as_str().into(),
+            partitions: indexes.iter().copied().map(partition).collect(),
+        })],
+    });
+    for frame in [
+        encode_request(2, 7, None, &elect).unwrap(),
+        encode_request(0, 7, None, &producers).unwrap(),
+        encode_request(1, 7, None, &reassign).unwrap(),
+    ] {
+        let Reply::Send(response) = client.send(frame) else { panic!("no response") };
+        assert!(joined(&response).len() < name.len() + 400 * COUNT as usize);
+    }
+}
+
 const PARTITIONS: i32 = 8;
 
 /// A topic over both cores with a record in each partition, and little memory for answers.

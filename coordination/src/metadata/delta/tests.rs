@@ -21,6 +21,8 @@ fn samples() -> Vec<Record> {
         changed(Resource::Broker(BrokerId(7))),
         changed(Resource::Brokers),
         changed(Resource::Group("g".into())),
+        Record::FeatureLevelChanged { name: "f".into(), level: 2 },
+        changed(Resource::ClientMetrics("s".into())),
     ]
 }
 
@@ -58,6 +60,8 @@ fn golden_bytes() {
     assert_eq!(hex, "020909090909090909090909090909090901006101010062");
     for (place, version, expected) in [
         (4, 0, None),
+        (11, 0, Some("0100660200")),
+        (12, 2, Some("1001007301006101010062")),
         (8, 1, Some("040700000001006101010062")),
         (9, 1, Some("0501006101010062")),
         (10, 1, Some("2001006701006101010062")),
@@ -82,7 +86,7 @@ fn cut_long_and_newer_bytes_are_errors() {
         let mut longer = bytes.payload.clone();
         longer.push(0);
         assert!(Record::decode(bytes.kind, bytes.version, &longer).is_err());
-        assert_eq!(Record::decode(bytes.kind, 2, &bytes.payload), Err(RecordError::Unknown(bytes.kind, 2)));
+        assert_eq!(Record::decode(bytes.kind, 3, &bytes.payload), Err(RecordError::Unknown(bytes.kind, 3)));
         assert!(bytes.version == 0 || Record::decode(bytes.kind, 0, &bytes.payload).is_err());
     }
     assert_eq!(Record::decode(15, 0, &[]), Err(RecordError::Unknown(15, 0)));

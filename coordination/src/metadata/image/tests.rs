@@ -122,6 +122,8 @@ fn a_snapshot_rebuilds_the_image() {
         changed(Resource::Brokers, "log.segment.bytes", Some("1048576")),
         changed(Resource::Broker(BrokerId(0)), "log.retention.ms", Some("9")),
         changed(Resource::Group("g".into()), "share.isolation.level", Some("read_committed")),
+        changed(Resource::ClientMetrics("s".into()), "interval.ms", Some("1000")),
+        Record::FeatureLevelChanged { name: "f".into(), level: 1 },
     ];
     let mut image = Image::default();
     for (index, record) in (1..).zip(&records) {

@@ -1,0 +1,12 @@
+//! ListPartitionReassignments: no replica is ever on its way.
+
+use net::service::Reply;
+use protocol::control::messages::ListPartitionReassignmentsResponse;
+use protocol::{RequestHeader, message};
+
+use super::reply;
+
+/// Answers a ListPartitionReassignments request, whatever it asks about.
+pub fn handle(header: &RequestHeader) -> Reply {
+    reply(header, &message!(ListPartitionReassignmentsResponse { error_message: None }))
+}
