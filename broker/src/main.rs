@@ -15,6 +15,7 @@ mod ready;
 mod service;
 mod settings;
 mod shutdown;
+mod telemetry;
 
 use std::io;
 use std::process::ExitCode;

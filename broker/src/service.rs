@@ -7,6 +7,7 @@ pub(crate) mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use coordination::fetch_session::FetchSessions;
 use coordination::metadata::Image;
@@ -23,6 +24,7 @@ use crate::api;
 use crate::api::coordinator::OffsetsTopic;
 use crate::api::init_producer_id::IdBlock;
 use crate::cluster::Cluster;
+use crate::telemetry::{Connected, Telemetry};
 
 /// What clients are told of this broker, and what they may do.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct ServiceSettings {
     pub directory: [u8; 16],
     /// The term of the metadata log in which this broker leads.
     pub quorum_epoch: i32,
+    /// Where clients' metrics go.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What connections of one core call.
@@ -74,6 +78,7 @@ pub struct Broker {
     pub waits: Cell<u64>,
     /// Memory for control-plane requests and their answers.
     pub answers: Answers,
+    random: RefCell<fastrand::Rng>,
 }
 
 /// State of one connection.
@@ -83,6 +88,18 @@ pub struct Session {
     pub peer: Peer,
     /// Name and version of the client's software, once it said so.
     pub software: RefCell<Option<(String, String)>>,
+    /// The client, once it spoke of its metrics.
+    telemetry: RefCell<Option<Connected>>,
+}
+
+impl Session {
+    /// The client of this connection goes by this id as long as it does.
+    pub fn is_client(&self, telemetry: &Arc<Telemetry>, instance: [u8; 16]) {
+        let mut known = self.telemetry.borrow_mut();
+        if known.as_ref().is_none_or(|known| known.instance != instance) {
+            *known = Some(telemetry.connected(instance));
+        }
+    }
 }
 
 impl Broker {
@@ -97,7 +114,17 @@ impl Broker {
             producer_ids: RefCell::new(IdBlock::default()),
             waits: Cell::new(0),
             answers,
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
         }
+    }
+
+    /// A new id for a client: a random UUID (version 4).
+    #[must_use]
+    pub fn instance_id(&self) -> [u8; 16] {
+        let mut id = self.random.borrow_mut().u128(..).to_be_bytes();
+        id[6] = id[6] & 0x0f | 0x40;
+        id[8] = id[8] & 0x3f | 0x80;
+        id
     }
 
     async fn dispatch(
@@ -218,6 +245,12 @@ impl Broker {
                 api::describe_producers::handle(self, header, decode(request)?).await
             }
             ApiKey::UnregisterBroker => api::unregister_broker::handle(self, header, &decode(request)?),
+            ApiKey::GetTelemetrySubscriptions => {
+                api::get_telemetry_subscriptions::handle(self, session, header, decode(request)?).await
+            }
+            ApiKey::PushTelemetry => {
+                api::push_telemetry::handle(self, session, header, decode(request)?).await
+            }
             ApiKey::Produce | ApiKey::Fetch => Reply::Close("not a request of the control plane".into()),
         };
         Ok(Called::Now(now))
@@ -236,7 +269,7 @@ impl Service for Home {
     type Session = Session;
 
     fn connect(&self, peer: Peer) -> Rc<Session> {
-        Rc::new(Session { peer, software: RefCell::new(None) })
+        Rc::new(Session { peer, software: RefCell::new(None), telemetry: RefCell::new(None) })
     }
 
     fn supports(&self, api_key: i16, api_version: i16) -> bool {

@@ -65,6 +65,8 @@ const KAFKA: &[(i16, &str, i16, i16, &str)] = &[
     (66, "ListTransactions", 0, 2, "Transactions."),
     (68, "ConsumerGroupHeartbeat", 0, 1, "`group.protocol=consumer` (KIP-848) fails; the classic protocol is what clients use by themselves."),
     (69, "ConsumerGroupDescribe", 0, 1, "Groups of KIP-848; `kafka-consumer-groups` describes classic ones."),
+    (71, "GetTelemetrySubscriptions", 0, 0, "Kafka names it only where a receiver of clients' metrics is plugged in. Sums are wanted from their beginning, not since the last push."),
+    (72, "PushTelemetry", 0, 0, "Kafka names it only where a receiver of clients' metrics is plugged in. Gauges and sums are told at `/metrics/clients` of the admin endpoint; histograms are passed over."),
     (74, "ListConfigResources", 0, 1, "No loggers are listed."),
     (75, "DescribeTopicPartitions", 0, 0, ""),
     (76, "ShareGroupHeartbeat", 1, 1, "Share groups."),

@@ -18,7 +18,6 @@ pub(super) const QUOTAS: &str = "quotas are not there yet";
 pub(super) const OVERRIDES: &str = "max.connections.per.ip holds for every address";
 pub(super) const JAVA: &str = "it names a Java class or plug-in";
 pub(super) const METRICS: &str = "metrics are served by the admin endpoint, without JMX";
-pub(super) const TELEMETRY: &str = "client telemetry is not there yet";
 pub(super) const THREADS: &str = "every core has one executor that does all its work; see millrace.cores";
 pub(super) const COMPACTION: &str = "log compaction is not there yet";
 pub(super) const RECOMPRESSION: &str = "batches stay as they were sent";
