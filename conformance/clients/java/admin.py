@@ -238,9 +238,11 @@ def clients_push_their_metrics(ctx: Context) -> None:
         tools.call(CLIENT_METRICS, "--alter", "--name", name, "--metrics", "org.apache.kafka.producer.", "--interval", 200,
                    "--match", f"client_id={name}.*", status=None)
         c_client = producer(ctx, client_id=f"{name}-c")
+        config = ctx.scratch / "producer.properties"
+        config.write_text(f"client.id={name}-java\n")
         java_client = subprocess.Popen(
             [paths.KAFKA, "tool", "kafka-verifiable-producer", "--bootstrap-server", ctx.bootstrap, "--topic", topic,
-             "--throughput", "100", "--command-property", f"client.id={name}-java"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             "--throughput", "100", "--command-config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             def both() -> None:
                 c_client.produce(topic, b"x")
