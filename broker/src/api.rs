@@ -175,7 +175,15 @@ pub fn topic_ref(name: Option<&Text>, id: Uuid) -> TopicRef {
 
 /// A refusal's code and sentence as fields of a response.
 pub fn told(refusal: &Refusal) -> (i16, Option<Text>) {
-    (refusal.code.code(), Some(Text::from(refusal.message.as_str())))
+    (refusal.code.code(), (!refusal.message.is_empty()).then(|| Text::from(refusal.message.as_str())))
+}
+
+/// What a request comes to whose time is over before it began: Kafka's controller does not look at such requests. It says no more.
+///
+/// # Errors
+/// `REQUEST_TIMED_OUT`.
+pub fn in_time(timeout_ms: i32) -> Result<(), Refusal> {
+    if timeout_ms > 0 { Ok(()) } else { Err(Refusal::new(ErrorCode::RequestTimedOut, "")) }
 }
 
 /// The same where each partition of a topic is told so: once in memory, and short on the wire whatever a client calls a topic.
