@@ -208,7 +208,7 @@ fn service_settings(
         fetch_sessions_max: settings.fetch_sessions_max,
         offsets_topic: settings.offsets_topic,
         described_partitions_max: settings.described_partitions_max,
-        data_dir: data_dir.path.display().to_string(),
+        data_dir: data_dir.told.display().to_string(),
         directory: data_dir.directory(),
         // Known when the metadata is open.
         quorum_epoch: 0,

@@ -10,6 +10,7 @@ mod data_dir;
 mod environment;
 mod fatal;
 mod heap;
+mod ids;
 mod logging;
 mod ready;
 mod service;

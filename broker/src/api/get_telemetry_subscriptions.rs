@@ -1,7 +1,5 @@
 //! GetTelemetrySubscriptions: which metrics a client is to push, and how often (KIP-714).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coordination::telemetry::Client;
 use model::ErrorCode;
 use net::service::Reply;
@@ -10,6 +8,7 @@ use protocol::{RequestHeader, Text, Uuid, message};
 
 use super::reply;
 use crate::cluster::apart;
+use crate::ids;
 use crate::service::{Broker, Session};
 
 /// Kafka's numbers of the codecs that a push may have, the best first.
@@ -55,7 +54,7 @@ pub fn client(session: &Session, header: &RequestHeader, instance: [u8; 16]) -> 
     let (name, version) = software.as_ref().map_or((UNKNOWN, UNKNOWN), |(name, version)| (name, version));
     Client {
         instance,
-        instance_text: URL_SAFE_NO_PAD.encode(instance),
+        instance_text: ids::written(instance),
         id: header.client_id.as_deref().unwrap_or_default().to_owned(),
         software_name: name.to_owned(),
         software_version: version.to_owned(),

@@ -53,7 +53,7 @@ const KAFKA: &[(i16, &str, i16, i16, &str)] = &[
     (46, "ListPartitionReassignments", 0, 0, "Nothing is ever under way."),
     (47, "OffsetDelete", 0, 0, ""),
     (48, "DescribeClientQuotas", 0, 1, "Nobody has quotas."),
-    (49, "AlterClientQuotas", 0, 1, "Quotas are not there yet: setting one is refused (INVALID_REQUEST); removing one that is not there succeeds."),
+    (49, "AlterClientQuotas", 0, 1, "Quotas are not there yet: setting one is refused (INVALID_REQUEST); removing one that is not there succeeds. An address is not a host name."),
     (50, "DescribeUserScramCredentials", 0, 0, "Nobody has credentials (RESOURCE_NOT_FOUND)."),
     (51, "AlterUserScramCredentials", 0, 0, "SASL is not there yet: setting credentials is refused (UNSUPPORTED_SASL_MECHANISM)."),
     (55, "DescribeQuorum", 0, 2, "The quorum is this broker, at the listener of clients. Its log is counted from 1."),
