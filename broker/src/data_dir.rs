@@ -186,7 +186,7 @@ fn read_meta(directory: &Path) -> Result<Option<Meta>, Fatal> {
         .filter(|id| *id >= 0)
         .ok_or_else(|| damaged(&path, "node.id is no node's number"))?;
     let directory_id = get("directory.id")?.clone();
-    if read(&directory_id).is_none() {
+    if ids::read(&directory_id).is_none() {
         return Err(damaged(&path, "directory.id is none: it has 22 characters of URL-safe base64"));
     }
     Ok(Some(Meta { cluster_id: get("cluster.id")?.clone(), node_id: BrokerId(node_id), directory_id }))
