@@ -91,7 +91,9 @@ pub fn joined(pushed: &[Arc<Families>], clients: usize, bytes: usize) -> String 
     let mut by_name: BTreeMap<&str, (Kind, Vec<&Family>)> = BTreeMap::new();
     for (name, family) in pushed.iter().flat_map(|families| &families.by_name) {
         match by_name.entry(name) {
-            Entry::Vacant(entry) => drop(entry.insert((family.kind, vec![family]))),
+            Entry::Vacant(entry) => {
+                entry.insert((family.kind, vec![family]));
+            }
             Entry::Occupied(mut entry) if entry.get().0 == family.kind => entry.get_mut().1.push(family),
             Entry::Occupied(_) => {}
         }
