@@ -93,6 +93,8 @@ pub struct TopicSettings {
     pub segment_bytes: u32,
     /// A segment of this age is sealed.
     pub segment_ms: u64,
+    /// Up to so much earlier, so that many are not sealed at once.
+    pub segment_jitter_ms: u64,
     /// Largest batch accepted.
     pub max_message_bytes: u32,
     /// When an append is acknowledged.
@@ -123,6 +125,7 @@ impl TopicSettings {
                 None => get.size("segment.bytes"),
             },
             segment_ms: get.duration("segment.ms"),
+            segment_jitter_ms: get.duration("segment.jitter.ms"),
             max_message_bytes: get.size("max.message.bytes"),
             durability: get.durability(),
             message_timestamp_type: match get.text("message.timestamp.type") {

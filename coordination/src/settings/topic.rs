@@ -66,7 +66,7 @@ pub static ROWS: &[Setting] = &[
         "Age above which segments are deleted; -1 is no limit."),
     row("segment.bytes", Int(1 << 20, MAX), "1073741824", &["log.segment.bytes"], Obeyed, "Size at which a new segment is begun."),
     row("segment.index.bytes", Int(4, MAX), "10485760", &["log.index.size.max.bytes"], Kept("the index has a fixed maximum"), "Size of an index."),
-    row("segment.jitter.ms", Long(0), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], Kept("segments are rolled without it"), "Random part of segment.ms."),
+    row("segment.jitter.ms", Long(0), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], Obeyed, "Random part of segment.ms."),
     row("segment.ms", Long(1), "604800000", &["log.roll.ms", "log.roll.hours"], Obeyed, "Age at which a new segment is begun."),
     row("unclean.leader.election.enable", Boolean, "false", &["unclean.leader.election.enable"], Kept(ONE_BROKER),
         "Whether a replica that lacks records may lead."),
