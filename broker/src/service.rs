@@ -19,6 +19,7 @@ use protocol::control::KafkaRequest;
 use protocol::control::messages::ApiVersionsRequest;
 use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
 use shard::counters::Counted;
+use storage::signal::Gate;
 
 use crate::api;
 use crate::api::coordinator::OffsetsTopic;
@@ -55,6 +56,8 @@ pub struct ServiceSettings {
     pub data_dir: String,
     /// Its `directory.id`.
     pub directory: [u8; 16],
+    /// Bytes that the batches of one request may be in the compression of their topics.
+    pub recompressed_bytes_max: usize,
     /// The term of the metadata log in which this broker leads.
     pub quorum_epoch: i32,
     /// Where clients' metrics go.
@@ -78,6 +81,8 @@ pub struct Broker {
     pub waits: Cell<u64>,
     /// Memory for control-plane requests and their answers.
     pub answers: Answers,
+    /// Whoever recompresses batches, one at a time.
+    pub recompressing: Rc<Gate>,
     random: RefCell<fastrand::Rng>,
 }
 
@@ -114,6 +119,7 @@ impl Broker {
             producer_ids: RefCell::new(IdBlock::default()),
             waits: Cell::new(0),
             answers,
+            recompressing: Rc::default(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
         }
     }

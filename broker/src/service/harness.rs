@@ -250,6 +250,7 @@ impl Client {
             described_partitions_max: 2000,
             data_dir: "/data".into(),
             directory: [2; 16],
+            recompressed_bytes_max: 8 << 20,
             quorum_epoch: 1,
             telemetry: Telemetry::new(1 << 20),
         };
