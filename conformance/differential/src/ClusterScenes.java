@@ -89,7 +89,7 @@ final class ClusterScenes {
         }
         return change.setValue(switch (name) {
             case "cleanup.policy" -> "delete";
-            case "compression.type" -> model.any(List.of("producer", "gzip", "zstd", "lz4", "snappy", "uncompressed"));
+            case "compression.type" -> "producer";
             case "min.insync.replicas" -> "1";
             case "segment.bytes" -> "2097152";
             case "flush.ms" -> model.any(List.of("9223372036854775807", "600000"));
