@@ -18,11 +18,12 @@ need() {
   command -v "$1" >/dev/null || die "$1 is needed ($3): install the package $2"
 }
 
-# Kafka's broker and tools: Java to run them, Maven to resolve them.
+# Kafka's broker and tools: Java to run them, Maven to resolve them, which is done here and not in the middle of a measurement.
 need_kafka() {
   need java default-jdk-headless "Apache Kafka's broker and tools"
   need javac default-jdk-headless "the Java checks"
   need mvn maven "Apache Kafka's jars"
+  "$repository/conformance/peers/kafka/kafka" install >/dev/null
 }
 
 # A virtual environment with what requirements.txt pins; made again when that file changes.

@@ -30,11 +30,15 @@ impl Health {
     }
 }
 
+/// Writes what clients pushed.
+pub type Clients = Box<dyn Fn() -> String + Send + Sync>;
+
 /// What the handlers share.
 #[derive(Clone)]
 struct Admin {
     health: Arc<Health>,
     cores: Arc<Cores>,
+    clients: Arc<Clients>,
 }
 
 /// A bound endpoint that does not answer yet.
@@ -66,9 +70,9 @@ impl Endpoint {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn serve(self, cores: Cores) -> io::Result<Arc<Health>> {
+    pub fn serve(self, cores: Cores, clients: Clients) -> io::Result<Arc<Health>> {
         let health = Arc::new(Health::default());
-        let admin = Admin { health: health.clone(), cores: Arc::new(cores) };
+        let admin = Admin { health: health.clone(), cores: Arc::new(cores), clients: Arc::new(clients) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         thread::Builder::new().name("admin".to_owned()).spawn(move || {
             let served = runtime.block_on(async {
@@ -88,6 +92,7 @@ fn router(admin: Admin) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/metrics/clients", get(clients))
         .with_state(admin)
 }
 
@@ -107,6 +112,10 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+async fn clients(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], (admin.clients)()).into_response()
 }
 
 #[cfg(test)]
@@ -132,7 +141,8 @@ mod tests {
         let endpoint = Endpoint::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = endpoint.address();
         let (ask, asked) = channels(2);
-        (address, endpoint.serve(Cores::new(ask, Duration::from_millis(300))).unwrap(), asked)
+        let cores = Cores::new(ask, Duration::from_millis(300));
+        (address, endpoint.serve(cores, Box::new(|| "# EOF\n".to_owned())).unwrap(), asked)
     }
 
     #[test]
@@ -142,6 +152,7 @@ mod tests {
         assert!(get(address, "/readyz").starts_with("HTTP/1.1 503"));
         health.set_ready(true);
         assert!(get(address, "/readyz").starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/metrics/clients").ends_with("\r\n\r\n# EOF\n"));
         assert!(get(address, "/other").starts_with("HTTP/1.1 404"));
     }
 

@@ -24,6 +24,7 @@ pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod get_telemetry_subscriptions;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
@@ -39,6 +40,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod push_telemetry;
 pub mod sync_group;
 pub mod unregister_broker;
 pub mod update_features;
@@ -173,7 +175,15 @@ pub fn topic_ref(name: Option<&Text>, id: Uuid) -> TopicRef {
 
 /// A refusal's code and sentence as fields of a response.
 pub fn told(refusal: &Refusal) -> (i16, Option<Text>) {
-    (refusal.code.code(), Some(Text::from(refusal.message.as_str())))
+    (refusal.code.code(), (!refusal.message.is_empty()).then(|| Text::from(refusal.message.as_str())))
+}
+
+/// What a request comes to whose time is over before it began: Kafka's controller does not look at such requests. It says no more.
+///
+/// # Errors
+/// `REQUEST_TIMED_OUT`.
+pub fn in_time(timeout_ms: i32) -> Result<(), Refusal> {
+    if timeout_ms > 0 { Ok(()) } else { Err(Refusal::new(ErrorCode::RequestTimedOut, "")) }
 }
 
 /// The same where each partition of a topic is told so: once in memory, and short on the wire whatever a client calls a topic.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, or};
-use model::limits::QUESTIONS_MAX;
+use model::limits::{PUSH_BYTES_MAX, QUESTIONS_MAX};
 use net::limits::{ConnectionLimits, Crowd};
 use net::listener::{Reservation, ReservedSocket};
 use shard::clock::Clock;
@@ -32,6 +32,7 @@ use crate::ready::Ready;
 use crate::service::ServiceSettings;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 
 /// How long a core may take to tell its counters.
 const SCRAPE_PATIENCE: Duration = Duration::from_secs(2);
@@ -105,7 +106,11 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
         .map_err(|error| taken("the admin endpoint", "--admin", settings.admin, &error))?;
     let (kafka, admin) = (reservation.address(), endpoint.address());
     let (ask, asked) = channels(cores);
-    let health = endpoint.serve(Cores::new(ask, SCRAPE_PATIENCE)).map_err(|error| {
+    let clock = Clock::start();
+    let telemetry = Telemetry::new(settings.telemetry_bytes_max.min(PUSH_BYTES_MAX));
+    let told = telemetry.clone();
+    let clients = Box::new(move || told.text(clock.tick()));
+    let health = endpoint.serve(Cores::new(ask, SCRAPE_PATIENCE), clients).map_err(|error| {
         Fatal::new(Exit::Environment, format!("cannot start the admin endpoint: {error}"))
     })?;
 
@@ -116,14 +121,14 @@ pub fn run(settings: Settings, data_dir: DataDir, shutdown: Shutdown) -> Result<
         fatal: fatal::panicked,
     };
     let plan = Arc::new(Plan {
-        service: service_settings(&settings, &data_dir, kafka),
+        service: service_settings(&settings, &data_dir, kafka, telemetry),
         paths: Paths::new(&data_dir.path),
         crowd: Crowd::new(&ConnectionLimits {
             connections_max: crate::environment::handles::connections_max(cores),
             ..settings.connections.clone()
         }),
         lenders: (0..cores).map(|_| Lender::new(settings.memory.fetch_answers())).collect(),
-        clock: Clock::start(),
+        clock,
         open_files_max: crate::environment::handles::open_segments_max(cores),
         settings,
     });
@@ -185,7 +190,12 @@ fn parts(
     .collect()
 }
 
-fn service_settings(settings: &Settings, data_dir: &DataDir, kafka: SocketAddr) -> ServiceSettings {
+fn service_settings(
+    settings: &Settings,
+    data_dir: &DataDir,
+    kafka: SocketAddr,
+    telemetry: Arc<Telemetry>,
+) -> ServiceSettings {
     ServiceSettings {
         cluster_id: data_dir.cluster_id.clone(),
         node: data_dir.node_id,
@@ -198,10 +208,12 @@ fn service_settings(settings: &Settings, data_dir: &DataDir, kafka: SocketAddr) 
         fetch_sessions_max: settings.fetch_sessions_max,
         offsets_topic: settings.offsets_topic,
         described_partitions_max: settings.described_partitions_max,
-        data_dir: data_dir.path.display().to_string(),
+        data_dir: data_dir.told.display().to_string(),
         directory: data_dir.directory(),
+        recompressed_bytes_max: usize::try_from(settings.memory.batch_bytes_max()).unwrap_or(usize::MAX),
         // Known when the metadata is open.
         quorum_epoch: 0,
+        telemetry,
     }
 }
 

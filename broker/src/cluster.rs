@@ -13,7 +13,7 @@ use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, Tick, TimestampMs, TopicPartition};
 use shard::clock::Clock;
 use shard::counters::{Counters, Timed};
-use shard::executor::{Queue, spawn};
+use shard::executor::{self, Queue, spawn};
 use shard::lending::Loan;
 use shard::mesh::Mesh;
 use shard::ops::{Answer, Fetch, Fetched, Question};
@@ -74,6 +74,9 @@ pub trait Cluster: 'static {
 
     /// How large the file system of the data directory is.
     fn space(&self) -> BoxedLocal<io::Result<Space>>;
+
+    /// Runs `work` on a thread where it may take its time; see [`apart`].
+    fn run_apart(&self, work: Box<dyn FnOnce() + Send>) -> BoxedLocal<()>;
 }
 
 /// The real one.
@@ -167,6 +170,21 @@ impl<D: Disk> Cluster for Node<D> {
         let shard = Rc::clone(&self.shard);
         Box::pin(async move { shard.store.space().await })
     }
+
+    fn run_apart(&self, work: Box<dyn FnOnce() + Send>) -> BoxedLocal<()> {
+        Box::pin(executor::blocking(work))
+    }
+}
+
+/// What `work` comes to on a thread where it may take its time; `None` when it panics.
+pub async fn apart<T: Send + 'static>(
+    cluster: &dyn Cluster,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (told, answer) = std::sync::mpsc::channel();
+    // Nobody hears it when this request's connection ended meanwhile.
+    cluster.run_apart(Box::new(move || drop(told.send(work())))).await;
+    answer.try_recv().ok()
 }
 
 /// Sends each item to the owner of its partition, all items of one owner in one question, in the order given. Ready when

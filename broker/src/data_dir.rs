@@ -9,6 +9,7 @@ use model::BrokerId;
 use storage::disk::tape::{Action, Tape};
 
 use crate::fatal::{Exit, Fatal};
+use crate::ids;
 
 const LOCK: &str = ".lock";
 const META: &str = "meta.properties";
@@ -28,8 +29,10 @@ const HARMLESS: [&str; 4] = [LOCK, META, META_TEMPORARY, "lost+found"];
 /// An open data directory. The lock is held while this lives.
 #[derive(Debug)]
 pub struct DataDir {
-    /// Where it is.
+    /// Where it is, behind all links.
     pub path: PathBuf,
+    /// The way there from the root, as it was given: administrators are told this one, as in Kafka.
+    pub told: PathBuf,
     /// `cluster.id`: 22 characters, as in Kafka.
     pub cluster_id: String,
     /// `node.id`.
@@ -64,6 +67,7 @@ impl DataDir {
             Fatal::new(Exit::Environment, message)
         };
         fs::create_dir_all(path).map_err(|error| cannot("make", &error))?;
+        let told = std::path::absolute(path).map_err(|error| cannot("find", &error))?;
         let path = path.canonicalize().map_err(|error| cannot("find", &error))?;
         let lock = lock(&path)?;
         let tape = record.map(|record| start_tape(record, &path)).transpose()?;
@@ -90,13 +94,13 @@ impl DataDir {
             return Err(Fatal::new(Exit::Configuration, message));
         }
         let Meta { cluster_id, node_id, directory_id } = meta;
-        Ok(Self { path, cluster_id, node_id, directory_id, tape, _lock: lock })
+        Ok(Self { path, told, cluster_id, node_id, directory_id, tape, _lock: lock })
     }
 
     /// `directory.id` in its 16 bytes.
     #[must_use]
     pub fn directory(&self) -> [u8; 16] {
-        read(&self.directory_id).unwrap_or_default() // Looked at when it was opened.
+        ids::read(&self.directory_id).unwrap_or_default() // Looked at when it was opened.
     }
 }
 
@@ -182,7 +186,7 @@ fn read_meta(directory: &Path) -> Result<Option<Meta>, Fatal> {
         .filter(|id| *id >= 0)
         .ok_or_else(|| damaged(&path, "node.id is no node's number"))?;
     let directory_id = get("directory.id")?.clone();
-    if read(&directory_id).is_none() {
+    if ids::read(&directory_id).is_none() {
         return Err(damaged(&path, "directory.id is none: it has 22 characters of URL-safe base64"));
     }
     Ok(Some(Meta { cluster_id: get("cluster.id")?.clone(), node_id: BrokerId(node_id), directory_id }))
@@ -228,9 +232,6 @@ fn write_meta(directory: &Path, meta: &Meta, tape: Option<&Tape>) -> io::Result<
     Ok(())
 }
 
-/// Kafka writes ids as 22 characters of URL-safe base64: the digits by their value.
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 /// An id that does not begin like an option, as in Kafka.
 fn random_id() -> Result<String, Fatal> {
     loop {
@@ -238,41 +239,16 @@ fn random_id() -> Result<String, Fatal> {
         File::open("/dev/urandom")
             .and_then(|mut file| file.read_exact(&mut bytes))
             .map_err(|error| Fatal::new(Exit::Environment, format!("cannot read /dev/urandom: {error}")))?;
-        let id = written(bytes);
+        let id = ids::written(bytes);
         if !id.starts_with('-') {
             return Ok(id);
         }
     }
 }
 
-fn written(id: [u8; 16]) -> String {
-    let bits = u128::from_be_bytes(id);
-    // 21 digits of 6 bits from the top, and the last 2 bits with four zeros behind them.
-    let digit = |i: u32| if i < 21 { bits >> (122 - 6 * i) } else { bits << 4 };
-    (0..22).map(|i| char::from(DIGITS[(digit(i) & 63) as usize])).collect()
-}
-
-fn read(id: &str) -> Option<[u8; 16]> {
-    let value = |digit: u8| DIGITS.iter().position(|known| *known == digit);
-    let digits: Vec<usize> = id.bytes().map(value).collect::<Option<_>>()?;
-    let (last, first) = digits.split_last().filter(|(_, first)| first.len() == 21)?;
-    let bits = first.iter().fold(0, |bits, digit| bits << 6 | *digit as u128);
-    Some((bits << 2 | *last as u128 >> 4).to_be_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_read_as_they_are_written() {
-        for id in [[0; 16], [0xff; 16], *b"0123456789abcdef", [0x5a; 16]] {
-            assert_eq!(read(&written(id)), Some(id));
-        }
-        for none in ["", "x", "0123456789abcdef012345?", "0123456789abcdef01234567"] {
-            assert_eq!(read(none), None, "{none}");
-        }
-    }
 
     fn refused(path: &Path, node: Option<i32>) -> (Exit, String) {
         let fatal = DataDir::open(path, node.map(BrokerId), None).unwrap_err();
@@ -292,6 +268,11 @@ mod tests {
         let again = DataDir::open(&path, Some(NODE_ID), None).unwrap();
         assert_eq!((&again.cluster_id, &again.directory_id), (&cluster, &directory));
         drop(again);
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let linked = DataDir::open(&link, None, None).unwrap();
+        assert_eq!((&linked.told, linked.path.ends_with("a/b")), (&link, true));
+        drop(linked);
         let (exit, message) = refused(&path, Some(9));
         assert_eq!(exit, Exit::Configuration);
         assert!(message.contains("node.id=9"), "{message}");

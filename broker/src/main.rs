@@ -10,11 +10,13 @@ mod data_dir;
 mod environment;
 mod fatal;
 mod heap;
+mod ids;
 mod logging;
 mod ready;
 mod service;
 mod settings;
 mod shutdown;
+mod telemetry;
 
 use std::io;
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ pub(crate) mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use coordination::fetch_session::FetchSessions;
 use coordination::metadata::Image;
@@ -15,14 +16,16 @@ use model::{BrokerId, ErrorCode};
 use net::answers::Answers;
 use net::service::{Called, Peer, Reply, Request, Service};
 use protocol::control::KafkaRequest;
-use protocol::control::messages::{ApiVersionsRequest, ListPartitionReassignmentsRequest};
+use protocol::control::messages::ApiVersionsRequest;
 use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
 use shard::counters::Counted;
+use storage::signal::Gate;
 
 use crate::api;
 use crate::api::coordinator::OffsetsTopic;
 use crate::api::init_producer_id::IdBlock;
 use crate::cluster::Cluster;
+use crate::telemetry::{Connected, Telemetry};
 
 /// What clients are told of this broker, and what they may do.
 #[derive(Clone, Debug)]
@@ -53,8 +56,12 @@ pub struct ServiceSettings {
     pub data_dir: String,
     /// Its `directory.id`.
     pub directory: [u8; 16],
+    /// Bytes that the batches of one request may be in the compression of their topics.
+    pub recompressed_bytes_max: usize,
     /// The term of the metadata log in which this broker leads.
     pub quorum_epoch: i32,
+    /// Where clients' metrics go.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What connections of one core call.
@@ -74,6 +81,9 @@ pub struct Broker {
     pub waits: Cell<u64>,
     /// Memory for control-plane requests and their answers.
     pub answers: Answers,
+    /// Whoever recompresses batches, one at a time.
+    pub recompressing: Rc<Gate>,
+    random: RefCell<fastrand::Rng>,
 }
 
 /// State of one connection.
@@ -83,6 +93,18 @@ pub struct Session {
     pub peer: Peer,
     /// Name and version of the client's software, once it said so.
     pub software: RefCell<Option<(String, String)>>,
+    /// The client, once it spoke of its metrics.
+    telemetry: RefCell<Option<Connected>>,
+}
+
+impl Session {
+    /// The client of this connection goes by this id as long as it does.
+    pub fn is_client(&self, telemetry: &Arc<Telemetry>, instance: [u8; 16]) {
+        let mut known = self.telemetry.borrow_mut();
+        if known.as_ref().is_none_or(|known| known.instance != instance) {
+            *known = Some(telemetry.connected(instance));
+        }
+    }
 }
 
 impl Broker {
@@ -97,7 +119,18 @@ impl Broker {
             producer_ids: RefCell::new(IdBlock::default()),
             waits: Cell::new(0),
             answers,
+            recompressing: Rc::default(),
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
         }
+    }
+
+    /// A new id for a client: a random UUID (version 4).
+    #[must_use]
+    pub fn instance_id(&self) -> [u8; 16] {
+        let mut id = self.random.borrow_mut().u128(..).to_be_bytes();
+        id[6] = id[6] & 0x0f | 0x40;
+        id[8] = id[8] & 0x3f | 0x80;
+        id
     }
 
     async fn dispatch(
@@ -201,8 +234,7 @@ impl Broker {
                 api::alter_partition_reassignments::handle(self, header, decode(request)?)
             }
             ApiKey::ListPartitionReassignments => {
-                let _: ListPartitionReassignmentsRequest = decode(request)?;
-                api::list_partition_reassignments::handle(header)
+                api::list_partition_reassignments::handle(header, decode(request)?)
             }
             ApiKey::DescribeClientQuotas => api::describe_client_quotas::handle(header, &decode(request)?),
             ApiKey::AlterClientQuotas => api::alter_client_quotas::handle(header, decode(request)?),
@@ -218,6 +250,12 @@ impl Broker {
                 api::describe_producers::handle(self, header, decode(request)?).await
             }
             ApiKey::UnregisterBroker => api::unregister_broker::handle(self, header, &decode(request)?),
+            ApiKey::GetTelemetrySubscriptions => {
+                api::get_telemetry_subscriptions::handle(self, session, header, decode(request)?).await
+            }
+            ApiKey::PushTelemetry => {
+                api::push_telemetry::handle(self, session, header, decode(request)?).await
+            }
             ApiKey::Produce | ApiKey::Fetch => Reply::Close("not a request of the control plane".into()),
         };
         Ok(Called::Now(now))
@@ -236,7 +274,7 @@ impl Service for Home {
     type Session = Session;
 
     fn connect(&self, peer: Peer) -> Rc<Session> {
-        Rc::new(Session { peer, software: RefCell::new(None) })
+        Rc::new(Session { peer, software: RefCell::new(None), telemetry: RefCell::new(None) })
     }
 
     fn supports(&self, api_key: i16, api_version: i16) -> bool {

@@ -62,6 +62,8 @@ pub struct Settings {
     pub delete_topics: bool,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: u32,
+    /// `telemetry.max.bytes`.
+    pub telemetry_bytes_max: usize,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_sessions_max: usize,
     /// What group coordinators obey.
@@ -110,6 +112,7 @@ impl Settings {
             auto_create_topics: read.boolean("auto.create.topics.enable"),
             delete_topics: read.boolean("delete.topic.enable"),
             fetch_bytes_max: read.number("fetch.max.bytes")?,
+            telemetry_bytes_max: read.number("telemetry.max.bytes")?,
             fetch_sessions_max: read.number("max.incremental.fetch.session.cache.slots")?,
             groups,
             offsets_topic,

@@ -211,14 +211,14 @@ class Kafka(Broker):
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         # The broker inherits what this command has open: hand it no pipe, or reading would wait for the broker's end.
-        said = self.directory / "start.out"
-        with open(said, "wb") as out:
-            status = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        said, complained = self.directory / "start.out", self.directory / "start.err"
+        with open(said, "wb") as out, open(complained, "wb") as err:
+            status = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                     timeout=READY_BOUND_S + 600).returncode
-        words = said.read_text().split()
-        if status != 0 or not words:
-            raise BrokerFailed(f"kafka start: {' '.join(words)[-1500:]}")
-        self.pid = int(words[-1])
+        pid = said.read_text().strip()
+        if status != 0 or not pid:
+            raise BrokerFailed(f"kafka start: {complained.read_text()[-1500:]}")
+        self.pid = int(pid)
         self.bootstrap = f"127.0.0.1:{self._port}"
 
     def _stop(self, *options: str) -> None:

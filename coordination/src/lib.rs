@@ -10,3 +10,4 @@ pub mod metadata;
 pub mod producers;
 pub mod replica;
 pub mod settings;
+pub mod telemetry;

@@ -7,12 +7,13 @@ pub mod builder;
 mod error;
 pub mod header;
 pub mod record;
+pub mod rewrite;
 mod validate;
 pub mod varint;
 
 pub use builder::BatchBuilder;
 pub use error::{BatchError, RecordError};
-pub use header::{Compression, HEADER_BYTES, Header, TimestampType};
+pub use header::{Codec, Compression, HEADER_BYTES, Header, TimestampType};
 pub use record::{Headers, Record, Records};
 pub use validate::{ProduceRules, validate_produce};
 

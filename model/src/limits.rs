@@ -86,6 +86,8 @@ pub const DECODED_BYTES_MAX: usize = 32 << 20;
 pub const ELEMENTS_MAX: usize = 1 << 15;
 /// Body of a request that names partitions: some 90 000 of them.
 pub const BODY_OF_PARTITIONS_BYTES_MAX: usize = 3 << 19;
+/// Metrics in one push of a client: what such a body has room for.
+pub const PUSH_BYTES_MAX: usize = BODY_OF_PARTITIONS_BYTES_MAX - (1 << 10);
 /// Body of a request about settings: those of thousands of topics.
 pub const BODY_OF_SETTINGS_BYTES_MAX: usize = 256 << 10;
 /// What decoding takes at its peak per byte of a body made of the smallest structures there are (107 were measured)...

@@ -31,14 +31,14 @@ pub mod messages {
         DescribeProducersResponse, DescribeQuorumRequest, DescribeQuorumResponse,
         DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeUserScramCredentialsRequest,
         DescribeUserScramCredentialsResponse, ElectLeadersRequest, ElectLeadersResponse,
-        FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
+        FindCoordinatorRequest, FindCoordinatorResponse, GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse, HeartbeatRequest, HeartbeatResponse,
         IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, InitProducerIdRequest,
         InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
         ListConfigResourcesRequest, ListConfigResourcesResponse, ListGroupsRequest, ListGroupsResponse,
         ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest,
         ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
         OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, SyncGroupRequest,
+        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, PushTelemetryRequest, PushTelemetryResponse, SyncGroupRequest,
         SyncGroupResponse, UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest,
         UpdateFeaturesResponse,
     };
@@ -57,7 +57,7 @@ pub mod messages {
         describe_producers_request, describe_producers_response, describe_quorum_request,
         describe_quorum_response, describe_topic_partitions_request, describe_topic_partitions_response,
         describe_user_scram_credentials_request, describe_user_scram_credentials_response,
-        elect_leaders_request, elect_leaders_response, find_coordinator_request, find_coordinator_response,
+        elect_leaders_request, elect_leaders_response, find_coordinator_request, find_coordinator_response, get_telemetry_subscriptions_request, get_telemetry_subscriptions_response,
         heartbeat_request, heartbeat_response, incremental_alter_configs_request,
         incremental_alter_configs_response, init_producer_id_request, init_producer_id_response,
         join_group_request, join_group_response, leave_group_request, leave_group_response,
@@ -66,7 +66,7 @@ pub mod messages {
         list_partition_reassignments_request, list_partition_reassignments_response, metadata_request,
         metadata_response, offset_commit_request, offset_commit_response, offset_delete_request,
         offset_delete_response, offset_fetch_request, offset_fetch_response, offset_for_leader_epoch_request,
-        offset_for_leader_epoch_response, sync_group_request, sync_group_response, unregister_broker_request,
+        offset_for_leader_epoch_response, push_telemetry_request, push_telemetry_response, sync_group_request, sync_group_response, unregister_broker_request,
         unregister_broker_response, update_features_request, update_features_response,
     };
 }
@@ -103,7 +103,8 @@ pub fn body_bytes_max(api_key: i16) -> usize {
             | ApiKey::SyncGroup
             | ApiKey::LeaveGroup
             | ApiKey::DescribeGroups
-            | ApiKey::DeleteGroups,
+            | ApiKey::DeleteGroups
+            | ApiKey::PushTelemetry,
         ) => BODY_OF_PARTITIONS_BYTES_MAX,
         _ => BODY_OF_SETTINGS_BYTES_MAX,
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_lite::future::poll_fn;
 use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+use storage::disk::helper;
 
 use crate::pulse::Pulse;
 
@@ -208,6 +209,7 @@ async fn run_core<T: 'static>(core: impl Future<Output = T> + 'static) -> T {
         }
     });
     let ended = spawn_task(Queue::Serve, core).await;
+    helper::finish().await;
     // It never ends by itself, so there is no result.
     let _ = heartbeat.cancel().await;
     ended
@@ -239,7 +241,7 @@ pub async fn yield_if_needed() {
 
 /// Runs `work` on a thread where it may block.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    glommio::executor().spawn_blocking(work).await
+    helper::run(work).await
 }
 
 /// Runs `work`; a panic in it ends the process. For work on partitions inside of tasks that would survive a panic.

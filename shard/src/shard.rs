@@ -225,6 +225,7 @@ impl<D: Disk> Shard<D> {
             Rc::new(LogSettings {
                 segment_bytes: u64::from(settings.segment_bytes),
                 segment_ms: i64::try_from(settings.segment_ms).unwrap_or(i64::MAX),
+                segment_jitter_ms: settings.segment_jitter_ms,
                 retention_ms: limit(settings.retention_ms),
                 retention_bytes: limit(settings.retention_bytes),
                 delete_retained: settings.cleanup_delete,

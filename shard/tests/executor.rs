@@ -106,6 +106,34 @@ fn queues_run_beside_each_other_on_every_core() {
 }
 
 #[test]
+fn an_executor_ends_after_its_blocking_work() {
+    let finished = Arc::new(AtomicU64::new(0));
+    let told = finished.clone();
+    let cores = start(&settings(vec![allowed_cpus()[0]]), vec![()], move |_, ()| {
+        let told = told.clone();
+        async move {
+            spawn(Queue::Maintain, async move {
+                for _ in 0..1000 {
+                    let told = told.clone();
+                    blocking(move || {
+                        std::thread::sleep(Duration::from_millis(100));
+                        told.fetch_add(1, Ordering::SeqCst);
+                    })
+                    .await;
+                }
+            });
+            // Long enough for the first call to be at work.
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    cores.unwrap().join();
+    let at_end = finished.load(Ordering::SeqCst);
+    assert!((1..1000).contains(&at_end), "{at_end} calls: what was at work ends, what was not does not begin");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(finished.load(Ordering::SeqCst), at_end);
+}
+
+#[test]
 fn a_core_that_cannot_start_is_named() {
     let Err(error) = start(&settings(vec![allowed_cpus()[0], 1 << 20]), vec![(); 2], |_, ()| async {}) else {
         panic!("there is no such CPU")

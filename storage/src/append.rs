@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use model::batch::Header;
-use model::{LeaderEpoch, Offset};
+use model::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::derived::Derived;
 use crate::disk::Disk;
@@ -48,7 +48,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut loaded = log.loaded.borrow_mut();
         let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
         let len = batch.len() as u64;
-        if loaded.must_roll(len, &header, now_ms) {
+        if loaded.must_roll(log.id, len, &header, now_ms) {
             self.roll(log, loaded);
         }
         self.prepare(log, loaded, epoch);
@@ -198,15 +198,15 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     }
 
     /// Kafka's rule: by size, by age measured in record time, or because relative offsets would overflow.
-    fn must_roll(&self, len: u64, batch: &Header<'_>, now_ms: i64) -> bool {
+    fn must_roll(&self, log: TopicPartition, len: u64, batch: &Header<'_>, now_ms: i64) -> bool {
         let segment = self.segments.back().expect("a log has an active segment");
         let used = segment.size - FIRST_POSITION;
         if used == 0 {
             return false;
         }
         let time = if batch.max_timestamp().0 >= 0 { batch.max_timestamp().0 } else { now_ms };
-        let aged =
-            segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > self.settings.segment_ms);
+        let age_max_ms = self.settings.segment_age_max_ms(log, segment.base);
+        let aged = segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > age_max_ms);
         let last = self.end.0 + i64::from(batch.last_offset_delta()) - segment.base.0;
         used + len > self.settings.segment_bytes || aged || last > i64::from(i32::MAX)
     }

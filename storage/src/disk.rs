@@ -7,6 +7,7 @@
 
 mod blocking;
 pub mod failing;
+pub mod helper;
 pub mod memory;
 pub mod probe;
 pub mod random;

@@ -16,6 +16,7 @@ mod runs;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct LogSettings {
     pub segment_bytes: u64,
     /// `segment.ms`.
     pub segment_ms: i64,
+    /// `segment.jitter.ms`.
+    pub segment_jitter_ms: u64,
     /// `retention.ms`; -1 is for ever.
     pub retention_ms: i64,
     /// `retention.bytes`; -1 is no limit.
@@ -56,11 +59,26 @@ impl Default for LogSettings {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 3_600_000,
+            segment_jitter_ms: 0,
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             delete_retained: true,
             acknowledge_written: false,
         }
+    }
+}
+
+impl LogSettings {
+    /// How old the segment that begins at `base` may get: `segment.ms` without a part of it, below `segment.jitter.ms`, that is another
+    /// for every segment of every log, and always the same for one.
+    pub(crate) fn segment_age_max_ms(&self, log: TopicPartition, base: Offset) -> i64 {
+        let span = self.segment_jitter_ms.min(u64::try_from(self.segment_ms).unwrap_or(0));
+        if span == 0 {
+            return self.segment_ms;
+        }
+        let mut hasher = DefaultHasher::new();
+        (log, base).hash(&mut hasher);
+        self.segment_ms.saturating_sub_unsigned(hasher.finish() % span)
     }
 }
 
@@ -369,5 +387,32 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             self.segments.iter().filter(|segment| segment.base >= from.segment && segment.base < to.segment);
         let sum: u64 = sealed.map(|segment| segment.size - FIRST_POSITION).sum();
         sum + to.position - from.position.min(sum + to.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use model::TopicId;
+
+    use super::*;
+
+    #[test]
+    fn segments_age_differently_within_the_jitter() {
+        let ages = |segment_ms, segment_jitter_ms| {
+            let settings = LogSettings { segment_ms, segment_jitter_ms, ..LogSettings::default() };
+            let log = |partition| TopicPartition { topic: TopicId([1; 16]), partition };
+            let ages = (0..100).map(|n| settings.segment_age_max_ms(log(n), Offset(7)));
+            let again = (0..100).map(|n| settings.segment_age_max_ms(log(n), Offset(7)));
+            assert!(ages.clone().eq(again), "a start changes nothing");
+            ages.collect::<HashSet<_>>()
+        };
+        assert_eq!(ages(1000, 0), HashSet::from([1000]));
+        assert!(ages(1000, 10).iter().all(|age| (991..=1000).contains(age)));
+        assert!(ages(1000, 10).len() > 5 && ages(1000, 1_000_000).len() > 50);
+        assert!(ages(1000, u64::MAX).iter().all(|age| (1..=1000).contains(age)));
+        assert_eq!(ages(0, 10), HashSet::from([0]));
+        assert_eq!(ages(i64::MAX, 0), HashSet::from([i64::MAX]));
     }
 }

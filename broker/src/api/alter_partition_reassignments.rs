@@ -10,7 +10,7 @@ use protocol::control::messages::alter_partition_reassignments_response::{
 use protocol::control::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 use protocol::{RequestHeader, message};
 
-use super::{reply, told_to_each};
+use super::{in_time, reply, told, told_to_each};
 use crate::service::Broker;
 
 /// Answers an AlterPartitionReassignments request.
@@ -18,11 +18,15 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: AlterPartitionRe
     let image = broker.cluster.image();
     let node = broker.settings.node;
     let resize = request.allow_replication_factor_change;
+    let late = in_time(request.timeout_ms).err().filter(|_| !request.topics.is_empty());
     let topics = request.topics.into_iter().map(|topic| {
         let partition = |wanted: &ReassignablePartition| {
             let replicas = wanted.replicas.as_ref();
             let replicas: Option<Vec<_>> = replicas.map(|ids| ids.iter().copied().map(BrokerId).collect());
-            let judged = reassign(&image, node, &topic.name, wanted.partition_index, replicas.as_deref());
+            let judged = match &late {
+                Some(refusal) => Err(refusal.clone()),
+                None => reassign(&image, node, &topic.name, wanted.partition_index, replicas.as_deref()),
+            };
             let (code, text) = judged.map_or_else(|refusal| told_to_each(&refusal), |()| (0, None));
             message!(ReassignablePartitionResponse {
                 partition_index: wanted.partition_index,
@@ -35,6 +39,9 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: AlterPartitionRe
     });
     let mut response =
         message!(AlterPartitionReassignmentsResponse { error_message: None, responses: topics.collect() });
+    if let Some(refusal) = &late {
+        (response.error_code, response.error_message) = told(refusal);
+    }
     if header.api_version >= RESIZE_SINCE {
         response.allow_replication_factor_change = resize;
     }
@@ -63,6 +70,11 @@ mod tests {
         let request = message!(AlterPartitionReassignmentsRequest { topics: vec![topic] });
         let response: AlterPartitionReassignmentsResponse = client.ask(version, &request);
         let told = &response.responses[0].partitions[0];
+        let mut late = request;
+        late.timeout_ms = 0;
+        let timed_out: AlterPartitionReassignmentsResponse = client.ask(version, &late);
+        let code = ErrorCode::RequestTimedOut.code();
+        assert_eq!((timed_out.error_code, timed_out.responses[0].partitions[0].error_code), (code, code));
         assert_eq!((response.error_code, response.error_message), (0, None));
         (told.error_code, told.error_message.as_deref().map(str::to_owned))
     }

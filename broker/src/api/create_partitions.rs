@@ -7,13 +7,17 @@ use protocol::control::messages::CreatePartitionsRequest;
 use protocol::control::messages::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
-use protocol::{RequestHeader, message};
+use protocol::{RequestHeader, Text, message};
 
-use super::{distinct, propose_judged, reply, told};
+use super::{distinct, in_time, propose_judged, reply, told};
 use crate::service::Broker;
 
 /// Answers a CreatePartitions request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreatePartitionsRequest) -> Reply {
+    if let Err(refusal) = in_time(request.timeout_ms) {
+        let results = request.topics.into_iter().map(|topic| refused(topic.name, &refusal));
+        return reply(header, &message!(CreatePartitionsResponse { results: results.collect() }));
+    }
     let mut wanted = Vec::new();
     let judged = distinct(request.topics, |topic| topic.name.clone()).into_iter().map(|(name, topic)| {
         let Some(topic) = topic else {
@@ -30,14 +34,12 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreatePart
     let grown = propose_judged(broker, judged, command).await;
     let results = grown.map(|(name, verdict)| match verdict {
         Ok(_) => message!(CreatePartitionsTopicResult { name: name }),
-        Err(refusal) => {
-            let (error_code, error_message) = told(&refusal);
-            message!(CreatePartitionsTopicResult {
-                name: name,
-                error_code: error_code,
-                error_message: error_message,
-            })
-        }
+        Err(refusal) => refused(name, &refusal),
     });
     reply(header, &message!(CreatePartitionsResponse { results: results.collect() }))
+}
+
+fn refused(name: Text, refusal: &Refusal) -> CreatePartitionsTopicResult {
+    let (error_code, error_message) = told(refusal);
+    message!(CreatePartitionsTopicResult { name: name, error_code: error_code, error_message: error_message })
 }

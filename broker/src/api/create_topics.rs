@@ -11,7 +11,7 @@ use protocol::control::messages::create_topics_response::{
 use protocol::{RequestHeader, Text, Uuid, message};
 
 use super::describe_configs::topic_values;
-use super::{distinct, propose_judged, reply, told, uuid};
+use super::{distinct, in_time, propose_judged, reply, told, uuid};
 use crate::service::Broker;
 
 /// First version that explains errors in words.
@@ -19,6 +19,10 @@ const MESSAGE_SINCE: i16 = 1;
 
 /// Answers a CreateTopics request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopicsRequest) -> Reply {
+    if let Err(refusal) = in_time(request.timeout_ms) {
+        let topics = request.topics.into_iter().map(|topic| refused(topic.name, &refusal, header.api_version));
+        return reply(header, &message!(CreateTopicsResponse { topics: topics.collect() }));
+    }
     let mut wanted = Vec::new();
     let judged = distinct(request.topics, |topic| topic.name.clone()).into_iter().map(|(name, topic)| {
         let judged = match topic {

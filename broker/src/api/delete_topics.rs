@@ -7,7 +7,7 @@ use protocol::control::messages::DeleteTopicsRequest;
 use protocol::control::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use protocol::{RequestHeader, Text, Uuid, message};
 
-use super::{distinct, propose_judged, reply, told, topic_ref, uuid};
+use super::{distinct, in_time, propose_judged, reply, told, topic_ref, uuid};
 use crate::service::Broker;
 
 /// A topic as the request names it.
@@ -29,30 +29,41 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteTopi
         request.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
     };
     let mut topics: Vec<TopicRef> = Vec::new();
-    let judged = distinct(wanted, Named::clone).into_iter().map(|(named, once)| {
+    let judged = distinct(wanted.iter().cloned(), Named::clone).into_iter().map(|(named, once)| {
         let verdict = judge(broker, version, &named, once.is_none());
         if verdict.is_ok() {
             topics.push(topic_ref(named.0.as_ref(), named.1));
         }
         (named, verdict)
     });
-    let judged = judged.collect();
-    let deleted = propose_judged(broker, judged, Command::DeleteTopics(topics)).await;
-    let responses = deleted.map(|((name, id), verdict)| match verdict {
-        Ok(topic) => {
-            message!(DeletableTopicResult { name: Some(Text::from(&*topic.name)), topic_id: uuid(topic.id) })
+    let judged: Vec<_> = judged.collect();
+    let responses: Vec<_> = match in_time(request.timeout_ms) {
+        Err(refusal) if !topics.is_empty() => {
+            wanted.into_iter().map(|named| refused(named, &refusal, version)).collect()
         }
-        Err(refusal) => {
-            let (error_code, error_message) = told(&refusal);
-            message!(DeletableTopicResult {
-                name: name,
-                topic_id: id,
-                error_code: error_code,
-                error_message: error_message.filter(|_| version >= MESSAGE_SINCE),
-            })
+        _ => {
+            let deleted = propose_judged(broker, judged, Command::DeleteTopics(topics)).await;
+            let deleted = deleted.map(|(named, verdict)| match verdict {
+                Ok(topic) => message!(DeletableTopicResult {
+                    name: Some(Text::from(&*topic.name)),
+                    topic_id: uuid(topic.id),
+                }),
+                Err(refusal) => refused(named, &refusal, version),
+            });
+            deleted.collect()
         }
-    });
-    reply(header, &message!(DeleteTopicsResponse { responses: responses.collect() }))
+    };
+    reply(header, &message!(DeleteTopicsResponse { responses: responses }))
+}
+
+fn refused((name, id): Named, refusal: &Refusal, version: i16) -> DeletableTopicResult {
+    let (error_code, error_message) = told(refusal);
+    message!(DeletableTopicResult {
+        name: name,
+        topic_id: id,
+        error_code: error_code,
+        error_message: error_message.filter(|_| version >= MESSAGE_SINCE),
+    })
 }
 
 fn judge(broker: &Broker, version: i16, (name, id): &Named, repeated: bool) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@ use protocol::control::messages::elect_leaders_response::{PartitionResult, Repli
 use protocol::control::messages::{ElectLeadersRequest, ElectLeadersResponse};
 use protocol::{RequestHeader, Text, message};
 
-use super::{fixed, reply, told_to_each};
+use super::{fixed, in_time, reply, told_to_each};
 use crate::service::Broker;
 
 /// Kafka's numbers: the preferred leader, or any replica that lives.
@@ -25,6 +25,12 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: ElectLeadersRequ
     let mut response = ElectLeadersResponse::default();
     if request.topic_partitions.as_ref().is_some_and(Vec::is_empty) {
         // Nothing is asked, whatever kind of election.
+    } else if let Err(refusal) = in_time(request.timeout_ms) {
+        let fault = told_to_each(&refusal);
+        if header.api_version >= CODE_SINCE {
+            response.error_code = fault.0;
+        }
+        response.replica_election_results = results(request, |_| |_| fault.clone());
     } else if !ELECTIONS.contains(&request.election_type) {
         let why = format!("Unknown election type {}", request.election_type);
         let fault = told_to_each(&Refusal::new(ErrorCode::InvalidRequest, why));
@@ -83,11 +89,25 @@ mod tests {
     type Told = (i16, Vec<(String, Vec<(i32, i16, String)>)>);
 
     fn ask(client: &Client, version: i16, kind: i8, topics: Option<&[(&str, &[i32])]>) -> Told {
+        ask_within(client, version, kind, topics, 60_000)
+    }
+
+    fn ask_within(
+        client: &Client,
+        version: i16,
+        kind: i8,
+        topics: Option<&[(&str, &[i32])]>,
+        timeout_ms: i32,
+    ) -> Told {
         let topic = |(name, partitions): &(&str, &[i32])| {
             message!(TopicPartitions { topic: (*name).into(), partitions: partitions.to_vec() })
         };
         let topics = topics.map(|topics| topics.iter().map(topic).collect());
-        let request = message!(ElectLeadersRequest { election_type: kind, topic_partitions: topics });
+        let request = message!(ElectLeadersRequest {
+            election_type: kind,
+            topic_partitions: topics,
+            timeout_ms: timeout_ms,
+        });
         let response: ElectLeadersResponse = client.ask(version, &request);
         let partition = |one: &PartitionResult| {
             (one.partition_id, one.error_code, one.error_message.as_deref().unwrap_or_default().to_owned())
@@ -118,6 +138,12 @@ mod tests {
         assert_eq!(told, (invalid, vec![("t".to_owned(), why)]));
         assert_eq!(ask(&client, 2, 7, None), (invalid, vec![]));
         assert_eq!(ask(&client, 2, 7, Some(&[])), (0, vec![]));
+        let late = ErrorCode::RequestTimedOut.code();
+        let nothing = vec![(0, late, String::new())];
+        let told = ask_within(&client, 2, 0, Some(&[("t", &[0])]), 0);
+        assert_eq!(told, (late, vec![("t".to_owned(), nothing)]));
+        assert_eq!(ask_within(&client, 2, 0, None, -1), (late, vec![]));
+        assert_eq!(ask_within(&client, 2, 0, Some(&[]), 0), (0, vec![]));
         let long = "n".repeat(30_000);
         let (_, topics) = ask(&client, 2, 0, Some(&[(&long, &[0])]));
         assert!(topics[0].1[0].2.len() < 400, "each partition would be told so");

@@ -41,7 +41,7 @@ fn listed(image: &Image, node: BrokerId, kind: i8) -> Vec<ConfigResource> {
         TOPIC => image.topics_sorted().into_iter().map(|topic| resource(&topic.name)).collect(),
         BROKER => vec![resource(&node.0.to_string())],
         GROUP => image.groups().map(resource).collect(),
-        CLIENT_METRICS => image.all_client_metrics().map(resource).collect(),
+        CLIENT_METRICS => image.all_client_metrics().keys().map(|name| resource(name)).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,6 +1,8 @@
 //! Produce: each batch is validated here, at home; offsets are given by the owners. When this returns, every batch is
 //! queued at its owner, so the connection's next request cannot overtake it.
 
+mod recompress;
+
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,7 +10,7 @@ use coordination::metadata::Topic;
 use coordination::metadata::configs::TimestampType;
 use coordination::metadata::topics::is_internal;
 use model::batch::header::set_log_append_time;
-use model::batch::{ProduceRules, validate_produce};
+use model::batch::{Codec, ProduceRules, validate_produce};
 use model::{ErrorCode, TimestampMs, TopicPartition};
 use net::service::{Called, Reply, Request};
 use protocol::produce::{
@@ -39,6 +41,18 @@ struct Plan {
     /// Topic and, per partition, its index and verdict; as in the request.
     topics: Vec<(TopicRef, Vec<(i32, Verdict)>)>,
     appends: Vec<(TopicPartition, AppendPartition)>,
+    /// Appends that their topic wants in another compression, in order.
+    other: Vec<Other>,
+}
+
+/// See [`Plan::other`].
+struct Other {
+    /// Which of the topics, which of its partitions.
+    place: (usize, usize),
+    /// Which of the appends.
+    append: usize,
+    codec: Codec,
+    bytes_max: usize,
 }
 
 /// Takes a Produce request.
@@ -46,19 +60,20 @@ struct Plan {
 /// # Errors
 /// When it cannot be read: the connection must close.
 pub async fn handle(broker: &Broker, request: Request) -> Result<Called, DecodeError> {
-    let Request { header, frame, permit } = request;
+    let Request { header, frame, mut permit } = request;
     let asked = ProduceRequest::decode(&header, &frame)?;
     drop(frame);
     let acks = asked.acks;
     let started = broker.cluster.elapsed();
-    let plan = plan(broker, &header, asked);
+    let mut plan = plan(broker, &header, asked);
+    let turn = recompress::all(broker, &mut plan, &mut permit).await;
     let question = |batches| Question::Append(batches);
     let answer = |answer| if let Answer::Appended(each) = answer { Some(each) } else { None };
     let appended = scatter(&*broker.cluster, plan.appends, question, answer).await;
     let (cluster, topics) = (Rc::clone(&broker.cluster), plan.topics);
     Ok(Called::Later(Box::pin(async move {
         let response = join(topics, appended.await);
-        drop(permit);
+        drop((permit, turn));
         cluster.counters().time(Timed::Produce, cluster.elapsed().saturating_sub(started));
         if acks == ACKS_NONE { unacknowledged(&response) } else { Reply::bytes(response.encode(&header)) }
     })))
@@ -80,7 +95,7 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan 
     let image = broker.cluster.image();
     let now = broker.cluster.now();
     let refusal = refuse_all(&asked);
-    let mut plan = Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new() };
+    let mut plan = Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new(), other: Vec::new() };
     for wanted in asked.topics {
         let by_id = header.api_version >= TOPIC_ID_SINCE;
         let topic = if by_id { image.topic_by_id(wanted.topic.id) } else { image.topic(&wanted.topic.name) };
@@ -95,6 +110,11 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan 
             };
             verdicts.push(match judged {
                 Ok((append, stamped)) => {
+                    if let Some(codec) = topic.and_then(|topic| recompress::wanted(topic, &append.batch)) {
+                        let bytes_max = topic.map_or(0, |topic| topic.settings.max_message_bytes as usize);
+                        let place = (plan.topics.len(), verdicts.len());
+                        plan.other.push(Other { place, append: plan.appends.len(), codec, bytes_max });
+                    }
                     plan.appends.push((append.partition, append));
                     (partition.index, Verdict::Sent(stamped))
                 }

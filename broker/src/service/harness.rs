@@ -36,6 +36,7 @@ use storage::{Piece, Store, StoreOptions};
 use super::{Broker, Home, ServiceSettings, Session};
 use crate::api::coordinator::OffsetsTopic;
 use crate::cluster::{Asked, Cluster, Local};
+use crate::telemetry::Telemetry;
 
 pub const CORES: usize = 2;
 /// Memory of the core for control-plane requests and their answers.
@@ -133,6 +134,11 @@ impl Cluster for OneCore {
     fn space(&self) -> BoxedLocal<io::Result<Space>> {
         let shard = Rc::clone(&self.cores.shards[self.core]);
         Box::pin(async move { shard.store.space().await })
+    }
+
+    fn run_apart(&self, work: Box<dyn FnOnce() + Send>) -> BoxedLocal<()> {
+        work();
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -244,7 +250,9 @@ impl Client {
             described_partitions_max: 2000,
             data_dir: "/data".into(),
             directory: [2; 16],
+            recompressed_bytes_max: 8 << 20,
             quorum_epoch: 1,
+            telemetry: Telemetry::new(1 << 20),
         };
         change(&mut settings);
         let answers = Answers::new(ANSWER_BYTES, DECODED_BYTES_MAX);

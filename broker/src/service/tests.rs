@@ -4,6 +4,7 @@ mod control;
 pub(crate) mod data;
 mod details;
 mod memory;
+mod recompress;
 
 use bytes::{Buf, BufMut, Bytes};
 use model::ErrorCode;

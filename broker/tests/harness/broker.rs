@@ -153,9 +153,14 @@ impl Broker {
 
     /// All metrics as text.
     pub fn metrics(&self) -> String {
+        self.get("/metrics")
+    }
+
+    /// What the admin endpoint answers to this path.
+    pub fn get(&self, path: &str) -> String {
         let address = self.ready.split_whitespace().find_map(|word| word.strip_prefix("admin=")).unwrap();
         let mut admin = TcpStream::connect(address).unwrap();
-        admin.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n").unwrap();
+        write!(admin, "GET {path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         admin.read_to_string(&mut text).unwrap();
         text

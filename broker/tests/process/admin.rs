@@ -6,11 +6,14 @@ use protocol::control::messages::describe_log_dirs_response::DescribeLogDirsResu
 use protocol::control::messages::describe_quorum_request::{PartitionData, TopicData};
 use protocol::control::messages::update_features_request::FeatureUpdateKey;
 use protocol::control::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
     DescribeProducersRequest, DescribeProducersResponse, DescribeQuorumRequest, DescribeQuorumResponse,
-    UpdateFeaturesRequest, UpdateFeaturesResponse, describe_producers_request,
+    GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, PushTelemetryRequest, PushTelemetryResponse, UpdateFeaturesRequest,
+    UpdateFeaturesResponse, describe_configs_request, describe_producers_request,
+    incremental_alter_configs_request,
 };
-use protocol::message;
+use protocol::{Text, message};
 
 use super::harness::{Broker, Client, Scratch, TOPIC};
 
@@ -85,4 +88,72 @@ fn what_administrators_are_told_is_so_before_and_after_a_kill() {
     let again = quorum(&mut client);
     assert!(again.0 == first.0 + 1 && again.1 > first.1, "{first:?} {again:?}");
     assert_eq!(levels(&mut client), [("metadata.version".to_owned(), 30)]);
+}
+
+/// Of subscriptions to clients' metrics among the resources with settings.
+const CLIENT_METRICS: i8 = 16;
+
+fn subscribe(client: &mut Client, settings: &[(&str, &str)]) {
+    use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let configs = settings.iter().map(|(name, value)| {
+        message!(AlterableConfig { name: Text::from(*name), value: Some(Text::from(*value)) })
+    });
+    let resource = message!(AlterConfigsResource {
+        resource_type: CLIENT_METRICS,
+        resource_name: "everything".into(),
+        configs: configs.collect(),
+    });
+    let response: IncrementalAlterConfigsResponse =
+        client.ask(1, &message!(IncrementalAlterConfigsRequest { resources: vec![resource] }));
+    assert_eq!(response.responses[0].error_code, 0, "{response:?}");
+}
+
+fn subscription(client: &mut Client) -> Vec<(String, String)> {
+    let resource = message!(describe_configs_request::DescribeConfigsResource {
+        resource_type: CLIENT_METRICS,
+        resource_name: "everything".into(),
+        configuration_keys: None,
+    });
+    let response: DescribeConfigsResponse =
+        client.ask(4, &message!(DescribeConfigsRequest { resources: vec![resource] }));
+    let told = response.results[0].configs.iter();
+    told.map(|one| (one.name.to_string(), one.value.as_deref().unwrap_or_default().to_owned())).collect()
+}
+
+/// A gauge `a.b` of 1, as OTLP.
+const METRICS: &[u8] =
+    b"\x0a\x16\x12\x14\x12\x12\x0a\x03a.b\x2a\x0b\x0a\x09\x31\x01\x00\x00\x00\x00\x00\x00\x00";
+
+#[test]
+fn subscriptions_outlive_a_kill_and_pushes_are_told_until_the_client_goes() {
+    let scratch = Scratch::new();
+    let broker = Broker::start(&scratch.data_dir(), &[]);
+    let mut client = Client::connect(&broker.ready);
+    subscribe(&mut client, &[("metrics", "a."), ("interval.ms", "1000"), ("match", "client_id=te.*")]);
+    let written = [("interval.ms", "1000"), ("match", "client_id=te.*"), ("metrics", "a.")];
+    let written = written.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(subscription(&mut client), written);
+    broker.signal(libc::SIGKILL);
+    broker.end();
+
+    let broker = Broker::start(&scratch.data_dir(), &[]);
+    let mut client = Client::connect(&broker.ready);
+    assert_eq!(subscription(&mut client), written);
+    let told: GetTelemetrySubscriptionsResponse =
+        client.ask(0, &GetTelemetrySubscriptionsRequest::default());
+    let metrics: Vec<&str> = told.requested_metrics.iter().map(|name| &**name).collect();
+    assert_eq!((told.error_code, metrics, told.push_interval_ms), (0, vec!["a."], 1000));
+    let push = message!(PushTelemetryRequest {
+        client_instance_id: told.client_instance_id,
+        subscription_id: told.subscription_id,
+        metrics: METRICS.into(),
+    });
+    let pushed: PushTelemetryResponse = client.ask(0, &push);
+    assert_eq!(pushed.error_code, 0);
+    let of_client = |text: &str| text.lines().filter(|line| line.starts_with("a_b{")).count();
+    assert_eq!(of_client(&broker.get("/metrics/clients")), 1);
+    drop(client);
+    while of_client(&broker.get("/metrics/clients")) > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import urllib.request
 
+from harness import paths
 from harness.check import Context, check, equal, eventually, that
 
 from clients.librdkafka.common import create_topic, producer, send
@@ -219,3 +222,39 @@ def client_metrics_tool(ctx: Context) -> None:
         tools.call(CLIENT_METRICS, "--delete", "--name", name, status=None)
         eventually(lambda: that(name not in tools.call(CLIENT_METRICS, "--list", status=None).split(),
                                 "the subscription is still listed"))
+
+
+@check("java")
+def clients_push_their_metrics(ctx: Context) -> None:
+    if ctx.target == "kafka":
+        return  # Which needs a plug-in to take them, and asks no client without one.
+    name, topic = ctx.name("subscription"), create_topic(ctx)
+
+    def told(client: str) -> list[str]:
+        with urllib.request.urlopen(f"http://{ctx.broker.admin}/metrics/clients", timeout=10) as answer:
+            return [line for line in answer.read().decode().splitlines() if f'client_id="{client}"' in line]
+
+    with Tools(ctx) as tools:
+        tools.call(CLIENT_METRICS, "--alter", "--name", name, "--metrics", "org.apache.kafka.producer.", "--interval", 200,
+                   "--match", f"client_id={name}.*", status=None)
+        c_client = producer(ctx, client_id=f"{name}-c")
+        config = ctx.scratch / "producer.properties"
+        config.write_text(f"client.id={name}-java\n")
+        java_client = subprocess.Popen(
+            [paths.KAFKA, "tool", "kafka-verifiable-producer", "--bootstrap-server", ctx.bootstrap, "--topic", topic,
+             "--throughput", "100", "--command-config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            def both() -> None:
+                c_client.produce(topic, b"x")
+                c_client.poll(0)
+                for client in ("c", "java"):
+                    lines = told(f"{name}-{client}")
+                    that(any(line.startswith("org_apache_kafka_producer_") for line in lines), f"{client} pushed {lines}")
+
+            eventually(both)
+        finally:
+            java_client.kill()
+            java_client.wait()
+        c_client.flush(10)
+        eventually(lambda: equal(told(f"{name}-java"), [], "metrics of a client that is gone"))
+        tools.call(CLIENT_METRICS, "--delete", "--name", name, status=None)

@@ -52,6 +52,20 @@ def every_codec_in_one_partition(ctx: Context) -> None:
 
 
 @check("librdkafka")
+def every_codec_in_topics_of_another(ctx: Context) -> None:
+    for stored in ["uncompressed", *CODECS[1:]]:
+        topic = create_topic(ctx, config={"compression.type": stored}, word=stored)
+        sent: list[bytes] = []
+        for codec in CODECS:
+            part = text_values(100, codec)
+            send(producer(ctx, compression_codec=codec, linger_ms=20, enable_idempotence=True), topic, ({"value": value} for value in part))
+            sent += part
+        found = read_all(ctx, topic)[0]
+        equal(values(found), sent, f"values that are stored as {stored}")
+        equal(offsets(found), list(range(len(sent))), f"offsets of what is stored as {stored}")
+
+
+@check("librdkafka")
 def every_acks(ctx: Context) -> None:
     for acks in (0, 1, -1):
         round_trip(ctx, f"acks{acks}", acks=acks, linger_ms=5)

@@ -37,7 +37,6 @@ import org.apache.kafka.common.message.UpdateFeaturesRequestData.FeatureUpdateKe
 /** What administrators ask beside topics, settings and groups: directories, producers, replicas, features, quotas, credentials. */
 final class AdminScenes {
     private static final String CONNECTION = "admin";
-    private static final int TIMEOUT_MS = 30_000;
     private static final byte CLIENT_METRICS = 16;
     private static final int ELECTION_SINCE = 1;
     private static final int RESIZE_SINCE = 1;
@@ -110,7 +109,7 @@ final class AdminScenes {
         for (Named one : named()) {
             topics.add(new TopicPartitions().setTopic(one.topic()).setPartitions(one.partitions()));
         }
-        var request = new ElectLeadersRequestData().setTopicPartitions(topics).setTimeoutMs(TIMEOUT_MS);
+        var request = new ElectLeadersRequestData().setTopicPartitions(topics).setTimeoutMs(model.timeoutMs());
         if (version >= ELECTION_SINCE) {
             request.setElectionType((byte) (model.chance(5) ? 7 : model.random.nextInt(2)));
         }
@@ -122,7 +121,7 @@ final class AdminScenes {
 
     void reassign() throws IOException {
         short version = runner.version(ApiMessageType.ALTER_PARTITION_REASSIGNMENTS);
-        var request = new AlterPartitionReassignmentsRequestData().setTimeoutMs(TIMEOUT_MS);
+        var request = new AlterPartitionReassignmentsRequestData().setTimeoutMs(model.timeoutMs());
         for (Named one : named()) {
             var topic = new ReassignableTopic().setName(one.topic());
             for (int partition : one.partitions()) {
@@ -150,7 +149,7 @@ final class AdminScenes {
 
     void listReassignments() throws IOException {
         short version = runner.version(ApiMessageType.LIST_PARTITION_REASSIGNMENTS);
-        var request = new ListPartitionReassignmentsRequestData().setTimeoutMs(TIMEOUT_MS).setTopics(null);
+        var request = new ListPartitionReassignmentsRequestData().setTimeoutMs(model.timeoutMs()).setTopics(null);
         if (model.chance(70)) {
             List<ListPartitionReassignmentsTopics> topics = new ArrayList<>();
             for (Named one : named()) {
@@ -198,7 +197,7 @@ final class AdminScenes {
             update.setAllowDowngrade(model.chance(50));
         }
         updates.add(update);
-        var request = new UpdateFeaturesRequestData().setFeatureUpdates(updates).setTimeoutMs(TIMEOUT_MS);
+        var request = new UpdateFeaturesRequestData().setFeatureUpdates(updates).setTimeoutMs(Model.TIMEOUT_MS);
         if (version >= UPGRADE_TYPE_SINCE) {
             request.setValidateOnly(model.chance(50));
         }

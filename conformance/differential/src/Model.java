@@ -7,6 +7,8 @@ import org.apache.kafka.common.Uuid;
 
 /** What the brokers should hold, by the reference's answers: enough to ask for things that make sense. */
 final class Model {
+    static final int TIMEOUT_MS = 30_000;
+
     /** Times of records: fixed, so that a run depends on its seed only. */
     private static final long FIRST_RECORD_MS = 1_700_000_000_000L;
 
@@ -73,6 +75,11 @@ final class Model {
 
     <T> T any(List<T> of) {
         return of.get(random.nextInt(of.size()));
+    }
+
+    /** How long an answer may take; now and then no time at all. */
+    int timeoutMs() {
+        return chance(4) ? -random.nextInt(2) : TIMEOUT_MS;
     }
 
     boolean chance(int percent) {

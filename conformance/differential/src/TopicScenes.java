@@ -29,7 +29,6 @@ final class TopicScenes {
     private static final int TOPICS_MAX = 12;
     private static final int TOPICS_MIN = 4;
     private static final int PARTITIONS_MAX = 8;
-    private static final int TIMEOUT_MS = 30_000;
     /** num.partitions of both brokers. */
     private static final int PARTITIONS_DEFAULT = 2;
     /** First version in which a topic may be deleted by its id, and in which CreateTopics tells it. */
@@ -66,7 +65,7 @@ final class TopicScenes {
         for (int n = 0; n < count; n++) {
             wanted.add(model.topics.size() >= TOPICS_MIN && model.chance(25) ? mistaken(version) : valid(version));
         }
-        var request = new CreateTopicsRequestData().setTopics(wanted).setTimeoutMs(TIMEOUT_MS).setValidateOnly(onlyValidate);
+        var request = new CreateTopicsRequestData().setTopics(wanted).setTimeoutMs(model.timeoutMs()).setValidateOnly(onlyValidate);
         var answer = (CreateTopicsResponseData) runner.ask(
                 new Step(CONNECTION, ApiMessageType.CREATE_TOPICS, version, names -> request));
         for (var created : answer.topics()) {
@@ -154,8 +153,9 @@ final class TopicScenes {
         boolean mistake = leave.isEmpty() || model.chance(15);
         String unknown = model.name("unknown");
         Uuid unknownId = new Uuid(model.random.nextLong(), model.random.nextLong());
+        int timeoutMs = model.timeoutMs();
         Step step = new Step(CONNECTION, ApiMessageType.DELETE_TOPICS, version, names -> {
-            var request = new DeleteTopicsRequestData().setTimeoutMs(TIMEOUT_MS);
+            var request = new DeleteTopicsRequestData().setTimeoutMs(timeoutMs);
             List<String> byName = new ArrayList<>(leave.stream().map(topic -> topic.name).toList());
             if (mistake) {
                 byName.add(unknown);
@@ -202,7 +202,7 @@ final class TopicScenes {
         }
         var topics = new CreatePartitionsTopicCollection();
         topics.add(wanted);
-        var request = new CreatePartitionsRequestData().setTopics(topics).setTimeoutMs(TIMEOUT_MS).setValidateOnly(onlyValidate);
+        var request = new CreatePartitionsRequestData().setTopics(topics).setTimeoutMs(model.timeoutMs()).setValidateOnly(onlyValidate);
         var answer = (org.apache.kafka.common.message.CreatePartitionsResponseData) runner.ask(
                 new Step(CONNECTION, ApiMessageType.CREATE_PARTITIONS, version, names -> request));
         if (answer.results().get(0).errorCode() == 0 && !onlyValidate) {

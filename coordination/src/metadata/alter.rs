@@ -196,18 +196,29 @@ fn alter_client_metrics(image: &Image, name: &str, changes: &Changes) -> Result<
         ));
     }
     let records = within_bounds(image, records(&Resource::ClientMetrics(name.to_owned()), now, &after)?)?;
-    let patterns =
-        after.get(client_metrics::MATCH).filter(|patterns| now.get(client_metrics::MATCH) != Some(patterns));
-    let patterns: Vec<&str> =
-        patterns.iter().flat_map(|all| all.split(',')).filter(|pattern| !pattern.is_empty()).collect();
-    if patterns.len() > client_metrics::PATTERNS_MAX {
+    let patterns = |set: &Overrides| -> Vec<String> {
+        let all = set.get(client_metrics::MATCH).map_or("", String::as_str);
+        all.split(',').filter(|pattern| !pattern.is_empty()).map(str::to_owned).collect()
+    };
+    let wanted = patterns(&after);
+    if wanted == patterns(now) {
+        return Ok(records);
+    }
+    if wanted.len() > client_metrics::PATTERNS_MAX {
         return Err(invalid(format!(
             "{} has at most {} patterns",
             client_metrics::MATCH,
             client_metrics::PATTERNS_MAX
         )));
     }
-    for pattern in patterns {
+    let others = image.all_client_metrics().iter().filter(|(other, _)| &***other != name);
+    let in_all = wanted.len() + others.map(|(_, set)| patterns(set).len()).sum::<usize>();
+    if !wanted.is_empty() && in_all > client_metrics::PATTERNS_IN_ALL_MAX {
+        let most = client_metrics::PATTERNS_IN_ALL_MAX;
+        let text = format!("All subscriptions together have at most {most} patterns in {}.", client_metrics::MATCH);
+        return Err(Refusal::new(ErrorCode::PolicyViolation, text));
+    }
+    for pattern in &wanted {
         let known = pattern.split_once('=').is_some_and(|(key, pattern)| {
             let known = client_metrics::MATCHED.contains(&key.trim()) && !pattern.is_empty();
             known && !pattern.contains('=') && client_metrics::pattern(pattern).is_some()
@@ -386,6 +397,17 @@ mod tests {
         assert_eq!(refused("s", "interval.ms", "soon").0, ErrorCode::InvalidConfig);
         let many = vec!["client_id=a"; client_metrics::PATTERNS_MAX + 1].join(",");
         assert!(refused("s", "match", &many).1.contains("at most"));
+        let mut image = Image::default();
+        let full = vec!["client_id=a"; client_metrics::PATTERNS_MAX].join(",");
+        for index in 0..4 {
+            let resource = Resource::ClientMetrics(format!("other-{index}"));
+            let record = Record::ConfigChanged { resource, key: "match".into(), value: Some(full.clone()) };
+            image.apply(index + 1, &record);
+        }
+        let changes = Changes::All(Overrides::from([("match".into(), "client_id=b".into())]));
+        let of = |name: &str| alter(&image, &Target::ClientMetrics(name.into()), &changes);
+        assert_eq!(of("s").unwrap_err().code, ErrorCode::PolicyViolation, "all together have as many as they may");
+        assert!(of("other-1").is_ok());
         for pattern in ["client_id", "client_id=", "x=a", "client_id=a=b", "client_id=("] {
             let why = (ErrorCode::InvalidConfig, format!("Illegal client matching pattern: {pattern}"));
             assert_eq!(refused("s", "match", pattern), why);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use model::batch::{Codec, Compression};
+
 use super::broker_config::BrokerConfig;
 use crate::settings::{Setting, broker, topic};
 
@@ -93,8 +95,12 @@ pub struct TopicSettings {
     pub segment_bytes: u32,
     /// A segment of this age is sealed.
     pub segment_ms: u64,
+    /// Up to so much earlier, so that many are not sealed at once.
+    pub segment_jitter_ms: u64,
     /// Largest batch accepted.
     pub max_message_bytes: u32,
+    /// What batches are compressed with; `None` leaves them as their producers sent them.
+    pub codec: Option<Codec>,
     /// When an append is acknowledged.
     pub durability: Durability,
     /// Whose clock stamps records.
@@ -123,7 +129,9 @@ impl TopicSettings {
                 None => get.size("segment.bytes"),
             },
             segment_ms: get.duration("segment.ms"),
+            segment_jitter_ms: get.duration("segment.jitter.ms"),
             max_message_bytes: get.size("max.message.bytes"),
+            codec: get.codec(),
             durability: get.durability(),
             message_timestamp_type: match get.text("message.timestamp.type") {
                 "LogAppendTime" => TimestampType::LogAppendTime,
@@ -167,6 +175,18 @@ impl<'a> Resolve<'a> {
 
     fn size(&self, name: &str) -> u32 {
         u32::try_from(self.long(name)).unwrap_or(u32::MAX)
+    }
+
+    fn codec(&self) -> Option<Codec> {
+        let (compression, level) = match self.text("compression.type") {
+            "uncompressed" => (Compression::None, 0),
+            "gzip" => (Compression::Gzip, self.long("compression.gzip.level")),
+            "snappy" => (Compression::Snappy, 0),
+            "lz4" => (Compression::Lz4, 0),
+            "zstd" => (Compression::Zstd, self.long("compression.zstd.level")),
+            _ => return None,
+        };
+        Some(Codec { compression, level: i32::try_from(level).unwrap_or(0) })
     }
 
     /// Only the topic itself relaxes it, by `flush.messages` above 1 or by `flush.ms` alone: in a broker's file the same keys
@@ -284,6 +304,21 @@ mod tests {
         assert_eq!(settings.message_timestamp_type, TimestampType::CreateTime);
         assert_eq!(settings.message_timestamp_after_max_ms, 3_600_000);
         assert_eq!(settings.durability, Durability::Durable);
+    }
+
+    #[test]
+    fn a_topic_says_how_it_is_compressed() {
+        let codec = |pairs: &[(&str, &str)]| {
+            TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).codec
+        };
+        let some = |compression, level| Some(Codec { compression, level });
+        assert_eq!(codec(&[]), None);
+        assert_eq!(codec(&[("compression.type", "producer")]), None);
+        assert_eq!(codec(&[("compression.type", "uncompressed")]), some(Compression::None, 0));
+        assert_eq!(codec(&[("compression.type", "zstd")]), some(Compression::Zstd, 3));
+        let gzip = [("compression.type", "gzip"), ("compression.gzip.level", "9")];
+        assert_eq!(codec(&gzip), some(Compression::Gzip, 9));
+        assert_eq!(on_broker(&[("compression.type", "lz4")]).codec, some(Compression::Lz4, 0));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Topic {
 }
 
 /// Settings of what is known by names only.
-type Named = BTreeMap<Arc<str>, Arc<Overrides>>;
+pub type Named = BTreeMap<Arc<str>, Arc<Overrides>>;
 
 static NOTHING: Overrides = Overrides::new();
 
@@ -167,9 +167,10 @@ impl Image {
         self.client_metrics.get(name).map_or(&NOTHING, |set| set)
     }
 
-    /// All subscriptions to clients' metrics, by name.
-    pub fn all_client_metrics(&self) -> impl Iterator<Item = &str> {
-        self.client_metrics.keys().map(|name| &**name)
+    /// All subscriptions to clients' metrics.
+    #[must_use]
+    pub const fn all_client_metrics(&self) -> &Named {
+        &self.client_metrics
     }
 
     /// Bytes of names and values that were altered for brokers, groups and subscriptions, and what each takes beside them.

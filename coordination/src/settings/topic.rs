@@ -2,7 +2,7 @@
 
 use super::Effect::{Kept, Obeyed, Only};
 use super::Kind::{Boolean, Choice, Double, Int, IntOrMinusOne, List, Long, Replicas};
-use super::reason::{COMPACTION, ONE_BROKER, QUOTAS, RECOMPRESSION, TIERED};
+use super::reason::{COMPACTION, ONE_BROKER, QUOTAS, TIERED};
 use super::{Effect, Kind, Setting, Update};
 
 const MAX: i32 = i32::MAX;
@@ -24,11 +24,11 @@ const fn row(
 pub static ROWS: &[Setting] = &[
     row("cleanup.policy", List(&["compact", "delete"]), "delete", &["log.cleanup.policy"], Only(&["delete", ""], COMPACTION),
         "What happens to old records: 'delete' removes them by age and size."),
-    row("compression.gzip.level", IntOrMinusOne(1, 9), "-1", &["compression.gzip.level"], Kept(RECOMPRESSION), "Level for compression.type=gzip."),
-    row("compression.lz4.level", Int(1, 17), "9", &["compression.lz4.level"], Kept(RECOMPRESSION), "Level for compression.type=lz4."),
-    row("compression.type", Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer", &["compression.type"],
-        Only(&["producer"], RECOMPRESSION), "How batches are stored; 'producer' keeps them as they were sent."),
-    row("compression.zstd.level", Int(-131_072, 22), "3", &["compression.zstd.level"], Kept(RECOMPRESSION), "Level for compression.type=zstd."),
+    row("compression.gzip.level", IntOrMinusOne(1, 9), "-1", &["compression.gzip.level"], Obeyed, "Level for compression.type=gzip."),
+    row("compression.lz4.level", Int(1, 17), "9", &["compression.lz4.level"], Kept("LZ4 is written in one way"), "Level for compression.type=lz4."),
+    row("compression.type", Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer", &["compression.type"], Obeyed,
+        "How batches are stored; 'producer' keeps them as they were sent."),
+    row("compression.zstd.level", Int(-131_072, 22), "3", &["compression.zstd.level"], Obeyed, "Level for compression.type=zstd."),
     row("delete.retention.ms", Long(0), "86400000", &["log.cleaner.delete.retention.ms"], Kept(COMPACTION), "How long a compacted topic keeps tombstones."),
     row("file.delete.delay.ms", Long(0), "60000", &["log.segment.delete.delay.ms"], Kept("a file goes as soon as nobody reads it"),
         "How long a deleted segment's file stays."),
@@ -66,7 +66,7 @@ pub static ROWS: &[Setting] = &[
         "Age above which segments are deleted; -1 is no limit."),
     row("segment.bytes", Int(1 << 20, MAX), "1073741824", &["log.segment.bytes"], Obeyed, "Size at which a new segment is begun."),
     row("segment.index.bytes", Int(4, MAX), "10485760", &["log.index.size.max.bytes"], Kept("the index has a fixed maximum"), "Size of an index."),
-    row("segment.jitter.ms", Long(0), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], Kept("segments are rolled without it"), "Random part of segment.ms."),
+    row("segment.jitter.ms", Long(0), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], Obeyed, "Random part of segment.ms."),
     row("segment.ms", Long(1), "604800000", &["log.roll.ms", "log.roll.hours"], Obeyed, "Age at which a new segment is begun."),
     row("unclean.leader.election.enable", Boolean, "false", &["unclean.leader.election.enable"], Kept(ONE_BROKER),
         "Whether a replica that lacks records may lead."),

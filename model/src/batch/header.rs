@@ -75,6 +75,15 @@ impl Compression {
     }
 }
 
+/// A compression and how hard it tries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Codec {
+    /// Which one.
+    pub compression: Compression,
+    /// Of its levels, where it has some: 1 to 9 for gzip, -131072 to 22 for Zstandard.
+    pub level: i32,
+}
+
 /// Who set a batch's timestamps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TimestampType {
@@ -337,7 +346,7 @@ fn put_log_append_time(batch: &mut [u8], now: TimestampMs) {
     put(batch, MAX_TIMESTAMP_AT, now.0.to_be_bytes());
 }
 
-fn put<const N: usize>(batch: &mut [u8], at: usize, value: [u8; N]) {
+pub(super) fn put<const N: usize>(batch: &mut [u8], at: usize, value: [u8; N]) {
     assert!(batch.len() >= HEADER_BYTES, "{} bytes are no record batch", batch.len());
     if let Some(field) = batch.get_mut(at..at + N) {
         field.copy_from_slice(&value);

@@ -9,7 +9,7 @@ use model::TimestampMs;
 use model::batch::BatchBuilder;
 use protocol::api::APIS;
 use protocol::control::{encode_request, messages as m};
-use protocol::{ApiKey, message};
+use protocol::{ApiKey, Uuid, message};
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/__fuzz__/request_frame/corpus")
@@ -317,6 +317,13 @@ fn request(key: ApiKey, version: i16) -> Bytes {
             let topic = message!(T { name: name(), partition_indexes: vec![0, 1] });
             encode!(message!(m::DescribeProducersRequest { topics: vec![topic] }))
         }
+        ApiKey::GetTelemetrySubscriptions => {
+            encode!(message!(m::GetTelemetrySubscriptionsRequest { client_instance_id: Uuid::from_bytes([7; 16]) }))
+        }
+        ApiKey::PushTelemetry => encode!(message!(m::PushTelemetryRequest {
+            client_instance_id: Uuid::from_bytes([7; 16]),
+            metrics: Bytes::from_static(b"\x0a\x02\x0a\x00"),
+        })),
         ApiKey::UnregisterBroker => encode!(message!(m::UnregisterBrokerRequest { broker_id: 2 })),
         ApiKey::DescribeTopicPartitions => {
             use m::describe_topic_partitions_request::TopicRequest as T;

@@ -106,6 +106,8 @@ fn decode_frame(frame: &Bytes) {
         ApiKey::DescribeUserScramCredentials => {
             again::<m::DescribeUserScramCredentialsRequest>(&header, frame)
         }
+        ApiKey::GetTelemetrySubscriptions => again::<m::GetTelemetrySubscriptionsRequest>(&header, frame),
+        ApiKey::PushTelemetry => again::<m::PushTelemetryRequest>(&header, frame),
         ApiKey::ElectLeaders => again::<m::ElectLeadersRequest>(&header, frame),
         ApiKey::ListPartitionReassignments => again::<m::ListPartitionReassignmentsRequest>(&header, frame),
         ApiKey::UnregisterBroker => again::<m::UnregisterBrokerRequest>(&header, frame),

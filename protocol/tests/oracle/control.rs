@@ -133,6 +133,10 @@ fn case(key: ApiKey, version: i16) {
         ApiKey::ListPartitionReassignments => {
             control!(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse)
         }
+        ApiKey::GetTelemetrySubscriptions => {
+            control!(GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse)
+        }
+        ApiKey::PushTelemetry => control!(PushTelemetryRequest, PushTelemetryResponse),
         ApiKey::UnregisterBroker => control!(UnregisterBrokerRequest, UnregisterBrokerResponse),
         ApiKey::UpdateFeatures => control!(UpdateFeaturesRequest, UpdateFeaturesResponse),
         ApiKey::DescribeTopicPartitions => {

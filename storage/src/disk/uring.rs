@@ -12,7 +12,7 @@ use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use model::limits::BLOCK;
 
-use super::{Buffer, DirEntry, Disk, File, Space, blocking};
+use super::{Buffer, DirEntry, Disk, File, Space, blocking, helper};
 
 /// Exit code that says storage failed while running.
 const EXIT_STORAGE_FAILED: i32 = 5;
@@ -67,7 +67,7 @@ impl UringDisk {
         &self,
         find: impl FnOnce() -> io::Result<fs::File> + Send + 'static,
     ) -> io::Result<UringFile> {
-        let held = unblock(find).await?;
+        let held = helper::run(find).await?;
         let opened = OpenOptions::new().read(true).write(true).dma_open(blocking::path_of(&held)).await;
         drop(held);
         Ok(UringFile { file: opened.map_err(plain)? })
@@ -96,52 +96,52 @@ impl Disk for UringDisk {
 
     async fn read_file(&self, path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
         let path = path.to_owned();
-        unblock(move || blocking::read_file(&path, len_max)).await
+        helper::run(move || blocking::read_file(&path, len_max)).await
     }
 
     async fn replace_file(&self, path: &Path, contents: Vec<u8>) -> io::Result<()> {
         let path = path.to_owned();
-        unblock(move || blocking::replace_file(&path, &contents)).await
+        helper::run(move || blocking::replace_file(&path, &contents)).await
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (from.to_owned(), to.to_owned());
-        unblock(move || fs::rename(from, to)).await
+        helper::run(move || fs::rename(from, to)).await
     }
 
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         let path = path.to_owned();
-        unblock(move || blocking::remove_file(&path)).await
+        helper::run(move || blocking::remove_file(&path)).await
     }
 
     async fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let path = path.to_owned();
-        unblock(move || blocking::remove_dir(&path)).await
+        helper::run(move || blocking::remove_dir(&path)).await
     }
 
     async fn create_dir(&self, path: &Path) -> io::Result<()> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        unblock(move || blocking::create_dir(&root.path, &path)).await
+        helper::run(move || blocking::create_dir(&root.path, &path)).await
     }
 
     async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let path = path.to_owned();
-        unblock(move || blocking::list_dir(&path)).await
+        helper::run(move || blocking::list_dir(&path)).await
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let path = path.to_owned();
-        unblock(move || blocking::sync_dir(&path)).await
+        helper::run(move || blocking::sync_dir(&path)).await
     }
 
     async fn sync_all(&self) -> io::Result<()> {
         let root = self.root.clone();
-        unblock(move || blocking::sync_file_system(&root.directory)).await
+        helper::run(move || blocking::sync_file_system(&root.directory)).await
     }
 
     async fn space(&self, path: &Path) -> io::Result<Space> {
         let path = path.to_owned();
-        unblock(move || blocking::space(&path)).await
+        helper::run(move || blocking::space(&path)).await
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -229,11 +229,6 @@ impl File for UringFile {
 }
 
 impl Buffer for DmaBuffer {}
-
-/// Runs a call that may block on the executor's helper thread.
-async fn unblock<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    glommio::executor().spawn_blocking(call).await
-}
 
 /// The kernel's own error where there is one, so that its number is not lost.
 fn plain(error: GlommioError<()>) -> io::Error {

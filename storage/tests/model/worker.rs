@@ -57,6 +57,7 @@ pub fn settings(id: TopicPartition, random: &mut Random) -> Rc<LogSettings> {
     Rc::new(LogSettings {
         segment_bytes,
         segment_ms: if random.one_in(4) { 20 } else { 1 << 40 },
+        segment_jitter_ms: if random.one_in(2) { 10 } else { 0 },
         retention_ms: if random.one_in(4) { 100 } else { -1 },
         retention_bytes: if random.one_in(2) { 60_000 } else { -1 },
         delete_retained: true,

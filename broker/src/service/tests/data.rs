@@ -35,7 +35,22 @@ pub(super) fn produced(mut response: Bytes) -> Vec<(i32, i16, i64, i64)> {
 type FetchedPartition = (i32, i16, i64, Vec<String>);
 
 /// Session and partitions of a Fetch 11 response.
-fn fetched(mut response: Bytes) -> (i32, Vec<FetchedPartition>) {
+fn fetched(response: Bytes) -> (i32, Vec<FetchedPartition>) {
+    let (session, partitions) = fetched_batches(response);
+    let values = |records: &[u8]| {
+        let values = RecordBatch::all_in(records).flat_map(|batch| {
+            let values = batch.unwrap().records().map(|record| record.unwrap().value.unwrap().to_vec());
+            values.map(|value| String::from_utf8(value).unwrap()).collect::<Vec<_>>()
+        });
+        values.collect()
+    };
+    let found = partitions.into_iter();
+    let found = found.map(|(index, error, watermark, records)| (index, error, watermark, values(&records)));
+    (session, found.collect())
+}
+
+/// The same with the batches as they came.
+pub(super) fn fetched_batches(mut response: Bytes) -> (i32, Vec<(i32, i16, i64, Bytes)>) {
     response.advance(4 + 4);
     assert_eq!(response.get_i16(), 0);
     let session = response.get_i32();
@@ -47,12 +62,7 @@ fn fetched(mut response: Bytes) -> (i32, Vec<FetchedPartition>) {
             let (index, error, high_watermark) = (response.get_i32(), response.get_i16(), response.get_i64());
             response.advance(8 + 8 + 4 + 4);
             let length = usize::try_from(response.get_i32()).unwrap();
-            let records = response.split_to(length);
-            let values = RecordBatch::all_in(&records).flat_map(|batch| {
-                let values = batch.unwrap().records().map(|record| record.unwrap().value.unwrap().to_vec());
-                values.map(|value| String::from_utf8(value).unwrap()).collect::<Vec<_>>()
-            });
-            found.push((index, error, high_watermark, values.collect()));
+            found.push((index, error, high_watermark, response.split_to(length)));
         }
     }
     (session, found)

@@ -6,7 +6,7 @@ use crate::settings::Kind::{Boolean, Int, List, Long, Text};
 use crate::settings::Setting;
 use crate::settings::Update::{Broker, Cluster, Start};
 use crate::settings::reason::{
-    JAVA, METRICS, ONE_BROKER, OVERRIDES, PURGATORY, QUEUES, QUOTAS, SOCKETS, TELEMETRY, THREADS,
+    JAVA, METRICS, ONE_BROKER, OVERRIDES, PURGATORY, QUEUES, QUOTAS, SOCKETS, THREADS,
 };
 
 #[rustfmt::skip]
@@ -50,5 +50,5 @@ pub(super) static ROWS: &[Setting] = &[
     row("socket.receive.buffer.bytes", ANY_INT, "102400", Start, Kept(SOCKETS), "Buffer of a socket for what arrives."),
     row("socket.request.max.bytes", Int(1, MAX), "104857600", Start, Obeyed, "Largest request; cut to what the memory of a core can serve."),
     row("socket.send.buffer.bytes", ANY_INT, "102400", Start, Kept(SOCKETS), "Buffer of a socket for what leaves."),
-    row("telemetry.max.bytes", Int(1, MAX), "1048576", Start, Kept(TELEMETRY), "Largest push of metrics from a client."),
+    row("telemetry.max.bytes", Int(1, MAX), "1048576", Start, Obeyed, "Largest push of metrics from a client."),
 ];
