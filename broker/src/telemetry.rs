@@ -133,7 +133,10 @@ impl Drop for Connected {
 }
 
 fn decompressed(codec: i8, metrics: &Bytes) -> Result<Bytes, ErrorCode> {
-    let codec = u8::try_from(codec).ok().and_then(Compression::from_id).ok_or(ErrorCode::UnsupportedCompressionType)?;
+    let codec = u8::try_from(codec)
+        .ok()
+        .and_then(Compression::from_id)
+        .ok_or(ErrorCode::UnsupportedCompressionType)?;
     if codec == Compression::None {
         return Ok(metrics.clone());
     }

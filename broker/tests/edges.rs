@@ -47,7 +47,13 @@ const ROOMS: &[Room] = &[
     Room {
         name: "storage",
         may_depend_on: &["model"],
-        may_name_glommio: &["src/disk/uring.rs", "src/disk/uring/", "benches/", "tests/"],
+        may_name_glommio: &[
+            "src/disk/uring.rs",
+            "src/disk/helper.rs",
+            "src/disk/uring/",
+            "benches/",
+            "tests/",
+        ],
         may_name_tokio: &[],
         pure: false,
     },

@@ -128,7 +128,10 @@ fn an_executor_ends_after_its_blocking_work() {
     });
     cores.unwrap().join();
     let at_end = finished.load(Ordering::SeqCst);
-    assert!((1..1000).contains(&at_end), "{at_end} calls: what was at work ends, what was not does not begin");
+    assert!(
+        (1..1000).contains(&at_end),
+        "{at_end} calls: what was at work ends, what was not does not begin"
+    );
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(finished.load(Ordering::SeqCst), at_end);
 }

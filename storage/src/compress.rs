@@ -5,10 +5,6 @@ use std::io::{self, Write};
 
 use model::batch::{Codec, Compression};
 
-/// Kafka's default levels.
-const GZIP_LEVEL: i32 = 6;
-const ZSTD_LEVEL: i32 = 3;
-
 /// Takes records and gives the payload of a batch. What it keeps beside its output is what the codec needs: some megabytes at most.
 pub enum Writer {
     /// As they are.
@@ -24,20 +20,11 @@ pub enum Writer {
 }
 
 impl Writer {
-    /// Nothing written yet, with the default level.
-    ///
-    /// # Errors
-    /// When the codec cannot be set up.
-    pub fn new(compression: Compression) -> io::Result<Self> {
-        let level = if compression == Compression::Zstd { ZSTD_LEVEL } else { GZIP_LEVEL };
-        Self::with(Codec { compression, level })
-    }
-
     /// Nothing written yet.
     ///
     /// # Errors
     /// When the codec cannot be set up.
-    pub fn with(codec: Codec) -> io::Result<Self> {
+    pub fn new(codec: Codec) -> io::Result<Self> {
         Ok(match codec.compression {
             Compression::None => Self::None(Vec::new()),
             Compression::Gzip => {
@@ -154,17 +141,13 @@ mod tests {
 
     #[test]
     fn what_was_compressed_comes_back() {
-        let all = [
-            Compression::None,
-            Compression::Gzip,
-            Compression::Snappy,
-            Compression::Lz4,
-            Compression::Zstd,
-        ];
+        let all =
+            [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
         for compression in all {
             for length in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 7, 5 << 20] {
-                let bytes: Vec<u8> = (0..length).flat_map(|i| (i * i % 251).to_le_bytes()).take(length).collect();
-                let mut writer = Writer::new(compression).unwrap();
+                let bytes: Vec<u8> =
+                    (0..length).flat_map(|i| (i * i % 251).to_le_bytes()).take(length).collect();
+                let mut writer = Writer::new(Codec { compression, level: 3 }).unwrap();
                 for part in bytes.chunks(1000) {
                     writer.write_all(part).unwrap();
                 }

@@ -40,11 +40,14 @@ impl From<io::Error> for Refused {
 /// [`Refused`].
 pub fn recompress(batch: &RecordBatch<'_>, to: Codec, bytes_max: usize) -> Result<Vec<u8>, Refused> {
     let mut records = Records::of(batch)?;
-    let mut writer = Writer::with(to)?;
+    let mut writer = Writer::new(to)?;
     let mut expected = 0;
     while let Some(record) = records.next()? {
         if record.offset_delta != expected {
-            return Err(Refused::Invalid(format!("record {expected} has the offset {}", record.offset_delta)));
+            return Err(Refused::Invalid(format!(
+                "record {expected} has the offset {}",
+                record.offset_delta
+            )));
         }
         expected += 1;
         record.write(&mut writer)?;
@@ -63,13 +66,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Compression; 5] = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
+    const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
     fn codec(compression: Compression) -> Codec {
         Codec { compression, level: 3 }

@@ -26,12 +26,7 @@ pub(crate) struct Records {
 pub(crate) struct Record<'a> {
     /// All but its length.
     body: &'a [u8],
-    /// What follows its timestamp.
-    rest: &'a [u8],
-    pub timestamp_delta: i64,
     pub offset_delta: i32,
-    pub key: Option<&'a [u8]>,
-    pub has_value: bool,
 }
 
 impl Records {
@@ -75,7 +70,8 @@ impl Records {
             let Some(last) = read.last_mut() else { break };
             self.source.read_exact(std::slice::from_mut(last))?;
             if *last & 0x80 == 0 {
-                let length = varint::read_i32(&mut &*read).ok().and_then(|length| usize::try_from(length).ok());
+                let length =
+                    varint::read_i32(&mut &*read).ok().and_then(|length| usize::try_from(length).ok());
                 return length
                     .filter(|length| *length <= RECORD_BYTES_MAX)
                     .ok_or_else(|| corrupt("a record has no sane length"));
@@ -88,32 +84,17 @@ impl Records {
 impl<'a> Record<'a> {
     fn parse(body: &'a [u8]) -> Option<Self> {
         let (_attributes, mut rest) = body.split_first()?;
-        let timestamp_delta = varint::read_i64(&mut rest).ok()?;
-        let behind = rest;
+        varint::read_i64(&mut rest).ok()?; // Its timestamp.
         let offset_delta = varint::read_i32(&mut rest).ok()?;
-        let key = field(&mut rest)?;
-        let has_value = field(&mut rest)?.is_some();
-        Some(Self { body, rest: behind, timestamp_delta, offset_delta, key, has_value })
-    }
-
-    /// How many they are, about.
-    pub fn bytes(&self) -> usize {
-        self.body.len()
+        field(&mut rest)?; // Its key...
+        field(&mut rest)?; // ...and its value.
+        Some(Self { body, offset_delta })
     }
 
     /// As it was.
     pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
         write_length(self.body.len(), out)?;
         out.write_all(self.body)
-    }
-
-    /// With another timestamp delta.
-    pub fn write_at(&self, timestamp_delta: i64, out: &mut impl io::Write) -> io::Result<()> {
-        let mut front: Vec<u8> = self.body.iter().copied().take(1).collect();
-        varint::write(&mut front, timestamp_delta);
-        write_length(front.len() + self.rest.len(), out)?;
-        out.write_all(&front)?;
-        out.write_all(self.rest)
     }
 }
 
@@ -139,9 +120,12 @@ mod tests {
     use super::*;
 
     fn batch() -> BatchBuilder {
-        BatchBuilder::new()
-            .record(TimestampMs(100), Some(b"a"), Some(b"1"))
-            .record_with_headers(TimestampMs(90), None, None, &[(b"h", Some(b"x"))])
+        BatchBuilder::new().record(TimestampMs(100), Some(b"a"), Some(b"1")).record_with_headers(
+            TimestampMs(90),
+            None,
+            None,
+            &[(b"h", Some(b"x"))],
+        )
     }
 
     #[test]
@@ -150,29 +134,13 @@ mod tests {
         let (batch, _) = RecordBatch::parse(&bytes).unwrap();
         let mut records = Records::of(&batch).unwrap();
         let mut out = Vec::new();
-        let first = records.next().unwrap().unwrap();
-        assert_eq!((first.key, first.has_value, first.timestamp_delta), (Some(&b"a"[..]), true, 0));
-        first.write(&mut out).unwrap();
-        let second = records.next().unwrap().unwrap();
-        assert_eq!((second.key, second.has_value, second.timestamp_delta), (None, false, -10));
-        assert_eq!(second.offset_delta, 1);
-        second.write(&mut out).unwrap();
+        for offset_delta in 0..2 {
+            let record = records.next().unwrap().unwrap();
+            assert_eq!(record.offset_delta, offset_delta);
+            record.write(&mut out).unwrap();
+        }
         assert!(records.next().unwrap().is_none());
         assert_eq!(out, batch.payload());
-    }
-
-    #[test]
-    fn a_record_takes_another_time() {
-        let bytes = batch().build();
-        let (before, _) = RecordBatch::parse(&bytes).unwrap();
-        let mut records = Records::of(&before).unwrap();
-        let mut out = Vec::new();
-        while let Some(record) = records.next().unwrap() {
-            record.write_at(record.timestamp_delta - 1_000_000, &mut out).unwrap();
-        }
-        let times: Vec<i64> =
-            model::batch::Records::new(&out, 2).map(|record| record.unwrap().timestamp_delta).collect();
-        assert_eq!(times, [-1_000_000, -1_000_010]);
     }
 
     #[test]
@@ -180,14 +148,13 @@ mod tests {
         let cut = |payload: &[u8]| payload[..payload.len() - 1].to_vec();
         let more = |payload: &[u8]| [payload, b"x"].concat();
         let garbage = |_: &[u8]| vec![0xff; 100];
-        let makes: [(Compression, &dyn Fn(&[u8]) -> Vec<u8>); 4] = [
-            (Compression::None, &cut),
-            (Compression::None, &more),
-            (Compression::None, &garbage),
-            (Compression::Gzip, &garbage),
+        let batches = [
+            batch().build_compressed(Compression::None, cut),
+            batch().build_compressed(Compression::None, more),
+            batch().build_compressed(Compression::None, garbage),
+            batch().build_compressed(Compression::Gzip, garbage),
         ];
-        for (compression, make) in makes {
-            let bytes = batch().build_compressed(compression, make);
+        for bytes in batches {
             let (batch, _) = RecordBatch::parse(&bytes).unwrap();
             let walk = || -> io::Result<()> {
                 let mut records = Records::of(&batch)?;

@@ -20,7 +20,8 @@ const MESSAGE_SINCE: i16 = 1;
 /// Answers a CreateTopics request.
 pub async fn handle(broker: &Broker, header: &RequestHeader, request: CreateTopicsRequest) -> Reply {
     if let Err(refusal) = in_time(request.timeout_ms) {
-        let topics = request.topics.into_iter().map(|topic| refused(topic.name, &refusal, header.api_version));
+        let topics =
+            request.topics.into_iter().map(|topic| refused(topic.name, &refusal, header.api_version));
         return reply(header, &message!(CreateTopicsResponse { topics: topics.collect() }));
     }
     let mut wanted = Vec::new();

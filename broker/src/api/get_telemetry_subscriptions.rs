@@ -51,7 +51,8 @@ pub async fn handle(
 /// What the client of a connection is known by.
 pub fn client(session: &Session, header: &RequestHeader, instance: [u8; 16]) -> Client {
     let software = session.software.borrow();
-    let (name, version) = software.as_ref().map_or((UNKNOWN, UNKNOWN), |(name, version)| (name.as_str(), version.as_str()));
+    let (name, version) =
+        software.as_ref().map_or((UNKNOWN, UNKNOWN), |(name, version)| (name.as_str(), version.as_str()));
     Client {
         instance,
         instance_text: ids::written(instance),

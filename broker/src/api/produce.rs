@@ -95,7 +95,8 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan 
     let image = broker.cluster.image();
     let now = broker.cluster.now();
     let refusal = refuse_all(&asked);
-    let mut plan = Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new(), other: Vec::new() };
+    let mut plan =
+        Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new(), other: Vec::new() };
     for wanted in asked.topics {
         let by_id = header.api_version >= TOPIC_ID_SINCE;
         let topic = if by_id { image.topic_by_id(wanted.topic.id) } else { image.topic(&wanted.topic.name) };

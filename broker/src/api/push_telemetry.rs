@@ -35,9 +35,8 @@ pub async fn handle(
             codec: request.compression_type,
             bytes: request.metrics.len(),
         };
-        let taken = apart(&*broker.cluster, move || {
-            telemetry.push(&image, now, &client, push, &request.metrics)
-        });
+        let taken =
+            apart(&*broker.cluster, move || telemetry.push(&image, now, &client, push, &request.metrics));
         match taken.await {
             Some(Ok(())) => ErrorCode::None,
             Some(Err(code)) => code,
@@ -60,10 +59,7 @@ mod tests {
 
     fn subscribe(client: &Client, settings: &[(&str, &str)]) {
         let configs = settings.iter().map(|(name, value)| {
-            message!(alter::AlterableConfig {
-                name: Text::from(*name),
-                value: Some(Text::from(*value)),
-            })
+            message!(alter::AlterableConfig { name: Text::from(*name), value: Some(Text::from(*value)) })
         });
         let resource = message!(alter::AlterConfigsResource {
             resource_type: 16,

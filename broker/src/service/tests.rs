@@ -61,6 +61,10 @@ fn every_version_of_every_api_is_answered() {
                     assert_eq!(list(&client, version, -1), (0, 0));
                 }
                 ApiKey::Metadata => default_of!(MetadataRequest, MetadataResponse),
+                ApiKey::GetTelemetrySubscriptions => {
+                    default_of!(GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse);
+                }
+                ApiKey::PushTelemetry => default_of!(PushTelemetryRequest, PushTelemetryResponse),
                 ApiKey::ApiVersions => {
                     let request = message!(ApiVersionsRequest {
                         client_software_name: "test".into(),

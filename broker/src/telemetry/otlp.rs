@@ -343,7 +343,12 @@ pub(super) mod tests {
         for end in 1..whole.len() {
             assert_eq!(all(&whole[..end]), Err(Malformed), "{end}");
         }
-        for wrong in [&[0x0b][..], &[0x0f], &[0xff; 11], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]] {
+        for wrong in [
+            &[0x0b][..],
+            &[0x0f],
+            &[0xff; 11],
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+        ] {
             assert_eq!(all(wrong), Err(Malformed), "{wrong:?}");
         }
         let many: Vec<_> = (0..=ATTRIBUTES_MAX).map(|_| attribute(1, "k", "v")).collect();

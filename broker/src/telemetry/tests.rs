@@ -43,7 +43,11 @@ fn push(telemetry: &Telemetry, at: u64, client: &Client, codec: i8, bytes: Vec<u
 fn produced(sent: i64, rate: f64) -> Vec<u8> {
     let metrics = [
         metric("org.apache.kafka.producer.record.send.total", 7, &[MONOTONIC.to_vec(), integer(sent)]),
-        metric("org.apache.kafka.producer.record.send.rate", 5, &[float(rate, &[attribute(7, "node-id", "1")])]),
+        metric(
+            "org.apache.kafka.producer.record.send.rate",
+            5,
+            &[float(rate, &[attribute(7, "node-id", "1")])],
+        ),
     ];
     message(&[attribute(1, "client_rack", "r\n1")], &metrics)
 }
@@ -59,7 +63,8 @@ fn pushes_become_text_by_metric() {
         let known = format!("client_instance_id=\"instance-{client}\",client_rack=\"r\\n1\"{node}");
         format!("{{client_id=\"app \\\"1\\\"\",{known}}}")
     };
-    let (rate, sent) = ("org_apache_kafka_producer_record_send_rate", "org_apache_kafka_producer_record_send");
+    let (rate, sent) =
+        ("org_apache_kafka_producer_record_send_rate", "org_apache_kafka_producer_record_send");
     let of_node = ",node_id=\"1\"";
     let text = telemetry.text(Tick(2));
     let lines: Vec<&str> = text.lines().collect();

@@ -6,12 +6,12 @@ use protocol::control::messages::describe_log_dirs_response::DescribeLogDirsResu
 use protocol::control::messages::describe_quorum_request::{PartitionData, TopicData};
 use protocol::control::messages::update_features_request::FeatureUpdateKey;
 use protocol::control::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-    DescribeProducersRequest, DescribeProducersResponse, DescribeQuorumRequest, DescribeQuorumResponse,
-    GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, PushTelemetryRequest, PushTelemetryResponse, UpdateFeaturesRequest,
-    UpdateFeaturesResponse, describe_configs_request, describe_producers_request,
-    incremental_alter_configs_request,
+    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse,
+    DescribeQuorumRequest, DescribeQuorumResponse, GetTelemetrySubscriptionsRequest,
+    GetTelemetrySubscriptionsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    PushTelemetryRequest, PushTelemetryResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
+    describe_configs_request, describe_producers_request, incremental_alter_configs_request,
 };
 use protocol::{Text, message};
 
@@ -139,8 +139,7 @@ fn subscriptions_outlive_a_kill_and_pushes_are_told_until_the_client_goes() {
     let broker = Broker::start(&scratch.data_dir(), &[]);
     let mut client = Client::connect(&broker.ready);
     assert_eq!(subscription(&mut client), written);
-    let told: GetTelemetrySubscriptionsResponse =
-        client.ask(0, &GetTelemetrySubscriptionsRequest::default());
+    let told: GetTelemetrySubscriptionsResponse = client.ask(0, &GetTelemetrySubscriptionsRequest::default());
     let metrics: Vec<&str> = told.requested_metrics.iter().map(|name| &**name).collect();
     assert_eq!((told.error_code, metrics, told.push_interval_ms), (0, vec!["a."], 1000));
     let push = message!(PushTelemetryRequest {

@@ -215,7 +215,8 @@ fn alter_client_metrics(image: &Image, name: &str, changes: &Changes) -> Result<
     let in_all = wanted.len() + others.map(|(_, set)| patterns(set).len()).sum::<usize>();
     if !wanted.is_empty() && in_all > client_metrics::PATTERNS_IN_ALL_MAX {
         let most = client_metrics::PATTERNS_IN_ALL_MAX;
-        let text = format!("All subscriptions together have at most {most} patterns in {}.", client_metrics::MATCH);
+        let text =
+            format!("All subscriptions together have at most {most} patterns in {}.", client_metrics::MATCH);
         return Err(Refusal::new(ErrorCode::PolicyViolation, text));
     }
     for pattern in &wanted {
@@ -406,7 +407,11 @@ mod tests {
         }
         let changes = Changes::All(Overrides::from([("match".into(), "client_id=b".into())]));
         let of = |name: &str| alter(&image, &Target::ClientMetrics(name.into()), &changes);
-        assert_eq!(of("s").unwrap_err().code, ErrorCode::PolicyViolation, "all together have as many as they may");
+        assert_eq!(
+            of("s").unwrap_err().code,
+            ErrorCode::PolicyViolation,
+            "all together have as many as they may"
+        );
         assert!(of("other-1").is_ok());
         for pattern in ["client_id", "client_id=", "x=a", "client_id=a=b", "client_id=("] {
             let why = (ErrorCode::InvalidConfig, format!("Illegal client matching pattern: {pattern}"));

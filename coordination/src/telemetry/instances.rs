@@ -163,8 +163,8 @@ impl<P> Instances<P> {
             return Err(ErrorCode::InvalidRequest);
         }
         // The first one after it asked may come at once.
-        let early = one.pushed >= one.asked
-            && one.pushed.is_some_and(|pushed| now.0 < pushed.0 + one.interval());
+        let early =
+            one.pushed >= one.asked && one.pushed.is_some_and(|pushed| now.0 < pushed.0 + one.interval());
         if early && !push.terminating {
             return Err(ErrorCode::ThrottlingQuotaExceeded);
         }
@@ -270,9 +270,10 @@ impl<P> Instance<P> {
 fn subscription(wanted: &Wanted, instance: &[u8; 16]) -> i32 {
     let interval = wanted.interval_ms.to_be_bytes();
     let names = wanted.metrics.iter().flat_map(|name| name.bytes().chain([0]));
-    let hash = names.chain(interval).chain(*instance).fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = names
+        .chain(interval)
+        .chain(*instance)
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash.cast_signed()
 }
 
@@ -343,10 +344,7 @@ mod tests {
         let mut after = image(&all);
         after.apply(10, &Record::Boot { boot: 3 });
         instances.follow(&after);
-        assert_eq!(
-            instances.judge(Tick(2), &client, push(&told), 10),
-            Err(ErrorCode::UnknownSubscriptionId)
-        );
+        assert_eq!(instances.judge(Tick(2), &client, push(&told), 10), Err(ErrorCode::UnknownSubscriptionId));
         assert_eq!(instances.ask(Tick(1002), &client).unwrap().wanted.interval_ms, 1000);
         let others = instances.ask(Tick(1002), &named(2)).unwrap();
         assert_ne!(others.subscription, told.subscription);

@@ -143,14 +143,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_client_can_be_chosen_by_everything_that_it_is_known_by() {
-        for (name, text) in MATCHED.iter().zip([
-            "BwcH.*",
-            "app",
-            "apache-kafka-java",
-            "4[.]3[.]1",
-            "10[.]0[.]0[.]9",
-            "4711",
-        ]) {
+        for (name, text) in
+            MATCHED.iter().zip(["BwcH.*", "app", "apache-kafka-java", "4[.]3[.]1", "10[.]0[.]0[.]9", "4711"])
+        {
             let matches = [("a", "metrics", "*"), ("a", "match", &format!("{name}={text}"))];
             assert_eq!(wanted(&matches, &client("app")).0.len(), 1, "{name}");
             let differs = [("a", "metrics", "*"), ("a", "match", &format!("{name}=no"))];

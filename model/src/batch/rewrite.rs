@@ -3,11 +3,11 @@
 //! still follows.
 #![deny(clippy::indexing_slicing)]
 
-use super::{Compression, RecordBatch};
 use super::header::{
     ATTRIBUTES_AT, BASE_TIMESTAMP_AT, COMPRESSION_MASK, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_AT,
-    LENGTH_OVERHEAD, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, put, recompute_crc,
+    LENGTH_OVERHEAD, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, put_field, recompute_crc,
 };
+use super::{Compression, RecordBatch};
 use crate::TimestampMs;
 
 /// What the records that are left say of their batch.
@@ -65,11 +65,11 @@ fn lay_out(batch: &RecordBatch<'_>, payload: &[u8], attributes: i16, left: Left)
     let mut out = Vec::with_capacity(size);
     out.extend_from_slice(batch.header().as_bytes());
     out.extend_from_slice(payload);
-    put(&mut out, LENGTH_AT, length.to_be_bytes());
-    put(&mut out, ATTRIBUTES_AT, attributes.to_be_bytes());
-    put(&mut out, BASE_TIMESTAMP_AT, left.base_timestamp.0.to_be_bytes());
-    put(&mut out, MAX_TIMESTAMP_AT, left.max_timestamp.0.to_be_bytes());
-    put(&mut out, RECORD_COUNT_AT, left.count.to_be_bytes());
+    put_field(&mut out, LENGTH_AT, length.to_be_bytes());
+    put_field(&mut out, ATTRIBUTES_AT, attributes.to_be_bytes());
+    put_field(&mut out, BASE_TIMESTAMP_AT, left.base_timestamp.0.to_be_bytes());
+    put_field(&mut out, MAX_TIMESTAMP_AT, left.max_timestamp.0.to_be_bytes());
+    put_field(&mut out, RECORD_COUNT_AT, left.count.to_be_bytes());
     recompute_crc(&mut out);
     out
 }

@@ -318,7 +318,9 @@ fn request(key: ApiKey, version: i16) -> Bytes {
             encode!(message!(m::DescribeProducersRequest { topics: vec![topic] }))
         }
         ApiKey::GetTelemetrySubscriptions => {
-            encode!(message!(m::GetTelemetrySubscriptionsRequest { client_instance_id: Uuid::from_bytes([7; 16]) }))
+            encode!(message!(m::GetTelemetrySubscriptionsRequest {
+                client_instance_id: Uuid::from_bytes([7; 16])
+            }))
         }
         ApiKey::PushTelemetry => encode!(message!(m::PushTelemetryRequest {
             client_instance_id: Uuid::from_bytes([7; 16]),

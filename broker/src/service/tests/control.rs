@@ -38,9 +38,15 @@ fn a_deleted_topic_is_unknown_by_id_and_its_name_is_free() {
     let id = all.topics[0].topic_id;
     assert_ne!(id, Uuid::ZERO);
     let by_id = message!(delete_topics_request::DeleteTopicState { topic_id: id, name: None });
-    let request = message!(DeleteTopicsRequest { topics: vec![by_id] });
+    let request = message!(DeleteTopicsRequest { topics: vec![by_id], timeout_ms: 1000 });
     let response: DeleteTopicsResponse = client.ask(6, &request);
     assert_eq!((response.responses[0].error_code, response.responses[0].name.as_deref()), (0, Some("t")));
+    let mut late = request.clone();
+    late.timeout_ms = 0;
+    let timed_out: DeleteTopicsResponse = client.ask(6, &late);
+    let told = &timed_out.responses[0];
+    assert_eq!((told.error_code, told.topic_id), (ErrorCode::RequestTimedOut.code(), id));
+    assert_eq!((told.name.as_deref(), told.error_message.as_deref()), (None, None));
     let again: DeleteTopicsResponse = client.ask(6, &request);
     assert_eq!(again.responses[0].error_code, ErrorCode::UnknownTopicId.code());
     assert_eq!(create(&client, "t", 1, &[]), 0);
@@ -49,7 +55,7 @@ fn a_deleted_topic_is_unknown_by_id_and_its_name_is_free() {
     assert_eq!(known.topics[0].error_code, ErrorCode::UnknownTopicId.code());
     let locked = Client::with(|settings| settings.delete_topics = false);
     create(&locked, "t", 1, &[]);
-    let by_name = message!(DeleteTopicsRequest { topic_names: vec!["t".into()] });
+    let by_name = message!(DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000 });
     let refused: DeleteTopicsResponse = locked.ask(5, &by_name);
     assert_eq!(refused.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
 }

@@ -55,7 +55,10 @@ fn batches_are_stored_as_their_topic_says() {
         assert_eq!((batch.compression(), batch.record_count()), (Ok(compression), 2));
         assert_eq!((batch.producer_id(), batch.base_sequence()), (ProducerId(7), 0));
         let back = recompress(&batch, Codec { compression: Compression::None, level: 0 }, 1 << 20).unwrap();
-        assert_eq!(RecordBatch::parse(&back).unwrap().0.payload(), RecordBatch::parse(&sent[0]).unwrap().0.payload());
+        assert_eq!(
+            RecordBatch::parse(&back).unwrap().0.payload(),
+            RecordBatch::parse(&sent[0]).unwrap().0.payload()
+        );
     }
 }
 
@@ -70,7 +73,8 @@ fn what_cannot_be_recompressed_is_refused_by_itself() {
     let garbage = zeros.build_compressed(Compression::Gzip, |_| b"nonsense".to_vec());
     let packed = zeros.build_compressed(Compression::Gzip, |_| gzipped(b"nonsense"));
     let batches = [(0, good()), (1, bomb), (2, garbage), (3, packed)];
-    let codes: Vec<_> = produced(client.response(produce("t", -1, &batches))).iter().map(|one| one.1).collect();
+    let codes: Vec<_> =
+        produced(client.response(produce("t", -1, &batches))).iter().map(|one| one.1).collect();
     let (large, invalid) = (ErrorCode::MessageTooLarge.code(), ErrorCode::InvalidRecord.code());
     assert_eq!(codes, [0, large, invalid, invalid]);
     let ends = (0..4).map(|index| produced(client.response(produce("t", -1, &[(index, good())])))[0].2);
