@@ -102,8 +102,15 @@ mod tests {
 
     #[test]
     fn levels_are_heard() {
-        let noise: Vec<u8> = (0..60_000_u32).flat_map(|n| (n * n % 1009).to_string().into_bytes()).collect();
-        let original = BatchBuilder::new().record(TimestampMs(1), None, Some(&noise)).build();
+        let mut state = 1_u64;
+        let words = (0..30_000).map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // Some of five hundred words come often.
+            let word = (state >> 33) % 500 * ((state >> 44) % 500) / 500;
+            format!("{:x} ", word * word * 7919)
+        });
+        let text = words.collect::<String>().into_bytes();
+        let original = BatchBuilder::new().record(TimestampMs(1), None, Some(&text)).build();
         let (batch, _) = RecordBatch::parse(&original).unwrap();
         for compression in [Compression::Gzip, Compression::Zstd] {
             let size = |level| recompress(&batch, Codec { compression, level }, 1 << 20).unwrap().len();
