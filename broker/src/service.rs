@@ -16,7 +16,7 @@ use model::{BrokerId, ErrorCode};
 use net::answers::Answers;
 use net::service::{Called, Peer, Reply, Request, Service};
 use protocol::control::KafkaRequest;
-use protocol::control::messages::ApiVersionsRequest;
+use protocol::control::messages::{ApiVersionsRequest, ListPartitionReassignmentsRequest};
 use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
 use shard::counters::Counted;
 use storage::signal::Gate;
@@ -234,7 +234,8 @@ impl Broker {
                 api::alter_partition_reassignments::handle(self, header, decode(request)?)
             }
             ApiKey::ListPartitionReassignments => {
-                api::list_partition_reassignments::handle(header, decode(request)?)
+                let _: ListPartitionReassignmentsRequest = decode(request)?;
+                api::list_partition_reassignments::handle(header)
             }
             ApiKey::DescribeClientQuotas => api::describe_client_quotas::handle(header, &decode(request)?),
             ApiKey::AlterClientQuotas => api::alter_client_quotas::handle(header, decode(request)?),

@@ -107,12 +107,16 @@ final class Comparison {
         return time.asLong() >= begunMs;
     }
 
-    /** Elements of the reference that the target has no counterpart of do not count. */
+    /** Elements of the reference that the target has no counterpart of do not count, nor those of the target with certain values. */
     private void within(String path, Rules.Rule rule, JsonNode reference, JsonNode target) {
-        String key = rule.argument().substring("by ".length());
+        String[] words = rule.argument().split(" ");
+        String key = words[1];
+        List<String> besides = words.length > 3 ? List.of(words[3].split(",")) : List.of();
         List<JsonNode> left = list(reference);
-        left.removeIf(one -> list(target).stream().noneMatch(other -> other.path(key).equals(one.path(key))));
-        array(path, left, list(target));
+        List<JsonNode> right = list(target);
+        right.removeIf(one -> besides.contains(one.path(key).asText()));
+        left.removeIf(one -> right.stream().noneMatch(other -> other.path(key).equals(one.path(key))));
+        array(path, left, right);
     }
 
     /** Elements of the same key put together: what they hold in arrays follows one another. */
