@@ -39,11 +39,10 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: AlterPartitionRe
     });
     let mut response =
         message!(AlterPartitionReassignmentsResponse { error_message: None, responses: topics.collect() });
-    if let Some(refusal) = &late {
-        (response.error_code, response.error_message) = told(refusal);
-    }
-    if header.api_version >= RESIZE_SINCE {
-        response.allow_replication_factor_change = resize;
+    match &late {
+        Some(refusal) => (response.error_code, response.error_message) = told(refusal),
+        None if header.api_version >= RESIZE_SINCE => response.allow_replication_factor_change = resize,
+        None => {}
     }
     reply(header, &response)
 }
