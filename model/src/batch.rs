@@ -7,6 +7,7 @@ pub mod builder;
 mod error;
 pub mod header;
 pub mod record;
+pub mod rewrite;
 mod validate;
 pub mod varint;
 

@@ -228,6 +228,7 @@ impl<D: Disk> Shard<D> {
                 retention_ms: limit(settings.retention_ms),
                 retention_bytes: limit(settings.retention_bytes),
                 delete_retained: settings.cleanup_delete,
+                compaction: None,
                 // Offset commits never pass what is on stable storage.
                 acknowledge_written: settings.durability != Durability::Durable
                     && &*topic.name != OFFSETS_TOPIC,

@@ -8,7 +8,7 @@ use model::{LeaderEpoch, Offset};
 
 use crate::derived::Derived;
 use crate::disk::Disk;
-use crate::journal::entry::LAST;
+use crate::journal::entry::{LAST, file_word};
 use crate::journal::{Committed, Entry, EntryKind, Queued};
 use crate::log::{Loaded, Log, Mark, Phase, Run, Segment};
 use crate::segment::{Cursor, FIRST_POSITION};
@@ -79,10 +79,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// An entry that holds the log's bytes from `at` again.
     pub(crate) fn redo(&self, log: &Log<D, S>, loaded: &Loaded<D, S>, at: Cursor) -> Entry {
         let segment = loaded.segments.iter().rfind(|segment| segment.base == at.segment);
-        let incarnation = segment.map_or(loaded.incarnation, |segment| segment.incarnation);
+        let (incarnation, generation) =
+            segment.map_or((loaded.incarnation, 0), |segment| (segment.incarnation, segment.generation));
         Entry {
             kind: EntryKind::Redo,
-            base_offset: Offset(i64::from(incarnation)),
+            base_offset: file_word(incarnation, generation),
             segment: at.segment,
             position: at.position,
             ..self.entry(log, loaded)
@@ -206,7 +207,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         }
         let time = if batch.max_timestamp().0 >= 0 { batch.max_timestamp().0 } else { now_ms };
         let aged =
-            segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > self.settings.segment_ms);
+            segment.begun_ms.is_some_and(|begun| time.saturating_sub(begun) > self.settings.segment_ms_max());
         let last = self.end.0 + i64::from(batch.last_offset_delta()) - segment.base.0;
         used + len > self.settings.segment_bytes || aged || last > i64::from(i32::MAX)
     }

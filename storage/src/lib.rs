@@ -8,6 +8,8 @@ mod arrival;
 mod bytes_at;
 mod cache;
 pub mod checkpoint;
+mod compaction;
+mod compress;
 pub mod coordinator_snapshot;
 pub mod decompress;
 mod delete;
@@ -43,6 +45,7 @@ mod tidy;
 mod truncate;
 
 pub use append::Placed;
-pub use log::{Log, LogSettings};
+pub use compaction::{Compacted, CompactionLimits, KeyCheck};
+pub use log::{CompactionSettings, Log, LogSettings};
 pub use read::{Piece, ReadLimits};
 pub use store::{Listener, LogRef, Store, StoreCounters, StoreError, StoreOptions};

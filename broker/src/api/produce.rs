@@ -146,6 +146,7 @@ fn judge(
         log_append_time,
         zstd: header.api_version >= ZSTD_SINCE,
         transactions: false,
+        keys: false,
     };
     validate_produce(&batch, &rules).map_err(|error| (error.error_code(), error.to_string()))?;
     if !log_append_time {

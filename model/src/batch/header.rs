@@ -291,7 +291,7 @@ pub fn stamped(batch: &RecordBatch<'_>, stamp: Stamp) -> [u8; HEADER_BYTES] {
     if let Some(now) = stamp.log_append_time {
         put_log_append_time(&mut header, now);
         let crc = crc32c::crc32c_append(crc_of(&header), batch.payload());
-        put(&mut header, CRC_AT, crc.to_be_bytes());
+        put_field(&mut header, CRC_AT, crc.to_be_bytes());
     }
     header
 }
@@ -301,7 +301,7 @@ pub fn stamped(batch: &RecordBatch<'_>, stamp: Stamp) -> [u8; HEADER_BYTES] {
 /// # Panics
 /// If `batch` is shorter than a header: only parsed batches come here.
 pub fn set_base_offset(batch: &mut [u8], offset: Offset) {
-    put(batch, BASE_OFFSET_AT, offset.0.to_be_bytes());
+    put_field(batch, BASE_OFFSET_AT, offset.0.to_be_bytes());
 }
 
 /// Writes the leader's epoch. As [`set_base_offset`].
@@ -309,7 +309,7 @@ pub fn set_base_offset(batch: &mut [u8], offset: Offset) {
 /// # Panics
 /// If `batch` is shorter than a header.
 pub fn set_leader_epoch(batch: &mut [u8], epoch: LeaderEpoch) {
-    put(batch, LEADER_EPOCH_AT, epoch.0.to_be_bytes());
+    put_field(batch, LEADER_EPOCH_AT, epoch.0.to_be_bytes());
 }
 
 /// Turns the batch to LogAppendTime at `now` and recomputes its CRC: `batch` must be the whole of it.
@@ -327,17 +327,17 @@ pub fn set_log_append_time(batch: &mut [u8], now: TimestampMs) {
 /// If `batch` is shorter than a header.
 pub fn recompute_crc(batch: &mut [u8]) {
     let crc = crc_of(batch);
-    put(batch, CRC_AT, crc.to_be_bytes());
+    put_field(batch, CRC_AT, crc.to_be_bytes());
 }
 
 fn put_log_append_time(batch: &mut [u8], now: TimestampMs) {
     let attributes =
         batch.get(ATTRIBUTES_AT..).and_then(<[u8]>::first_chunk).copied().map_or(0, i16::from_be_bytes);
-    put(batch, ATTRIBUTES_AT, (attributes | TIMESTAMP_TYPE_BIT).to_be_bytes());
-    put(batch, MAX_TIMESTAMP_AT, now.0.to_be_bytes());
+    put_field(batch, ATTRIBUTES_AT, (attributes | TIMESTAMP_TYPE_BIT).to_be_bytes());
+    put_field(batch, MAX_TIMESTAMP_AT, now.0.to_be_bytes());
 }
 
-fn put<const N: usize>(batch: &mut [u8], at: usize, value: [u8; N]) {
+pub(super) fn put_field<const N: usize>(batch: &mut [u8], at: usize, value: [u8; N]) {
     assert!(batch.len() >= HEADER_BYTES, "{} bytes are no record batch", batch.len());
     if let Some(field) = batch.get_mut(at..at + N) {
         field.copy_from_slice(&value);
