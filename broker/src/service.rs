@@ -18,6 +18,7 @@ use protocol::control::KafkaRequest;
 use protocol::control::messages::{ApiVersionsRequest, ListPartitionReassignmentsRequest};
 use protocol::{ApiKey, DecodeError, RequestHeader, api as table, control};
 use shard::counters::Counted;
+use storage::signal::Gate;
 
 use crate::api;
 use crate::api::coordinator::OffsetsTopic;
@@ -74,6 +75,8 @@ pub struct Broker {
     pub waits: Cell<u64>,
     /// Memory for control-plane requests and their answers.
     pub answers: Answers,
+    /// Whoever looks through a compressed batch for keys.
+    pub key_checks: Gate,
 }
 
 /// State of one connection.
@@ -97,6 +100,7 @@ impl Broker {
             producer_ids: RefCell::new(IdBlock::default()),
             waits: Cell::new(0),
             answers,
+            key_checks: Gate::default(),
         }
     }
 

@@ -93,7 +93,7 @@ fn queues_run_beside_each_other_on_every_core() {
     let cpu = allowed_cpus()[0];
     let cores = start(&settings(vec![cpu, cpu]), vec![2, 3], |core, part| async move {
         let count = Rc::new(std::cell::Cell::new(0));
-        for queue in [Queue::Serve, Queue::Flush, Queue::Maintain] {
+        for queue in [Queue::Serve, Queue::Flush, Queue::Maintain, Queue::Compact] {
             let count = count.clone();
             spawn(queue, async move { count.set(count.get() + 1) });
         }
@@ -128,7 +128,10 @@ fn an_executor_ends_after_its_blocking_work() {
     });
     cores.unwrap().join();
     let at_end = finished.load(Ordering::SeqCst);
-    assert!((1..1000).contains(&at_end), "{at_end} calls: what was at work ends, what was not does not begin");
+    assert!(
+        (1..1000).contains(&at_end),
+        "{at_end} calls: what was at work ends, what was not does not begin"
+    );
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(finished.load(Ordering::SeqCst), at_end);
 }
