@@ -97,6 +97,7 @@ impl<D: Disk> Shard<D> {
         let limits = CompactionLimits {
             key_bytes: (self.store.plan().cache / KEY_PART).min(KEY_BYTES_MAX),
             bytes_per_second: image.settings().compaction_bytes_per_second / self.cores.max(1) as u64,
+            ..CompactionLimits::default()
         };
         while !self.stopping.get() {
             let Ok((_, settings)) = self.known(log.id) else { return Ok(()) };

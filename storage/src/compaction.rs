@@ -46,11 +46,13 @@ pub struct CompactionLimits {
     pub key_bytes: u64,
     /// Bytes read and written per second, about.
     pub bytes_per_second: u64,
+    /// A larger batch stays as it is, because looking into it would take as much memory.
+    pub batch_bytes_max: usize,
 }
 
 impl Default for CompactionLimits {
     fn default() -> Self {
-        Self { key_bytes: 16 << 20, bytes_per_second: u64::MAX }
+        Self { key_bytes: 16 << 20, bytes_per_second: u64::MAX, batch_bytes_max: 16 << 20 }
     }
 }
 
@@ -96,7 +98,7 @@ impl<D: Disk, S> Drop for Guard<'_, D, S> {
 struct Pace {
     begun_ns: u64,
     bytes: u64,
-    bytes_per_second: u64,
+    limits: CompactionLimits,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -148,9 +150,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
         self.compaction_bytes.set(limits.key_bytes);
         self.shrink_cache();
-        let bytes_per_second = limits.bytes_per_second.max(1);
-        let mut pace = Pace { begun_ns: self.disk.now_ns(), bytes: 0, bytes_per_second };
-        let learner = self.learn(log, &plan, limits, &mut pace).await?;
+        let mut pace = Pace { begun_ns: self.disk.now_ns(), bytes: 0, limits };
+        let learner = self.learn(log, &plan, &mut pace).await?;
         let (covered, unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
         if covered <= plan.first {
@@ -179,16 +180,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
     }
 
     /// Learns where keys were written last, from the first new record on.
-    async fn learn(
-        &self,
-        log: &LogRef<D, S>,
-        plan: &Plan,
-        limits: CompactionLimits,
-        pace: &mut Pace,
-    ) -> Result<Learner, Stop> {
-        let mut learner = Learner::new(KeyMap::with_memory(limits.key_bytes), plan.first);
+    async fn learn(&self, log: &LogRef<D, S>, plan: &Plan, pace: &mut Pace) -> Result<Learner, Stop> {
+        let mut learner = Learner::new(KeyMap::with_memory(pace.limits.key_bytes), plan.first);
         for part in plan.parts.iter().filter(|part| part.end > plan.first) {
-            let mut source = Source::new(log.id, part);
+            let mut source = Source::new(log.id, part, pace.limits.batch_bytes_max);
             while let Some(chunk) = source.next(self).await? {
                 if let Chunk::Batches(bytes) = chunk {
                     self.spend(pace, len_u64(bytes.len())).await;
@@ -273,7 +268,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<(bool, Filter), Stop> {
         let mut changed = false;
         for part in group {
-            let mut source = Source::new(log.id, part);
+            let mut source = Source::new(log.id, part, pace.limits.batch_bytes_max);
             while let Some(chunk) = source.next(self).await? {
                 let before = output.size();
                 match chunk {
@@ -333,7 +328,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// So many bytes were read or written: waits until that is not too fast, or until the store closes.
     async fn spend(&self, pace: &mut Pace, bytes: u64) {
         pace.bytes += bytes;
-        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.bytes_per_second);
+        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.limits.bytes_per_second.max(1));
         let passed_ns = u128::from(self.disk.now_ns() - pace.begun_ns);
         if let Ok(wait) = u64::try_from(due_ns.saturating_sub(passed_ns))
             && wait > 0

@@ -184,14 +184,13 @@ mod tests {
         let cut = |payload: &[u8]| payload[..payload.len() - 1].to_vec();
         let more = |payload: &[u8]| [payload, b"x"].concat();
         let garbage = |_: &[u8]| vec![0xff; 100];
-        let makes: [(Compression, &dyn Fn(&[u8]) -> Vec<u8>); 4] = [
-            (Compression::None, &cut),
-            (Compression::None, &more),
-            (Compression::None, &garbage),
-            (Compression::Gzip, &garbage),
+        let made = [
+            batch().build_compressed(Compression::None, cut),
+            batch().build_compressed(Compression::None, more),
+            batch().build_compressed(Compression::None, garbage),
+            batch().build_compressed(Compression::Gzip, garbage),
         ];
-        for (compression, make) in makes {
-            let bytes = batch().build_compressed(compression, make);
+        for bytes in made {
             let (batch, _) = RecordBatch::parse(&bytes).unwrap();
             let walk = || -> io::Result<()> {
                 let mut records = Records::of(&batch)?;

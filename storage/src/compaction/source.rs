@@ -13,9 +13,6 @@ use crate::store::{Store, StoreError};
 
 /// Bytes of one read, and of one step.
 const READ_BYTES: u64 = 256 << 10;
-/// A larger batch is not looked into: memory for it, its records and what becomes of them would have no bound.
-const BATCH_BYTES_MAX: usize = 16 << 20;
-
 /// What comes next.
 pub(super) enum Chunk {
     /// Whole batches.
@@ -36,6 +33,8 @@ pub(super) struct Large {
 pub(super) struct Source {
     id: TopicPartition,
     part: Part,
+    /// A larger batch is not looked into: memory for it, its records and what becomes of them would have no bound.
+    batch_bytes_max: usize,
     /// Where the bytes held begin.
     at: u64,
     held: Vec<u8>,
@@ -44,8 +43,9 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub fn new(id: TopicPartition, part: &Part) -> Self {
-        Self { id, part: *part, at: FIRST_POSITION, held: Vec::new(), next: part.name.base }
+    pub fn new(id: TopicPartition, part: &Part, batch_bytes_max: usize) -> Self {
+        let (at, next) = (FIRST_POSITION, part.name.base);
+        Self { id, part: *part, batch_bytes_max, at, held: Vec::new(), next }
     }
 
     /// None at the end.
@@ -64,7 +64,7 @@ impl Source {
                 return Ok(None);
             }
             if let Ok(header) = BatchHeader::parse(&self.held)
-                && header.size_bytes() > BATCH_BYTES_MAX
+                && header.size_bytes() > self.batch_bytes_max
             {
                 let (base, max_timestamp) = (header.base_offset(), header.max_timestamp());
                 let large = Large { base, at: self.at, len: len_u64(header.size_bytes()), max_timestamp };
@@ -126,7 +126,7 @@ impl Source {
             if !follows || last < base || last >= self.part.end {
                 return Err(self.damaged(store, "a record batch out of place"));
             }
-            if header.size_bytes() > rest.len() || header.size_bytes() > BATCH_BYTES_MAX {
+            if header.size_bytes() > rest.len() || header.size_bytes() > self.batch_bytes_max {
                 break;
             }
             whole += header.size_bytes();

@@ -163,6 +163,7 @@ async fn one(
             let limits = CompactionLimits {
                 key_bytes: random.between(0, 8000),
                 bytes_per_second: if random.one_in(2) { 100 << 20 } else { u64::MAX },
+                batch_bytes_max: if random.one_in(4) { 20_000 } else { 16 << 20 },
             };
             let passing = compact(Rc::clone(boot), Rc::clone(store), Rc::clone(log), limits);
             if random.one_in(2) {

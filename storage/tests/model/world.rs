@@ -74,7 +74,7 @@ impl Totals {
             self.forwarded_bytes / 1000,
             self.extent_bytes / 100_000,
             self.entries_replayed / 10,
-            self.shortened * 20,
+            self.shortened * 40,
             self.replaced,
         ];
         assert!(counts.iter().all(|count| *count >= self.runs / 10), "{self:?}");
