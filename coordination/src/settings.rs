@@ -161,8 +161,6 @@ mod tests {
         assert_eq!(policy.take("").as_deref(), Ok(""), "keep for ever");
         let tiered = topic::named("remote.storage.enable").unwrap();
         assert!(refused(tiered, "true").contains("it can only be false: tiered storage"));
-        let default = broker::named("compression.type").unwrap();
-        assert!(refused(default, "gzip").starts_with("compression.type=gzip is not implemented"));
         let authorizer = broker::named("authorizer.class.name").unwrap();
         assert!(refused(authorizer, "x.Y").contains("access control is not there yet"));
         assert!(authorizer.documentation().contains("can only be nothing"));
