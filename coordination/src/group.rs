@@ -8,7 +8,7 @@ mod admin;
 mod classic;
 mod commit;
 mod coordinator;
-mod desk;
+pub(crate) mod desk;
 mod expiry;
 mod ids;
 mod join;
@@ -26,7 +26,7 @@ mod settings;
 mod subscription;
 mod sync;
 mod timers;
-mod wire;
+pub(crate) mod wire;
 
 pub use coordinator::{Coordinator, Input};
 pub use desk::Effect;

@@ -10,7 +10,7 @@ const STRING_BYTES_MAX: usize = 32_767;
 
 /// Reads from bytes that may be anything. Nothing is allocated by a number they hold: lengths are taken from what is
 /// there.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
@@ -29,6 +29,10 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(RecordError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
+    }
+
+    pub fn i8(&mut self) -> Result<i8, RecordError> {
+        Ok(i8::from_be_bytes(self.array()?))
     }
 
     pub fn i16(&mut self) -> Result<i16, RecordError> {
@@ -113,7 +117,7 @@ impl<'a> Reader<'a> {
 
 /// Writes what [`Reader`] reads. Strings are bounded where requests enter (`limits::NAME_BYTES_MAX`).
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
@@ -121,6 +125,10 @@ impl Writer {
     pub fn put(&mut self, bytes: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(bytes);
         self
+    }
+
+    pub fn i8(&mut self, value: i8) -> &mut Self {
+        self.put(&value.to_be_bytes())
     }
 
     pub fn i16(&mut self, value: i16) -> &mut Self {
@@ -165,6 +173,16 @@ impl Writer {
     pub fn compact_string(&mut self, text: &str) -> &mut Self {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX - 1);
         self.unsigned(length + 1).put(text.as_bytes())
+    }
+
+    /// The length of a compact array.
+    pub fn compact_count(&mut self, count: usize) -> &mut Self {
+        self.unsigned(u32::try_from(count).unwrap_or(u32::MAX - 1) + 1)
+    }
+
+    /// The end of a flexible structure that has no tagged field.
+    pub fn untagged(&mut self) -> &mut Self {
+        self.unsigned(0)
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
