@@ -175,6 +175,13 @@ impl Writer {
         self.unsigned(length + 1).put(text.as_bytes())
     }
 
+    pub fn nullable_compact_string(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.compact_string(text),
+            None => self.unsigned(0),
+        }
+    }
+
     /// The length of a compact array.
     pub fn compact_count(&mut self, count: usize) -> &mut Self {
         self.unsigned(u32::try_from(count).unwrap_or(u32::MAX - 1) + 1)
