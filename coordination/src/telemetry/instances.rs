@@ -102,12 +102,6 @@ impl<P> Instances<P> {
         }
     }
 
-    /// Whether somebody has this id.
-    #[must_use]
-    pub fn knows(&self, instance: &[u8; 16]) -> bool {
-        self.known.contains_key(instance)
-    }
-
     /// How many are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -373,6 +367,6 @@ mod tests {
             instances.ask(Tick(0), &Client { instance, ..client("app") }).unwrap();
         }
         assert_eq!(instances.len(), INSTANCES_MAX);
-        assert!(!instances.knows(&[0; 16]));
+        assert!(!instances.known.contains_key(&[0; 16]));
     }
 }
