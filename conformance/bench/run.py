@@ -58,6 +58,7 @@ class Runner:
         self.results.rows.append(result)
         try:
             broker = server.make()
+            broker.settings.update(self._bench.settings)
             with on_cpus(self._server_cpus):
                 broker.__enter__()
             try:

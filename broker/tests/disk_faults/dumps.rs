@@ -1,5 +1,6 @@
 //! `millrace dump` on what a real broker left, whole and damaged: it never ends in a panic, and damage is named.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,20 +36,20 @@ impl Describe for Nothing {
 fn kinds(templates: &[&Scratch]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     templates.iter().for_each(|scratch| files_below(&scratch.data(), &mut files));
-    let mut kinds: Vec<([u8; 4], PathBuf)> = Vec::new();
+    let mut kinds: BTreeMap<[u8; 4], (usize, PathBuf)> = BTreeMap::new();
     for path in files {
         let bytes = fs::read(&path).unwrap();
         let Some(magic) = bytes.get(..4).and_then(|magic| <[u8; 4]>::try_from(magic).ok()) else { continue };
-        // The ring's first file is the one with frames.
-        if magic.starts_with(b"ML") && kinds.iter().all(|(known, _)| *known != magic) {
-            kinds.push((magic, path));
+        // Of each kind the one with the most in it: most files of a ring may be without a frame.
+        let filled = bytes.chunks(4096).filter(|block| block.iter().any(|byte| *byte != 0)).count();
+        if magic.starts_with(b"ML") && kinds.get(&magic).is_none_or(|(most, _)| *most < filled) {
+            kinds.insert(magic, (filled, path));
         }
     }
-    let magics: Vec<&[u8]> = kinds.iter().map(|(magic, _)| magic.as_slice()).collect();
     for wanted in [b"MLSG", b"MLJR", b"MLCP", b"MLPS", b"MLCS", b"MLIX", b"MLML", b"MLMH"] {
-        assert!(magics.contains(&wanted.as_slice()), "no {}", String::from_utf8_lossy(wanted));
+        assert!(kinds.contains_key(wanted), "no {}", String::from_utf8_lossy(wanted));
     }
-    kinds.into_iter().map(|(_, path)| path).collect()
+    kinds.into_values().map(|(_, path)| path).collect()
 }
 
 /// Exit code, standard output and standard error of `millrace dump`.
