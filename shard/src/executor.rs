@@ -244,6 +244,11 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     helper::run(work).await
 }
 
+/// This core is about to end: what takes its time to be easy on others takes it no longer.
+pub fn hurry() {
+    helper::hurry();
+}
+
 /// Runs `work`; a panic in it ends the process. For work on partitions inside of tasks that would survive a panic.
 pub fn guard<T>(fatal: Fatal, work: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| fatal(&panic_text(panic.as_ref())))

@@ -281,6 +281,7 @@ impl<D: Disk> Shard<D> {
     /// [`Self::stop`], when connections end.
     pub fn drain(self: &Rc<Self>) {
         self.stopping.set(true);
+        crate::executor::hurry();
         self.unload_coordinators();
     }
 

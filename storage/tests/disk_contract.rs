@@ -13,7 +13,7 @@ use model::limits::BLOCK;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::simulation::Simulation;
 use storage::disk::uring::UringDisk;
-use storage::disk::{Disk, File, probe};
+use storage::disk::{Disk, File, helper, probe};
 
 /// A fresh directory on a real file system, removed when the test went well.
 struct Scratch(PathBuf);
@@ -361,6 +361,43 @@ fn writes_do_not_pass_through_the_page_cache() {
         assert_eq!(flags.len(), 1, "one descriptor per open file");
         assert_ne!(flags[0] & libc::O_DIRECT, 0);
         file.close().await.unwrap();
+    });
+}
+
+/// What is left of a large file when its name is gone, as whoever still has it open sees it.
+async fn left_of_a_removed_file(disk: &UringDisk, root: &Path) -> u64 {
+    let dir = root.join("dir");
+    std::fs::create_dir_all(&dir).unwrap();
+    let contents = vec![1; 20 << 20];
+    for name in ["removed", "other"] {
+        std::fs::write(dir.join(name), &contents).unwrap();
+    }
+    let held = std::fs::File::open(dir.join("removed")).unwrap();
+    let other = std::fs::File::open(dir.join("other")).unwrap();
+    std::fs::hard_link(dir.join("other"), root.join("kept")).unwrap();
+    disk.remove_file(&dir.join("removed")).await.unwrap();
+    assert!(!dir.join("removed").exists());
+    disk.remove_dir(&dir).await.unwrap();
+    assert!(!dir.exists());
+    assert_eq!(other.metadata().unwrap().len(), 20 << 20, "it has another name");
+    assert_eq!(std::fs::read(root.join("kept")).unwrap(), contents);
+    std::fs::remove_file(root.join("kept")).unwrap();
+    held.metadata().unwrap().len()
+}
+
+#[test]
+fn a_large_file_is_freed_in_parts_unless_the_executor_is_about_to_end() {
+    on_uring("freed", async |disk, root| {
+        assert!(left_of_a_removed_file(&disk, &root).await <= 8 << 20);
+        let dir = root.join("topic/0");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("large"), vec![1; 20 << 20]).unwrap();
+        let held = std::fs::File::open(dir.join("large")).unwrap();
+        disk.remove_dir(&root.join("topic")).await.unwrap();
+        assert!(!root.join("topic").exists());
+        assert!(held.metadata().unwrap().len() <= 8 << 20, "as below a directory");
+        helper::hurry();
+        assert_eq!(left_of_a_removed_file(&disk, &root).await, 20 << 20);
     });
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{DirEntry, Space, temporary_path, too_long};
@@ -39,8 +40,55 @@ pub(super) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_dir(parent(path))
 }
 
-pub(super) fn remove_file(path: &Path) -> io::Result<()> {
-    fine_when_missing(fs::remove_file(path))
+/// A file that has lost its last name and still has its blocks. Nobody else has it open who counts on reading it.
+pub(super) struct Nameless {
+    file: File,
+    len: u64,
+}
+
+impl Nameless {
+    /// Bytes that are freed in one step.
+    const STEP: u64 = 8 << 20;
+
+    /// Frees some of it. None when that was the rest; dropped earlier, all of it is freed at once.
+    pub(super) fn free_some(mut self) -> Option<Self> {
+        self.len = self.len.saturating_sub(Self::STEP);
+        (self.len > 0 && self.file.set_len(self.len).is_ok()).then_some(self)
+    }
+}
+
+/// Removes a name, and gives the file back when freeing it all at once would take long.
+pub(super) fn remove_file(path: &Path) -> io::Result<Option<Nameless>> {
+    let opened = OpenOptions::new().write(true).open(path);
+    fine_when_missing(fs::remove_file(path))?;
+    let nameless = opened.and_then(|file| Ok((file.metadata()?, file)));
+    Ok(nameless
+        .ok()
+        .filter(|(found, _)| found.nlink() == 0 && found.len() > Nameless::STEP)
+        .map(|(found, file)| Nameless { file, len: found.len() }))
+}
+
+/// Files below a directory, if there is one, that [`remove_file`] gives back.
+pub(super) fn large_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            entries => {
+                for entry in entries? {
+                    let entry = entry?;
+                    // One that has just gone is nobody's business.
+                    match entry.metadata() {
+                        Ok(dir) if dir.is_dir() => left.push(entry.path()),
+                        Ok(file) if file.is_file() && file.len() > Nameless::STEP => found.push(entry.path()),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn remove_dir(path: &Path) -> io::Result<()> {

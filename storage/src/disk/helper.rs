@@ -12,6 +12,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 thread_local! {
     static AT_WORK: Cell<usize> = const { Cell::new(0) };
+    static HURRIED: Cell<bool> = const { Cell::new(false) };
     static FINISHED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -29,6 +30,16 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
         glommio::executor().spawn_blocking(work).await
     });
     answer.detach().await.expect("nobody cancels it, so it ends with an answer or a panic")
+}
+
+/// From now on nothing takes longer than it must to be easy on others: the executor is about to end.
+pub fn hurry() {
+    HURRIED.set(true);
+}
+
+/// Whether [`hurry`] was called.
+pub(super) fn is_hurried() -> bool {
+    HURRIED.get()
 }
 
 /// Starts no more work and waits until what was started has ended: the last that an executor does.

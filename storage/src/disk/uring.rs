@@ -12,10 +12,14 @@ use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use model::limits::BLOCK;
 
+use super::blocking::Nameless;
 use super::{Buffer, DirEntry, Disk, File, Space, blocking, helper};
 
 /// Exit code that says storage failed while running.
 const EXIT_STORAGE_FAILED: i32 = 5;
+
+/// Between two steps of freeing a large file; or as long as the step took, if that is longer.
+const FREE_PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// Memory for direct I/O. One that [`File::read`] returned must not be changed: asking for its bytes mutably panics.
 pub type UringBuffer = DmaBuffer;
@@ -111,11 +115,18 @@ impl Disk for UringDisk {
 
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         let path = path.to_owned();
-        helper::run(move || blocking::remove_file(&path)).await
+        if let Some(left) = helper::run(move || blocking::remove_file(&path)).await? {
+            free(left).await;
+        }
+        Ok(())
     }
 
     async fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let path = path.to_owned();
+        let walked = path.clone();
+        for file in helper::run(move || blocking::large_files(&walked)).await? {
+            self.remove_file(&file).await?;
+        }
         helper::run(move || blocking::remove_dir(&path)).await
     }
 
@@ -229,6 +240,17 @@ impl File for UringFile {
 }
 
 impl Buffer for DmaBuffer {}
+
+/// Frees the blocks of a removed file a few at a time. The file system's own journal holds every sync up for as long as it is busy with
+/// blocks that were freed, and longer where it discards them.
+async fn free(file: Nameless) {
+    let mut left = Some(file);
+    while let Some(file) = left.take_if(|_| !helper::is_hurried()) {
+        let begun = Instant::now();
+        left = helper::run(move || file.free_some()).await;
+        glommio::timer::sleep(begun.elapsed().max(FREE_PAUSE_MIN)).await;
+    }
+}
 
 /// The kernel's own error where there is one, so that its number is not lost.
 fn plain(error: GlommioError<()>) -> io::Error {
