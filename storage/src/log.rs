@@ -26,11 +26,12 @@ pub(crate) use pending::{Pending, PendingKind, Settle};
 pub(crate) use runs::{Run, Runs};
 
 use crate::checkpoint::AtRest;
+use crate::compaction::Looked;
 use crate::derived::{Derived, DerivedSnapshot};
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::pool::Pooled;
-use crate::segment::{Cursor, FIRST_POSITION};
+use crate::segment::{Cursor, FIRST_POSITION, SegmentName};
 use crate::snapshot::{SegmentFacts, Snapshot};
 
 /// The settings of a topic that its logs obey. Times in ms, sizes in bytes.
@@ -52,6 +53,35 @@ pub struct LogSettings {
     /// An append is acknowledged, and may be read, when it is written; its sync follows at once. It survives the death of the
     /// process and of the kernel, not a power cut. From `flush.messages` and `flush.ms`.
     pub acknowledge_written: bool,
+    /// `cleanup.policy` has `compact`.
+    pub compaction: Option<CompactionSettings>,
+}
+
+/// What a log that is compacted obeys. Times in ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionSettings {
+    /// `min.compaction.lag.ms`: a record stays uncompacted for so long at least.
+    pub lag_ms_min: i64,
+    /// `max.compaction.lag.ms`: and about so long at most.
+    pub lag_ms_max: i64,
+    /// `delete.retention.ms`: how long tombstones stay.
+    pub tombstones_ms: i64,
+    /// `min.cleanable.dirty.ratio`, in millionths: there is enough to do when more than this part of the log is new.
+    pub dirty_ppm_min: u32,
+}
+
+impl Default for CompactionSettings {
+    fn default() -> Self {
+        Self { lag_ms_min: 0, lag_ms_max: i64::MAX, tombstones_ms: 86_400_000, dirty_ppm_min: 500_000 }
+    }
+}
+
+impl LogSettings {
+    /// A segment is closed when it is so old: records of the active one are not compacted.
+    pub(crate) fn segment_ms_max(&self) -> i64 {
+        let lag = self.compaction.map_or(i64::MAX, |compaction| compaction.lag_ms_max);
+        self.segment_ms.min(lag.max(1))
+    }
 }
 
 impl Default for LogSettings {
@@ -64,6 +94,7 @@ impl Default for LogSettings {
             retention_bytes: -1,
             delete_retained: true,
             acknowledge_written: false,
+            compaction: None,
         }
     }
 }
@@ -74,11 +105,11 @@ impl LogSettings {
     pub(crate) fn segment_age_max_ms(&self, log: TopicPartition, base: Offset) -> i64 {
         let span = self.segment_jitter_ms.min(u64::try_from(self.segment_ms).unwrap_or(0));
         if span == 0 {
-            return self.segment_ms;
+            return self.segment_ms_max();
         }
         let mut hasher = DefaultHasher::new();
         (log, base).hash(&mut hasher);
-        self.segment_ms.saturating_sub_unsigned(hasher.finish() % span)
+        self.segment_ms_max().saturating_sub_unsigned(hasher.finish() % span)
     }
 }
 
@@ -118,6 +149,14 @@ pub struct Log<D: Disk, S> {
     pub(crate) direct_after: Cell<u64>,
     /// Reads under way: they need the log in memory.
     pub(crate) readers: Cell<u32>,
+    /// A pass of compaction is under way.
+    pub(crate) compacting: Cell<bool>,
+    /// It is putting segments in the place of others: the list of segments must not change meanwhile.
+    pub(crate) replacing: Cell<bool>,
+    /// How often it has: whoever read of the old ones looks again.
+    pub(crate) replaced: Cell<u64>,
+    /// When somebody looked whether there is enough to compact, and there was not.
+    pub(crate) looked: Cell<Option<Looked>>,
     pub(crate) loaded: RefCell<Option<Box<Loaded<D, S>>>>,
 }
 
@@ -130,6 +169,8 @@ pub(crate) struct Segment {
     /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append.
     pub begun_ms: Option<i64>,
     pub incarnation: u32,
+    /// Which file of this base it is.
+    pub generation: u32,
     /// The file exists and its header and name are durable or will be with the next sync.
     pub created: bool,
     /// Up to where space was reserved.
@@ -147,6 +188,7 @@ impl Segment {
             max_timestamp_ms: -1,
             begun_ms: None,
             incarnation,
+            generation: 0,
             created: false,
             allocated: 0,
             journaled: false,
@@ -160,7 +202,13 @@ impl Segment {
             size: self.size,
             max_timestamp_ms: self.max_timestamp_ms,
             incarnation: self.incarnation,
+            generation: self.generation,
         }
+    }
+
+    /// Its file.
+    pub fn name(&self) -> SegmentName {
+        SegmentName { base: self.base, generation: self.generation }
     }
 
     /// Where it ends.
@@ -263,6 +311,10 @@ impl<D: Disk, S: Derived> Log<D, S> {
             under_way: Cell::new(0),
             direct_after: Cell::new(0),
             readers: Cell::new(0),
+            compacting: Cell::new(false),
+            replacing: Cell::new(false),
+            replaced: Cell::new(0),
+            looked: Cell::new(None),
             loaded: RefCell::new(None),
         })
     }
@@ -328,6 +380,11 @@ impl<D: Disk, S: Derived> Log<D, S> {
         }
     }
 
+    /// The file of its segment at `base`.
+    pub(crate) fn name_of(&self, base: Offset) -> SegmentName {
+        self.loaded.borrow().as_ref().map_or(base.into(), |loaded| loaded.name_of(base))
+    }
+
     /// The log stays in memory until this is dropped.
     pub(crate) fn reading(&self) -> Reading<'_> {
         self.readers.set(self.readers.get() + 1);
@@ -361,6 +418,12 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     pub fn segment_at(&mut self, base: Offset) -> Option<&mut Segment> {
         let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
         self.segments.get_mut(at)
+    }
+
+    /// The file of the segment at `base`.
+    pub fn name_of(&self, base: Offset) -> SegmentName {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok();
+        at.and_then(|at| self.segments.get(at)).map_or(base.into(), Segment::name)
     }
 
     /// Everything up to the end, as a snapshot.

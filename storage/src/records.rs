@@ -9,7 +9,7 @@ use model::limits::DECOMPRESSED_BYTES_MAX;
 use crate::decompress::{self, corrupt};
 
 /// A larger record is not looked into.
-const RECORD_BYTES_MAX: usize = 32 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 32 << 20;
 /// No length of a record takes more.
 const LENGTH_BYTES_MAX: usize = 5;
 
@@ -26,7 +26,12 @@ pub(crate) struct Records {
 pub(crate) struct Record<'a> {
     /// All but its length.
     body: &'a [u8],
+    /// What follows its timestamp.
+    rest: &'a [u8],
+    pub timestamp_delta: i64,
     pub offset_delta: i32,
+    pub key: Option<&'a [u8]>,
+    pub has_value: bool,
 }
 
 impl Records {
@@ -84,17 +89,32 @@ impl Records {
 impl<'a> Record<'a> {
     fn parse(body: &'a [u8]) -> Option<Self> {
         let (_attributes, mut rest) = body.split_first()?;
-        varint::read_i64(&mut rest).ok()?; // Its timestamp.
+        let timestamp_delta = varint::read_i64(&mut rest).ok()?;
+        let behind = rest;
         let offset_delta = varint::read_i32(&mut rest).ok()?;
-        field(&mut rest)?; // Its key...
-        field(&mut rest)?; // ...and its value.
-        Some(Self { body, offset_delta })
+        let key = field(&mut rest)?;
+        let has_value = field(&mut rest)?.is_some();
+        Some(Self { body, rest: behind, timestamp_delta, offset_delta, key, has_value })
+    }
+
+    /// How many they are, about.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
     }
 
     /// As it was.
     pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
         write_length(self.body.len(), out)?;
         out.write_all(self.body)
+    }
+
+    /// With another timestamp delta.
+    pub fn write_at(&self, timestamp_delta: i64, out: &mut impl io::Write) -> io::Result<()> {
+        let mut front: Vec<u8> = self.body.iter().copied().take(1).collect();
+        varint::write(&mut front, timestamp_delta);
+        write_length(front.len() + self.rest.len(), out)?;
+        out.write_all(&front)?;
+        out.write_all(self.rest)
     }
 }
 
@@ -134,13 +154,29 @@ mod tests {
         let (batch, _) = RecordBatch::parse(&bytes).unwrap();
         let mut records = Records::of(&batch).unwrap();
         let mut out = Vec::new();
-        for offset_delta in 0..2 {
-            let record = records.next().unwrap().unwrap();
-            assert_eq!(record.offset_delta, offset_delta);
-            record.write(&mut out).unwrap();
-        }
+        let first = records.next().unwrap().unwrap();
+        assert_eq!((first.key, first.has_value, first.timestamp_delta), (Some(&b"a"[..]), true, 0));
+        first.write(&mut out).unwrap();
+        let second = records.next().unwrap().unwrap();
+        assert_eq!((second.key, second.has_value, second.timestamp_delta), (None, false, -10));
+        assert_eq!(second.offset_delta, 1);
+        second.write(&mut out).unwrap();
         assert!(records.next().unwrap().is_none());
         assert_eq!(out, batch.payload());
+    }
+
+    #[test]
+    fn a_record_takes_another_time() {
+        let bytes = batch().build();
+        let (before, _) = RecordBatch::parse(&bytes).unwrap();
+        let mut records = Records::of(&before).unwrap();
+        let mut out = Vec::new();
+        while let Some(record) = records.next().unwrap() {
+            record.write_at(record.timestamp_delta - 1_000_000, &mut out).unwrap();
+        }
+        let times: Vec<i64> =
+            model::batch::Records::new(&out, 2).map(|record| record.unwrap().timestamp_delta).collect();
+        assert_eq!(times, [-1_000_000, -1_000_010]);
     }
 
     #[test]
@@ -148,13 +184,13 @@ mod tests {
         let cut = |payload: &[u8]| payload[..payload.len() - 1].to_vec();
         let more = |payload: &[u8]| [payload, b"x"].concat();
         let garbage = |_: &[u8]| vec![0xff; 100];
-        let batches = [
+        let made = [
             batch().build_compressed(Compression::None, cut),
             batch().build_compressed(Compression::None, more),
             batch().build_compressed(Compression::None, garbage),
             batch().build_compressed(Compression::Gzip, garbage),
         ];
-        for bytes in batches {
+        for bytes in made {
             let (batch, _) = RecordBatch::parse(&bytes).unwrap();
             let walk = || -> io::Result<()> {
                 let mut records = Records::of(&batch)?;

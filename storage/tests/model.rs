@@ -5,6 +5,8 @@
 
 #[path = "model/derived.rs"]
 mod derived;
+#[path = "model/keyed.rs"]
+mod keyed;
 #[path = "model/oracle.rs"]
 mod oracle;
 #[path = "model/worker.rs"]

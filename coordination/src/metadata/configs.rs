@@ -91,6 +91,8 @@ pub struct TopicSettings {
     pub retention_bytes: Option<u64>,
     /// Whether retention deletes at all (`cleanup.policy` has `delete`).
     pub cleanup_delete: bool,
+    /// What compaction obeys, if there is any (`cleanup.policy` has `compact`).
+    pub cleanup_compact: Option<CompactionSettings>,
     /// A segment of this size is sealed.
     pub segment_bytes: u32,
     /// A segment of this age is sealed.
@@ -115,6 +117,19 @@ pub struct TopicSettings {
     pub min_insync_replicas: u32,
 }
 
+/// What the settings of a compacted topic mean. Times in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompactionSettings {
+    /// A record stays uncompacted for so long at least...
+    pub lag_min_ms: u64,
+    /// ...and about so long at most.
+    pub lag_max_ms: u64,
+    /// How long tombstones stay.
+    pub tombstone_retention_ms: u64,
+    /// Share of uncompacted bytes from which compaction starts, in millionths.
+    pub dirty_ratio_min_ppm: u32,
+}
+
 impl TopicSettings {
     /// Settings of a topic with these overrides on a broker with these defaults.
     #[must_use]
@@ -123,7 +138,13 @@ impl TopicSettings {
         Self {
             retention_ms: u64::try_from(get.long("retention.ms")).ok(),
             retention_bytes: u64::try_from(get.long("retention.bytes")).ok(),
-            cleanup_delete: get.text("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
+            cleanup_delete: get.policy("delete"),
+            cleanup_compact: get.policy("compact").then(|| CompactionSettings {
+                lag_min_ms: get.duration("min.compaction.lag.ms"),
+                lag_max_ms: get.duration("max.compaction.lag.ms"),
+                tombstone_retention_ms: get.duration("delete.retention.ms"),
+                dirty_ratio_min_ppm: get.parts("min.cleanable.dirty.ratio"),
+            }),
             segment_bytes: match overrides.get("internal.segment.bytes") {
                 Some(text) => text.trim().parse().unwrap_or(u32::MAX),
                 None => get.size("segment.bytes"),
@@ -171,6 +192,19 @@ impl<'a> Resolve<'a> {
 
     fn duration(&self, name: &str) -> u64 {
         u64::try_from(self.long(name)).unwrap_or(0)
+    }
+
+    /// Whether `cleanup.policy` has this word.
+    fn policy(&self, wanted: &str) -> bool {
+        self.text("cleanup.policy").split(',').any(|word| word.trim() == wanted)
+    }
+
+    /// A share, in millionths.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is between 0 and 1")]
+    fn parts(&self, name: &str) -> u32 {
+        let fallback = || topic::named(name)?.default?.parse().ok();
+        let share: f64 = self.text(name).trim().parse().ok().or_else(fallback).unwrap_or(0.5);
+        (share.clamp(0.0, 1.0) * 1_000_000.0) as u32
     }
 
     fn size(&self, name: &str) -> u32 {
@@ -299,6 +333,7 @@ mod tests {
         assert_eq!(settings.retention_ms, Some(604_800_000));
         assert_eq!(settings.retention_bytes, None);
         assert!(settings.cleanup_delete);
+        assert_eq!(settings.cleanup_compact, None);
         assert_eq!((settings.segment_bytes, settings.segment_ms), (1 << 30, 604_800_000));
         assert_eq!(settings.max_message_bytes, 1_048_588);
         assert_eq!(settings.message_timestamp_type, TimestampType::CreateTime);
@@ -347,7 +382,38 @@ mod tests {
             "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"
         );
         assert_eq!((check_default("log.retention.ms", "1"), check_default("node.id", "x")), (Ok(()), Ok(())));
-        assert!(check_default("log.cleanup.policy", "compact").unwrap_err().contains("not implemented"));
+    }
+
+    #[test]
+    fn a_policy_has_either_word_or_both_or_none() {
+        let resolve = |pairs: &[(&str, &str)]| {
+            let settings = TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs));
+            (settings.cleanup_delete, settings.cleanup_compact)
+        };
+        let compact = CompactionSettings {
+            lag_min_ms: 0,
+            lag_max_ms: i64::MAX.cast_unsigned(),
+            tombstone_retention_ms: 86_400_000,
+            dirty_ratio_min_ppm: 500_000,
+        };
+        assert_eq!(resolve(&[("cleanup.policy", "compact")]), (false, Some(compact)));
+        assert_eq!(resolve(&[("cleanup.policy", "compact,delete")]), (true, Some(compact)));
+        assert_eq!(resolve(&[("cleanup.policy", "")]), (false, None));
+        let tuned = [
+            ("cleanup.policy", "compact"),
+            ("min.compaction.lag.ms", "1"),
+            ("max.compaction.lag.ms", "2"),
+            ("delete.retention.ms", "3"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+        ];
+        let expected = CompactionSettings {
+            lag_min_ms: 1,
+            lag_max_ms: 2,
+            tombstone_retention_ms: 3,
+            dirty_ratio_min_ppm: 10_000,
+        };
+        assert_eq!(resolve(&tuned), (false, Some(expected)));
+        assert!(on_broker(&[("log.cleanup.policy", "compact")]).cleanup_compact.is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One task per log that does what clients, retention and replication may do to it, checking as it goes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPa
 use storage::disk::Disk;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::random::Random;
-use storage::{LogRef, LogSettings, ReadLimits, Store, StoreError};
+use storage::{CompactionLimits, CompactionSettings, LogRef, LogSettings, ReadLimits, Store, StoreError};
 
 use crate::derived::Tally;
+use crate::keyed::{self, Record};
 use crate::oracle::{Batch, Oracle};
 
 pub type TestStore = Store<MemoryDisk, Tally>;
@@ -28,6 +30,8 @@ pub struct Boot {
     pub append_max: u64,
     /// Says what it does.
     pub loud: bool,
+    /// Segments that compaction replaced.
+    pub replaced: Cell<u64>,
 }
 
 impl Boot {
@@ -46,9 +50,14 @@ pub fn is_relaxed(id: TopicPartition) -> bool {
     id.partition % 3 == 1
 }
 
+/// Whether a log is compacted.
+pub fn is_compacted(id: TopicPartition) -> bool {
+    id.partition > 0 && id.partition.is_multiple_of(2)
+}
+
 /// Settings as wild as they may be.
 pub fn settings(id: TopicPartition, random: &mut Random) -> Rc<LogSettings> {
-    let segment_bytes = match random.below(4) {
+    let segment_bytes = match random.below(if is_compacted(id) { 3 } else { 4 }) {
         0 => random.between(1, 10_000),
         1 => random.between(10_000, 100_000),
         2 => random.between(100_000, 500_000),
@@ -60,13 +69,19 @@ pub fn settings(id: TopicPartition, random: &mut Random) -> Rc<LogSettings> {
         segment_jitter_ms: if random.one_in(2) { 10 } else { 0 },
         retention_ms: if random.one_in(4) { 100 } else { -1 },
         retention_bytes: if random.one_in(2) { 60_000 } else { -1 },
-        delete_retained: true,
+        delete_retained: !is_compacted(id) || random.one_in(4),
         acknowledge_written: is_relaxed(id),
+        compaction: is_compacted(id).then(|| CompactionSettings {
+            lag_ms_min: if random.one_in(4) { 20 } else { 0 },
+            tombstones_ms: if random.one_in(2) { 0 } else { 50 },
+            dirty_ppm_min: 0,
+            ..CompactionSettings::default()
+        }),
     })
 }
 
 /// What each choice does.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 27] = [
     "append",
     "append",
     "append",
@@ -91,6 +106,9 @@ const NAMES: [&str; 24] = [
     "check",
     "sleep",
     "sleep",
+    "compact",
+    "compact",
+    "compact",
 ];
 
 /// Works on one log until its topic is deleted or `ops` are done.
@@ -102,7 +120,7 @@ pub async fn work(boot: Rc<Boot>, id: TopicPartition, mut random: Random, ops: u
             return;
         }
         let log = store.log(id);
-        let choice = random.below(24);
+        let choice = random.below(27);
         if boot.loud {
             eprintln!(
                 "[step {}] {id}: {} of {}..{}",
@@ -141,9 +159,39 @@ async fn one(
             rested.map(|_| ()).map_err(|error| StoreError::Damaged(error.to_string()))
         }
         21 => check_whole(boot, store, log).await,
+        24.. if is_compacted(log.id) => {
+            boot.oracle.borrow_mut().line(log.id).compacted = true;
+            let limits = CompactionLimits {
+                key_bytes: random.between(0, 8000),
+                bytes_per_second: if random.one_in(2) { 100 << 20 } else { u64::MAX },
+                batch_bytes_max: if random.one_in(4) { 20_000 } else { 16 << 20 },
+            };
+            let passing = compact(Rc::clone(boot), Rc::clone(store), Rc::clone(log), limits);
+            if random.one_in(2) {
+                boot.disk.spawn(passing);
+            } else {
+                passing.await;
+            }
+            Ok(())
+        }
         _ => {
             boot.disk.sleep(Duration::from_micros(random.below(30_000))).await;
             Ok(())
+        }
+    }
+}
+
+/// Passes until all is compacted, or the log changes.
+async fn compact(boot: Rc<Boot>, store: Rc<TestStore>, log: TestLog, limits: CompactionLimits) {
+    loop {
+        let done = match store.compact(&log, limits, boot.disk.now_ms()).await {
+            Ok(done) => done,
+            Err(StoreError::Deleted) => return,
+            Err(error) => panic!("{}: compaction: {error}", log.id),
+        };
+        boot.replaced.set(boot.replaced.get() + done.replaced as u64);
+        if !done.unfinished || done.abandoned {
+            return;
         }
     }
 }
@@ -157,10 +205,10 @@ async fn append(
     let mut ticket = 0;
     for _ in 0..random.between(1, 6) {
         let now_ms = boot.disk.now_ms();
-        let (built, end) = {
+        let ((built, mut records), end) = {
             let mut oracle = boot.oracle.borrow_mut();
             let line = oracle.line(log.id);
-            let built = build(boot, random, now_ms, &mut line.sequences);
+            let built = build(boot, log.id, random, now_ms, &mut line.sequences);
             (built, line.end())
         };
         let batch = Bytes::from(built.clone());
@@ -173,8 +221,11 @@ async fn append(
         let mut bytes = built;
         header::set_base_offset(&mut bytes, placed.base);
         header::set_leader_epoch(&mut bytes, boot.epoch);
-        let batch = Batch { base: placed.base, end: placed.end, bytes };
-        boot.oracle.borrow_mut().line(log.id).batches.push(batch);
+        for record in &mut records {
+            record.offset += placed.base.0;
+        }
+        let batch = Batch { base: placed.base, end: placed.end, bytes, records };
+        boot.oracle.borrow_mut().line(log.id).add(batch, boot.epoch);
         ticket = placed.ticket;
     }
     if random.one_in(2) {
@@ -205,15 +256,25 @@ fn acknowledged(boot: &Boot, log: &TestLog, end: Offset) {
 
 fn build(
     boot: &Boot,
+    id: TopicPartition,
     random: &mut Random,
     now_ms: i64,
     sequences: &mut std::collections::BTreeMap<i64, i32>,
-) -> Vec<u8> {
+) -> (Vec<u8>, Vec<Record>) {
     let len = match random.below(40) {
         0 => random.between(1, boot.append_max - 1000),
         1..8 => random.between(1, 40_000),
         _ => random.between(1, 2_000),
     };
+    if is_compacted(id) {
+        let producer = random.one_in(2).then(|| i64::try_from(random.below(4)).expect("small"));
+        let (mut built, records) = keyed::build(random, now_ms, len, |builder, count| match producer {
+            Some(id) => written_by(builder, id, count, sequences),
+            None => builder,
+        });
+        header::set_base_offset(&mut built, Offset(77));
+        return (built, records);
+    }
     let records = random.between(1, 4);
     let value = vec![
         u8::try_from(random.below(256)).expect("a byte");
@@ -225,14 +286,24 @@ fn build(
     }
     if random.one_in(2) {
         let id = i64::try_from(random.below(4)).expect("small");
-        let next = sequences.entry(id).or_default();
-        builder = builder.producer(ProducerId(id), ProducerEpoch(0), *next);
-        *next += i32::try_from(records).expect("small");
+        builder = written_by(builder, id, records, sequences);
     }
     let mut built = builder.build();
     // Garbage where the broker's own fields go: it has to be overwritten.
     header::set_base_offset(&mut built, Offset(77));
-    built
+    (built, Vec::new())
+}
+
+fn written_by(
+    builder: BatchBuilder,
+    id: i64,
+    records: u64,
+    sequences: &mut std::collections::BTreeMap<i64, i32>,
+) -> BatchBuilder {
+    let next = sequences.entry(id).or_default();
+    let first = *next;
+    *next += i32::try_from(records).expect("small");
+    builder.producer(ProducerId(id), ProducerEpoch(0), first)
 }
 
 async fn read(
@@ -245,11 +316,12 @@ async fn read(
     let span = u64::try_from(end.0 - start.0).expect("the start is at most the end");
     let from = Offset(start.0 + i64::try_from(random.below(span + 1)).expect("small"));
     let bytes_max = usize::try_from(random.between(1, 300_000)).expect("small");
-    let mut next = read_at(boot, store, log, from, bytes_max).await?;
+    let found = &mut BTreeSet::new();
+    let mut next = read_at(boot, store, log, from, bytes_max, found).await?;
     // Some go on where they stopped, as consumers do.
     let mut more = if random.one_in(4) { 4 } else { 0 };
     while more > 0 && next < log.durable_end() && next >= log.log_start() {
-        next = read_at(boot, store, log, next, bytes_max).await?;
+        next = read_at(boot, store, log, next, bytes_max, found).await?;
         more -= 1;
     }
     Ok(())
@@ -262,6 +334,7 @@ async fn read_at(
     log: &TestLog,
     from: Offset,
     bytes_max: usize,
+    found: &mut BTreeSet<i64>,
 ) -> Result<Offset, StoreError> {
     let generation = boot.oracle.borrow_mut().line(log.id).generation;
     let end = log.durable_end();
@@ -275,6 +348,14 @@ async fn read_at(
         return Ok(from);
     }
     let bytes = pieces.iter().map(storage::Piece::bytes).collect::<Vec<_>>().concat();
+    if line.compacted {
+        line.check_read(log.id, from, &bytes, log.durable_end());
+        let batches = keyed::read(&bytes);
+        let largest = batches.first().map_or(0, |(batch, _)| batch.size_bytes());
+        assert!(bytes.len() <= bytes_max.max(largest), "{}: {} bytes", log.id, bytes.len());
+        found.extend(batches.iter().flat_map(|(_, records)| records).map(|record| record.offset));
+        return Ok(batches.last().map_or(from, |(batch, _)| batch.last_offset().next()));
+    }
     assert_eq!(bytes.is_empty(), from >= end, "{}: read {} bytes at {from}, end {end}", log.id, bytes.len());
     if bytes.is_empty() {
         return Ok(from);
@@ -356,11 +437,18 @@ async fn truncate(
         } else {
             line.holding(to).map_or(end, |at| line.batches[at].base)
         };
-        line.cut_asked = Some(expected);
-        expected
+        // The batch that held it may be gone.
+        let within = line.compacted && to > line.start && to < end;
+        line.cut_asked = Some([expected, if within { to } else { expected }]);
+        line.cut_asked
     };
     let cut = store.truncate(log, to).await?;
-    assert_eq!(cut, expected, "{}: truncation to {to} of a log that ended at {end}", log.id);
+    assert!(
+        expected.is_some_and(|expected| expected.contains(&cut)),
+        "{}: truncation to {to} of a log that ended at {end} left {cut}, not {expected:?}",
+        log.id
+    );
+    let expected = cut;
     let mut oracle = boot.oracle.borrow_mut();
     let line = oracle.line(log.id);
     line.acked = expected;
@@ -382,23 +470,36 @@ pub async fn check_whole(boot: &Rc<Boot>, store: &Rc<TestStore>, log: &TestLog) 
         let line = oracle.line(id);
         assert_eq!(log.end(), line.end(), "{id}: the end");
         let derived = log.with_derived(storage::derived::Derived::snapshot);
-        assert_eq!(derived, Some(line.derived()), "{id}: derived state");
+        let epochs = derived.as_ref().map(|derived| derived.epochs.clone());
+        assert_eq!(epochs.as_ref(), Some(&line.epochs), "{id}: leader epochs");
+        if !line.vague {
+            assert_eq!(derived, Some(line.derived()), "{id}: derived state");
+        }
         let segments = store.segments(log);
         assert!(
             segments.first().is_some_and(|segment| segment.0 <= line.start),
             "{id}: holds its first record"
         );
         assert!(segments.windows(2).all(|pair| pair[0].0 < pair[1].0), "{id}: segments are in order");
-        for (base, ..) in &segments {
+        for (base, ..) in segments.iter().filter(|_| !line.compacted) {
             assert!(line.is_boundary(*base), "{id}: segment {base} begins within a batch");
         }
     }
-    let mut at = log.log_start();
+    let (start, end) = (log.log_start(), log.durable_end());
+    let generation = boot.oracle.borrow_mut().line(id).generation;
+    let found = &mut BTreeSet::new();
+    let mut at = start;
     loop {
-        let next = read_at(boot, store, log, at, 200_000).await?;
+        let next = read_at(boot, store, log, at, 200_000, found).await?;
         if next == at {
-            return Ok(());
+            break;
         }
         at = next;
     }
+    let mut oracle = boot.oracle.borrow_mut();
+    let line = oracle.line(id);
+    if line.compacted && line.generation == generation {
+        line.check_complete(id, start.max(log.log_start()), end, found);
+    }
+    Ok(())
 }
