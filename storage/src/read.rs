@@ -153,6 +153,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let segment = self.segment_of(log, wanted)?;
             self.ensure_index(log, segment).await?;
             let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
+            // Now: when the segment has been searched, compaction may have made one of it and of those behind it.
+            let next = self.next_segment(log, extent.segment.base);
             if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
                 let extent = Extent { from: start, base_offset: None, ..extent };
                 let piece = self.bytes(log, extent, start, given(extent, limits)).await?;
@@ -163,12 +165,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 return Ok(served);
             }
             // The segment has nothing at or behind the offset: compaction or truncation left a gap.
-            match self.next_segment(log, segment) {
-                Some(next) if next < limits.before => wanted = next.max(wanted),
-                _ => return Ok(Vec::new()),
-            }
-            if wanted > limits.before || self.segment_of(log, wanted)? == segment {
-                return Ok(Vec::new());
+            match next.filter(|next| *next < limits.before) {
+                Some(next) => wanted = next,
+                None => return Ok(Vec::new()),
             }
         }
     }
