@@ -143,6 +143,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         done: &mut Compacted,
     ) -> Result<(), Stop> {
         self.write_all_of(log, Tail::WhenQuiet).await.map_err(|error| unwritten(log, &error))?;
+        // What is being copied forward goes to the journal ahead of what was queued before it: the plan has to know of it.
+        drop(self.reclaiming.turn().await);
         self.sync_and_settle(std::slice::from_ref(log)).await.map_err(|error| unwritten(log, &error))?;
         let Some(plan) = Plan::of(log, now_ms) else { return Ok(()) };
         // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
