@@ -97,7 +97,10 @@ impl<D: Disk> Reader<'_, D> {
             segments.push(Segment::new(*base, *incarnation));
         }
         match segments.last_mut() {
-            Some(active) if active.base == log.rest.segment => active.size = log.rest.position,
+            Some(active) if active.base == log.rest.segment => {
+                active.size = log.rest.position;
+                active.generation = log.rest.segment_generation;
+            }
             _ => {
                 return Err(StoreError::Damaged(format!(
                     "the journal and the snapshot of {id} disagree on its segments"
