@@ -17,10 +17,6 @@ use crate::shard::{PartitionLog, Shard};
 
 /// A log that could not be compacted is left alone for so long.
 const AFTER_ERROR_MS: i64 = 600_000;
-/// The cache lends a part of itself for keys...
-const KEY_PART: u64 = 4;
-/// ...of this at most.
-const KEY_BYTES_MAX: u64 = 128 << 20;
 /// How often a core that is told not to compact looks whether it is still.
 const OFF: Duration = Duration::from_secs(15);
 
@@ -95,9 +91,8 @@ impl<D: Disk> Shard<D> {
     async fn compact_one(self: &Rc<Self>, log: &PartitionLog<D>) -> Result<(), StoreError> {
         let image = self.image();
         let limits = CompactionLimits {
-            key_bytes: (self.store.plan().cache / KEY_PART).min(KEY_BYTES_MAX),
             bytes_per_second: image.settings().compaction_bytes_per_second / self.cores.max(1) as u64,
-            ..CompactionLimits::default()
+            ..CompactionLimits::of(self.store.plan())
         };
         while !self.stopping.get() {
             let Ok((_, settings)) = self.known(log.id) else { return Ok(()) };

@@ -172,6 +172,8 @@ pub enum Gauge {
     MemoryRing,
     /// Memory: flushed frames kept for fetches.
     MemoryCache,
+    /// Memory: what compaction has from the cache.
+    MemoryCompaction,
     /// Memory: idempotent producers.
     MemoryProducers,
     /// Memory: groups, members and committed offsets.
@@ -182,7 +184,7 @@ pub enum Gauge {
 
 impl Gauge {
     /// All, in the order of their values.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::Partitions,
         Self::PartitionsReadOnly,
@@ -190,6 +192,7 @@ impl Gauge {
         Self::MemoryResponses,
         Self::MemoryRing,
         Self::MemoryCache,
+        Self::MemoryCompaction,
         Self::MemoryProducers,
         Self::MemoryGroups,
         Self::MemoryIo,
@@ -214,6 +217,7 @@ impl Gauge {
             Self::MemoryResponses => Some("responses"),
             Self::MemoryRing => Some("ring"),
             Self::MemoryCache => Some("cache"),
+            Self::MemoryCompaction => Some("compaction"),
             Self::MemoryProducers => Some("producers"),
             Self::MemoryGroups => Some("groups"),
             Self::MemoryIo => Some("io"),

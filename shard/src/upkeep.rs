@@ -99,6 +99,7 @@ impl<D: Disk> Shard<D> {
         let unflushed = stored.frame_bytes.min(self.store.ring_bytes());
         counters.set(Gauge::MemoryRing, unflushed);
         counters.set(Gauge::MemoryCache, stored.frame_bytes - unflushed + stored.ahead_bytes);
+        counters.set(Gauge::MemoryCompaction, stored.compaction_bytes);
         counters.snapshot()
     }
 }

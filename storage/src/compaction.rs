@@ -10,6 +10,7 @@ mod filter;
 mod key_check;
 mod keys;
 mod learn;
+mod memory;
 mod output;
 mod plan;
 mod replace;
@@ -36,24 +37,8 @@ use plan::{Part, Plan};
 use source::{Chunk, Source};
 
 pub use key_check::KeyCheck;
+pub use memory::CompactionLimits;
 pub(crate) use plan::Looked;
-
-/// What a pass may take.
-#[derive(Clone, Copy, Debug)]
-pub struct CompactionLimits {
-    /// Memory for the keys, bytes.
-    pub key_bytes: u64,
-    /// Bytes read and written per second, about.
-    pub bytes_per_second: u64,
-    /// A larger batch stays as it is, because looking into it would take as much memory.
-    pub batch_bytes_max: usize,
-}
-
-impl Default for CompactionLimits {
-    fn default() -> Self {
-        Self { key_bytes: 16 << 20, bytes_per_second: u64::MAX, batch_bytes_max: 16 << 20 }
-    }
-}
 
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,8 +134,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let Some(plan) = Plan::of(log, now_ms) else { return Ok(()) };
         // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
         self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
-        self.compaction_bytes.set(limits.key_bytes);
-        self.shrink_cache();
+        self.lend_for_batches(&limits, 0);
         let mut pace = Pace { begun_ns: self.disk.now_ns(), bytes: 0, limits };
         let learner = self.learn(log, &plan, &mut pace).await?;
         let (covered, unfinished) = (learner.covered, learner.full);
@@ -164,6 +148,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             upto: plan.upto,
             now_ms,
             tombstones_ms: plan.settings.tombstones_ms,
+            record_bytes_max: limits.batch_bytes_max,
             producers: plan.producers.clone(),
             blind: false,
         };
@@ -182,9 +167,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Learns where keys were written last, from the first new record on.
     async fn learn(&self, log: &LogRef<D, S>, plan: &Plan, pace: &mut Pace) -> Result<Learner, Stop> {
-        let mut learner = Learner::new(KeyMap::with_memory(pace.limits.key_bytes), plan.first);
+        let CompactionLimits { key_bytes, batch_bytes_max, .. } = pace.limits;
+        let mut learner = Learner::new(KeyMap::with_memory(key_bytes), plan.first, batch_bytes_max);
         for part in plan.parts.iter().filter(|part| part.end > plan.first) {
-            let mut source = Source::new(log.id, part, pace.limits.batch_bytes_max);
+            let mut source = Source::new(log.id, part, pace.limits);
             while let Some(chunk) = source.next(self).await? {
                 if let Chunk::Batches(bytes) = chunk {
                     self.spend(pace, len_u64(bytes.len())).await;
@@ -269,7 +255,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<(bool, Filter), Stop> {
         let mut changed = false;
         for part in group {
-            let mut source = Source::new(log.id, part, pace.limits.batch_bytes_max);
+            let mut source = Source::new(log.id, part, pace.limits);
             while let Some(chunk) = source.next(self).await? {
                 let before = output.size();
                 match chunk {

@@ -18,6 +18,8 @@ pub(crate) struct Records {
     source: BufReader<Box<dyn Read + Send>>,
     left: i32,
     last_offset_delta: i32,
+    /// A larger record is not looked into.
+    record_bytes_max: usize,
     record: Vec<u8>,
 }
 
@@ -42,8 +44,14 @@ impl Records {
             source: BufReader::with_capacity(64 << 10, source),
             left: batch.record_count(),
             last_offset_delta: batch.last_offset_delta(),
+            record_bytes_max: RECORD_BYTES_MAX,
             record: Vec::new(),
         })
+    }
+
+    /// The same of a batch with no record larger than this.
+    pub fn up_to(batch: &RecordBatch<'_>, record_bytes_max: usize) -> io::Result<Self> {
+        Ok(Self { record_bytes_max: record_bytes_max.min(RECORD_BYTES_MAX), ..Self::of(batch)? })
     }
 
     /// The next one; none behind the last. An error says that the batch is not what it should be.
@@ -78,7 +86,7 @@ impl Records {
                 let length =
                     varint::read_i32(&mut &*read).ok().and_then(|length| usize::try_from(length).ok());
                 return length
-                    .filter(|length| *length <= RECORD_BYTES_MAX)
+                    .filter(|length| *length <= self.record_bytes_max)
                     .ok_or_else(|| corrupt("a record has no sane length"));
             }
         }
@@ -163,6 +171,14 @@ mod tests {
         second.write(&mut out).unwrap();
         assert!(records.next().unwrap().is_none());
         assert_eq!(out, batch.payload());
+    }
+
+    #[test]
+    fn larger_records_are_not_looked_into() {
+        let bytes = BatchBuilder::new().value(TimestampMs(1), &[7; 100]).build();
+        let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+        assert!(Records::up_to(&batch, 200).unwrap().next().unwrap().is_some());
+        assert!(Records::up_to(&batch, 100).unwrap().next().is_err());
     }
 
     #[test]

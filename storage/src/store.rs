@@ -125,6 +125,8 @@ pub struct StoreCounters {
     pub compaction_written_bytes: u64,
     /// Passes that ended with an error.
     pub compaction_errors: u64,
+    /// Memory that the pass under way has from the cache.
+    pub compaction_bytes: u64,
     /// Bytes of frames in memory.
     pub frame_bytes: u64,
     /// Bytes read ahead of consumers that read segments.
@@ -360,6 +362,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         StoreCounters {
             frame_bytes: self.frame_bytes.get(),
             ahead_bytes: self.ahead.bytes(),
+            compaction_bytes: self.compaction_bytes.get(),
             queued_bytes: self.journal.queued_bytes() as u64,
             loaded_logs: loaded as u64,
             ..self.counters.get()

@@ -18,6 +18,9 @@ use super::keys::KeyMap;
 use crate::compress::Writer;
 use crate::records::Records;
 
+/// What a codec may add to a small batch; one that becomes twice as large besides stays as it is.
+const GROWTH_BYTES: usize = 64 << 10;
+
 /// What a pass knows when it begins to write.
 pub(super) struct Filter {
     pub keys: KeyMap,
@@ -27,6 +30,8 @@ pub(super) struct Filter {
     pub upto: Offset,
     pub now_ms: i64,
     pub tombstones_ms: i64,
+    /// Batches with a larger record stay as they are.
+    pub record_bytes_max: usize,
     /// The last offset of each producer that is remembered.
     pub producers: HashMap<i64, i64>,
     /// There was a batch into which nobody could look.
@@ -116,7 +121,7 @@ impl Filter {
             tombstones: false,
             max_timestamp: TimestampMs::NONE,
         };
-        let mut records = Records::of(batch)?;
+        let mut records = Records::up_to(batch, self.record_bytes_max)?;
         let mut index = 0;
         while let Some(record) = records.next()? {
             let offset = Offset(batch.base_offset().0 + i64::from(record.offset_delta));
@@ -153,8 +158,9 @@ impl Filter {
             return Ok(Fate::Stays);
         }
         let before = batch.base_timestamp().0;
+        let most = 2 * batch.size_bytes() + GROWTH_BYTES;
         let mut writer = Writer::new(Codec::usual(batch.compression().map_err(io::Error::other)?))?;
-        let mut records = Records::of(batch)?;
+        let mut records = Records::up_to(batch, self.record_bytes_max)?;
         let mut index = 0;
         while let Some(record) = records.next()? {
             if judged.stays.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1) {
@@ -167,8 +173,12 @@ impl Filter {
                     None => record.write(&mut writer)?,
                 }
             }
+            if writer.written() > most {
+                return Err(io::Error::other("its producer's codec is far better at it"));
+            }
             index += 1;
         }
+        drop(records);
         let left = Left {
             count: judged.count,
             base_timestamp: TimestampMs(horizon.unwrap_or(before)),

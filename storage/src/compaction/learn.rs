@@ -11,6 +11,8 @@ pub(super) struct Learner {
     pub keys: KeyMap,
     /// Records before this one are not new.
     from: Offset,
+    /// Batches with a larger record say nothing: nobody looks into them.
+    record_bytes_max: usize,
     /// All keys from there to before this are in the table.
     pub covered: Offset,
     /// It has no room for another key.
@@ -19,8 +21,8 @@ pub(super) struct Learner {
 
 impl Learner {
     /// Knows nothing yet of the records from `from` on.
-    pub fn new(keys: KeyMap, from: Offset) -> Self {
-        Self { keys, from, covered: from, full: false }
+    pub fn new(keys: KeyMap, from: Offset, record_bytes_max: usize) -> Self {
+        Self { keys, from, record_bytes_max, covered: from, full: false }
     }
 
     /// Takes in whole batches, in the log's order, until there is no more room. An error says which batch is damaged.
@@ -32,7 +34,7 @@ impl Learner {
                 continue;
             }
             // Half of a batch would speak for records that nobody can read.
-            if !batch.is_control() && is_readable(&batch) && !self.take_one(&batch) {
+            if !batch.is_control() && self.can_read(&batch) && !self.take_one(&batch) {
                 self.full = true;
                 return Ok(());
             }
@@ -49,7 +51,7 @@ impl Learner {
     }
 
     fn take_one(&mut self, batch: &RecordBatch<'_>) -> bool {
-        let Ok(mut records) = Records::of(batch) else { return true };
+        let Ok(mut records) = Records::up_to(batch, self.record_bytes_max) else { return true };
         while let Ok(Some(record)) = records.next() {
             let offset = Offset(batch.base_offset().0 + i64::from(record.offset_delta));
             if offset < self.from {
@@ -65,16 +67,16 @@ impl Learner {
         }
         true
     }
-}
 
-/// Whether all records of a batch can be read. What is not compressed was looked through when it came.
-fn is_readable(batch: &RecordBatch<'_>) -> bool {
-    let Ok(mut records) = Records::of(batch) else { return false };
-    loop {
-        match records.next() {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
+    /// Whether all records of a batch can be read. What is not compressed was looked through when it came.
+    fn can_read(&self, batch: &RecordBatch<'_>) -> bool {
+        let Ok(mut records) = Records::up_to(batch, self.record_bytes_max) else { return false };
+        loop {
+            match records.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
         }
     }
 }
@@ -96,7 +98,7 @@ mod tests {
     }
 
     fn learner(from: i64) -> Learner {
-        Learner::new(KeyMap::with_memory(100 * SLOT_BYTES), Offset(from))
+        Learner::new(KeyMap::with_memory(100 * SLOT_BYTES), Offset(from), 1 << 20)
     }
 
     #[test]
@@ -118,7 +120,7 @@ mod tests {
         learner.take(&[batch(0, &keys[..50]), batch(50, &keys[50..]), batch(200, &[1])].concat()).unwrap();
         learner.pass_to(Offset(201));
         assert_eq!((learner.covered, learner.full), (Offset(90), true));
-        let mut next = Learner::new(KeyMap::with_memory(100 * SLOT_BYTES), learner.covered);
+        let mut next = Learner::new(KeyMap::with_memory(100 * SLOT_BYTES), learner.covered, 1 << 20);
         next.take(&batch(50, &keys[50..])).unwrap();
         assert_eq!(next.covered, Offset(180));
     }

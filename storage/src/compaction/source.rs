@@ -1,8 +1,10 @@
 //! Reading a segment from its beginning to its end, a few whole batches at a time.
 
 use model::batch::{HEADER_BYTES, Header as BatchHeader};
+use model::limits::COMPACTION_STEP_BYTES;
 use model::{Offset, TimestampMs, TopicPartition};
 
+use super::CompactionLimits;
 use super::plan::Part;
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
@@ -12,7 +14,8 @@ use crate::segment::FIRST_POSITION;
 use crate::store::{Store, StoreError};
 
 /// Bytes of one read, and of one step.
-const READ_BYTES: u64 = 256 << 10;
+const READ_BYTES: u64 = COMPACTION_STEP_BYTES as u64;
+
 /// What comes next.
 pub(super) enum Chunk {
     /// Whole batches.
@@ -33,8 +36,7 @@ pub(super) struct Large {
 pub(super) struct Source {
     id: TopicPartition,
     part: Part,
-    /// A larger batch is not looked into: memory for it, its records and what becomes of them would have no bound.
-    batch_bytes_max: usize,
+    limits: CompactionLimits,
     /// Where the bytes held begin.
     at: u64,
     held: Vec<u8>,
@@ -43,9 +45,9 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub fn new(id: TopicPartition, part: &Part, batch_bytes_max: usize) -> Self {
+    pub fn new(id: TopicPartition, part: &Part, limits: CompactionLimits) -> Self {
         let (at, next) = (FIRST_POSITION, part.name.base);
-        Self { id, part: *part, batch_bytes_max, at, held: Vec::new(), next }
+        Self { id, part: *part, limits, at, held: Vec::new(), next }
     }
 
     /// None at the end.
@@ -63,26 +65,38 @@ impl Source {
             if self.at >= self.part.size {
                 return Ok(None);
             }
-            if let Ok(header) = BatchHeader::parse(&self.held)
-                && header.size_bytes() > self.batch_bytes_max
-            {
-                let (base, max_timestamp) = (header.base_offset(), header.max_timestamp());
-                let large = Large { base, at: self.at, len: len_u64(header.size_bytes()), max_timestamp };
-                if large.at + large.len > self.part.size {
-                    return Err(self.damaged(store, "a record batch reaches past the end of the segment"));
-                }
-                self.next = header.last_offset().next();
-                self.held = Vec::new();
-                self.at += large.len;
-                return Ok(Some(Chunk::Large(large)));
-            }
+            let size = BatchHeader::parse(&self.held).map_or(0, |header| header.size_bytes());
             let at = self.at + len_u64(self.held.len());
-            if at >= self.part.size {
+            if at >= self.part.size || self.at + len_u64(size) > self.part.size {
                 return Err(self.damaged(store, "a record batch reaches past the end of the segment"));
             }
-            let more = self.read(store, at, self.part.size).await?;
+            if let Some(large) = self.pass_large() {
+                return Ok(Some(Chunk::Large(large)));
+            }
+            store.lend_for_batches(&self.limits, size);
+            let mut end = self.part.size;
+            if size > COMPACTION_STEP_BYTES {
+                // One that takes several reads is held alone.
+                self.held.reserve_exact(size - self.held.len());
+                end = self.at + len_u64(size);
+            }
+            let more = self.read(store, at, end).await?;
             self.held.extend_from_slice(&more);
         }
+    }
+
+    /// Goes on behind the batch whose beginning is held, if that is too large.
+    fn pass_large(&mut self) -> Option<Large> {
+        let header = BatchHeader::parse(&self.held).ok()?;
+        let (base, len, max_timestamp) = (header.base_offset(), header.size_bytes(), header.max_timestamp());
+        if len <= self.limits.batch_bytes_max {
+            return None;
+        }
+        let large = Large { base, at: self.at, len: len_u64(len), max_timestamp };
+        self.next = header.last_offset().next();
+        self.held = Vec::new();
+        self.at += large.len;
+        Some(large)
     }
 
     /// Some bytes of a large batch; none behind its end.
@@ -126,7 +140,7 @@ impl Source {
             if !follows || last < base || last >= self.part.end {
                 return Err(self.damaged(store, "a record batch out of place"));
             }
-            if header.size_bytes() > rest.len() || header.size_bytes() > self.batch_bytes_max {
+            if header.size_bytes() > rest.len() || header.size_bytes() > self.limits.batch_bytes_max {
                 break;
             }
             whole += header.size_bytes();

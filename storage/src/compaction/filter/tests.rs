@@ -13,6 +13,8 @@ use crate::decompress;
 const ALL: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
+const RECORD_BYTES: usize = 1 << 20;
+
 type Pair = (&'static str, Option<&'static str>);
 
 fn builder(base: i64, records: &[Pair]) -> BatchBuilder {
@@ -33,7 +35,7 @@ fn packed(batch: &BatchBuilder, compression: Compression) -> Vec<u8> {
 
 /// A filter that has learnt these batches from `from` on.
 fn filter(log: &[u8], from: i64, upto: i64) -> Filter {
-    let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(from));
+    let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(from), RECORD_BYTES);
     learner.take(log).unwrap();
     Filter {
         keys: learner.keys,
@@ -41,6 +43,7 @@ fn filter(log: &[u8], from: i64, upto: i64) -> Filter {
         upto: Offset(upto),
         now_ms: 5000,
         tombstones_ms: 100,
+        record_bytes_max: RECORD_BYTES,
         producers: HashMap::new(),
         blind: false,
     }
@@ -192,6 +195,26 @@ fn control_batches_and_what_cannot_be_read_stay_as_they_are() {
 }
 
 #[test]
+fn what_takes_more_memory_than_there_is_stays_as_it_is() {
+    let value = vec![7; RECORD_BYTES];
+    let large = BatchBuilder::new()
+        .stored_at(Offset(0), LeaderEpoch(1))
+        .record(TimestampMs(1), Some(b"a"), Some(&value))
+        .record(TimestampMs(1), Some(b"a"), Some(b"1"));
+    let log = [
+        packed(&large, Compression::Zstd),
+        builder(2, &[("a", Some("2"))]).build(),
+        builder(3, &[("a", Some("3"))]).build(),
+    ]
+    .concat();
+    let mut filter = filter(&log, 0, 99);
+    let left = filter.filter(&log).unwrap();
+    let bases: Vec<i64> = left.batches.iter().map(|batch| batch.0.0).collect();
+    assert_eq!(bases, [0, 3]);
+    assert!(filter.blind && left.bytes.starts_with(&packed(&large, Compression::Zstd)));
+}
+
+#[test]
 fn several_passes_with_a_small_table_come_to_the_same() {
     let keys: Vec<String> = (0..300).map(|key| format!("key {key}")).collect();
     let mut log = Vec::new();
@@ -210,7 +233,7 @@ fn several_passes_with_a_small_table_come_to_the_same() {
     let mut from = Offset(0);
     let mut passes = 0;
     while from < Offset(2000) {
-        let mut learner = Learner::new(KeyMap::with_memory(70 * SLOT_BYTES), from);
+        let mut learner = Learner::new(KeyMap::with_memory(70 * SLOT_BYTES), from, RECORD_BYTES);
         learner.take(&log).unwrap();
         learner.pass_to(if learner.full { from } else { Offset(2000) });
         assert!(learner.covered > from);
