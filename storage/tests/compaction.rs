@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "compaction/readers.rs"]
+mod readers;
 mod rig;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,11 +57,16 @@ fn append(rig: &Rig, records: &[(String, Option<String>)]) {
 
 /// Appends `count` batches of three records with one of `keys` keys each.
 fn fill(rig: &Rig, count: usize, keys: usize) {
+    fill_with(rig, count, |n| format!("key {}", n * 7919 % keys));
+}
+
+/// Appends `count` batches of three records; the key of each by its offset.
+fn fill_with(rig: &Rig, count: usize, key: impl Fn(usize) -> String) {
     for _ in 0..count {
         let end = usize::try_from(rig.log(id()).end().0).unwrap();
         let record = |n: usize| {
             let value = format!("{n} ").repeat(100);
-            (format!("key {}", n * 7919 % keys), (!n.is_multiple_of(13)).then_some(value))
+            (key(n), (!n.is_multiple_of(13)).then_some(value))
         };
         append(rig, &[record(end), record(end + 1), record(end + 2)]);
     }

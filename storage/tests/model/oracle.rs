@@ -1,6 +1,7 @@
 //! What must be true of each log, kept beside the store by whoever calls it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use model::batch::Header;
 use model::{LeaderEpoch, Offset, TopicId, TopicPartition};
@@ -211,19 +212,22 @@ impl Line {
         }
     }
 
-    /// What was read of a compacted log from its start on has the last record of every key.
-    pub fn check_complete(&self, id: TopicPartition, start: Offset, end: Offset, found: &BTreeSet<i64>) {
+    /// What was read of a part of a compacted log has the last record of every key there.
+    pub fn check_complete(&self, id: TopicPartition, part: Range<Offset>, found: &BTreeSet<i64>) {
         let replaced = crate::keyed::replaced(&self.batches);
-        for batch in self.batches.iter().filter(|batch| batch.end <= end) {
-            for record in batch.records.iter().filter(|record| record.offset >= start.0) {
+        let first = self.batches.partition_point(|batch| batch.end <= part.start);
+        for batch in self.batches[first..].iter().take_while(|batch| batch.end <= part.end) {
+            for record in batch.records.iter().filter(|record| record.offset >= part.start.0) {
                 let may_miss = replaced.contains(&record.offset)
                     || self.excused.contains(&record.offset)
                     || record.key.is_none()
                     || record.value.is_none();
                 assert!(
                     may_miss || found.contains(&record.offset),
-                    "{id}: record {} is gone, the last of its key",
-                    record.offset
+                    "{id}: record {} is gone, the last of its key: read {} to {}",
+                    record.offset,
+                    part.start,
+                    part.end
                 );
             }
         }

@@ -1,20 +1,20 @@
 //! One task per log that does what clients, retention and replication may do to it, checking as it goes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::batch::{BatchBuilder, header};
-use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition};
+use model::batch::header;
+use model::{LeaderEpoch, Offset, TopicPartition};
 use storage::disk::Disk;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::random::Random;
-use storage::{CompactionLimits, CompactionSettings, LogRef, LogSettings, ReadLimits, Store, StoreError};
+use storage::{CompactionLimits, LogRef, ReadLimits, Store, StoreError};
 
 use crate::derived::Tally;
-use crate::keyed::{self, Record};
+use crate::drawn::{build, is_compacted, is_relaxed, settings};
+use crate::keyed;
 use crate::oracle::{Batch, Oracle};
 
 pub type TestStore = Store<MemoryDisk, Tally>;
@@ -43,41 +43,6 @@ impl Boot {
     fn is_live(&self, id: TopicPartition) -> bool {
         self.oracle.borrow().is_live(id)
     }
-}
-
-/// Whether a log acknowledges what is written but not synced.
-pub fn is_relaxed(id: TopicPartition) -> bool {
-    id.partition % 3 == 1
-}
-
-/// Whether a log is compacted.
-pub fn is_compacted(id: TopicPartition) -> bool {
-    id.partition > 0 && id.partition.is_multiple_of(2)
-}
-
-/// Settings as wild as they may be.
-pub fn settings(id: TopicPartition, random: &mut Random) -> Rc<LogSettings> {
-    let segment_bytes = match random.below(if is_compacted(id) { 3 } else { 4 }) {
-        0 => random.between(1, 10_000),
-        1 => random.between(10_000, 100_000),
-        2 => random.between(100_000, 500_000),
-        _ => 1 << 30,
-    };
-    Rc::new(LogSettings {
-        segment_bytes,
-        segment_ms: if random.one_in(4) { 20 } else { 1 << 40 },
-        segment_jitter_ms: if random.one_in(2) { 10 } else { 0 },
-        retention_ms: if random.one_in(4) { 100 } else { -1 },
-        retention_bytes: if random.one_in(2) { 60_000 } else { -1 },
-        delete_retained: !is_compacted(id) || random.one_in(4),
-        acknowledge_written: is_relaxed(id),
-        compaction: is_compacted(id).then(|| CompactionSettings {
-            lag_ms_min: if random.one_in(4) { 20 } else { 0 },
-            tombstones_ms: if random.one_in(2) { 0 } else { 50 },
-            dirty_ppm_min: 0,
-            ..CompactionSettings::default()
-        }),
-    })
 }
 
 /// What each choice does.
@@ -254,58 +219,6 @@ fn acknowledged(boot: &Boot, log: &TestLog, end: Offset) {
     }
 }
 
-fn build(
-    boot: &Boot,
-    id: TopicPartition,
-    random: &mut Random,
-    now_ms: i64,
-    sequences: &mut std::collections::BTreeMap<i64, i32>,
-) -> (Vec<u8>, Vec<Record>) {
-    let len = match random.below(40) {
-        0 => random.between(1, boot.append_max - 1000),
-        1..8 => random.between(1, 40_000),
-        _ => random.between(1, 2_000),
-    };
-    if is_compacted(id) {
-        let producer = random.one_in(2).then(|| i64::try_from(random.below(4)).expect("small"));
-        let (mut built, records) = keyed::build(random, now_ms, len, |builder, count| match producer {
-            Some(id) => written_by(builder, id, count, sequences),
-            None => builder,
-        });
-        header::set_base_offset(&mut built, Offset(77));
-        return (built, records);
-    }
-    let records = random.between(1, 4);
-    let value = vec![
-        u8::try_from(random.below(256)).expect("a byte");
-        usize::try_from(len / records).expect("small")
-    ];
-    let mut builder = BatchBuilder::new();
-    for _ in 0..records {
-        builder = builder.value(TimestampMs(now_ms), &value);
-    }
-    if random.one_in(2) {
-        let id = i64::try_from(random.below(4)).expect("small");
-        builder = written_by(builder, id, records, sequences);
-    }
-    let mut built = builder.build();
-    // Garbage where the broker's own fields go: it has to be overwritten.
-    header::set_base_offset(&mut built, Offset(77));
-    (built, Vec::new())
-}
-
-fn written_by(
-    builder: BatchBuilder,
-    id: i64,
-    records: u64,
-    sequences: &mut std::collections::BTreeMap<i64, i32>,
-) -> BatchBuilder {
-    let next = sequences.entry(id).or_default();
-    let first = *next;
-    *next += i32::try_from(records).expect("small");
-    builder.producer(ProducerId(id), ProducerEpoch(0), first)
-}
-
 async fn read(
     boot: &Rc<Boot>,
     store: &Rc<TestStore>,
@@ -316,12 +229,11 @@ async fn read(
     let span = u64::try_from(end.0 - start.0).expect("the start is at most the end");
     let from = Offset(start.0 + i64::try_from(random.below(span + 1)).expect("small"));
     let bytes_max = usize::try_from(random.between(1, 300_000)).expect("small");
-    let found = &mut BTreeSet::new();
-    let mut next = read_at(boot, store, log, from, bytes_max, found).await?;
+    let mut next = read_at(boot, store, log, from, bytes_max).await?;
     // Some go on where they stopped, as consumers do.
     let mut more = if random.one_in(4) { 4 } else { 0 };
     while more > 0 && next < log.durable_end() && next >= log.log_start() {
-        next = read_at(boot, store, log, next, bytes_max, found).await?;
+        next = read_at(boot, store, log, next, bytes_max).await?;
         more -= 1;
     }
     Ok(())
@@ -334,7 +246,6 @@ async fn read_at(
     log: &TestLog,
     from: Offset,
     bytes_max: usize,
-    found: &mut BTreeSet<i64>,
 ) -> Result<Offset, StoreError> {
     let generation = boot.oracle.borrow_mut().line(log.id).generation;
     let end = log.durable_end();
@@ -353,8 +264,11 @@ async fn read_at(
         let batches = keyed::read(&bytes);
         let largest = batches.first().map_or(0, |(batch, _)| batch.size_bytes());
         assert!(bytes.len() <= bytes_max.max(largest), "{}: {} bytes", log.id, bytes.len());
-        found.extend(batches.iter().flat_map(|(_, records)| records).map(|record| record.offset));
-        return Ok(batches.last().map_or(from, |(batch, _)| batch.last_offset().next()));
+        let next = batches.last().map(|(batch, _)| batch.last_offset().next());
+        let found = batches.iter().flat_map(|(_, records)| records).map(|record| record.offset).collect();
+        // Where there is nothing to read, nothing may be missing up to the end.
+        line.check_complete(log.id, from..next.unwrap_or(end), &found);
+        return Ok(next.unwrap_or(from));
     }
     assert_eq!(bytes.is_empty(), from >= end, "{}: read {} bytes at {from}, end {end}", log.id, bytes.len());
     if bytes.is_empty() {
@@ -485,21 +399,12 @@ pub async fn check_whole(boot: &Rc<Boot>, store: &Rc<TestStore>, log: &TestLog) 
             assert!(line.is_boundary(*base), "{id}: segment {base} begins within a batch");
         }
     }
-    let (start, end) = (log.log_start(), log.durable_end());
-    let generation = boot.oracle.borrow_mut().line(id).generation;
-    let found = &mut BTreeSet::new();
-    let mut at = start;
+    let mut at = log.log_start();
     loop {
-        let next = read_at(boot, store, log, at, 200_000, found).await?;
+        let next = read_at(boot, store, log, at, 200_000).await?;
         if next == at {
-            break;
+            return Ok(());
         }
         at = next;
     }
-    let mut oracle = boot.oracle.borrow_mut();
-    let line = oracle.line(id);
-    if line.compacted && line.generation == generation {
-        line.check_complete(id, start.max(log.log_start()), end, found);
-    }
-    Ok(())
 }

@@ -15,6 +15,7 @@ use storage::recovery::{self, TopicState};
 use storage::{Store, StoreOptions};
 
 use crate::derived::Tally;
+use crate::drawn;
 use crate::oracle::{Oracle, Topic};
 use crate::worker::{self, Boot};
 
@@ -289,7 +290,7 @@ impl World {
 async fn check(boot: &Rc<Boot>, id: TopicPartition, random: &mut Random) {
     let store = boot.store(id);
     let log = store.log(id);
-    let checked = match store.load(&log, &worker::settings(id, random)).await {
+    let checked = match store.load(&log, &drawn::settings(id, random)).await {
         Ok(()) => worker::check_whole(boot, store, &log).await,
         Err(error) => Err(error),
     };
