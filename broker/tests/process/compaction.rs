@@ -16,9 +16,17 @@ use super::harness::{Broker, Client, Scratch, TOPIC};
 const INVALID_RECORD: i16 = 87;
 /// Nothing here takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// `delete.retention.ms` where tombstones are waited for.
+const TOMBSTONES_STAY: Duration = Duration::from_millis(1000);
 
-/// Offset and value by key.
-type Contents = BTreeMap<Vec<u8>, (i64, Vec<u8>)>;
+/// Offset and value by key; no value is a tombstone.
+type Contents = BTreeMap<Vec<u8>, (i64, Option<Vec<u8>>)>;
+
+fn start(scratch: &Scratch) -> (Broker, Client) {
+    let broker = Broker::start(&scratch.data_dir(), &["--set", "log.cleaner.backoff.ms=20"]);
+    let client = Client::connect(&broker.ready);
+    (broker, client)
+}
 
 fn create(client: &mut Client) {
     let config = |name: &str, value: &str| {
@@ -28,6 +36,7 @@ fn create(client: &mut Client) {
         config("cleanup.policy", "compact"),
         config("internal.segment.bytes", "20000"),
         config("min.cleanable.dirty.ratio", "0.01"),
+        config("delete.retention.ms", &TOMBSTONES_STAY.as_millis().to_string()),
     ];
     let topic = message!(CreatableTopic {
         name: TOPIC.into(),
@@ -45,11 +54,36 @@ fn fill(client: &mut Client, count: usize, contents: &mut Contents) {
     for n in 0..count {
         let key = format!("key {}", n % 10).into_bytes();
         let value = format!("{n} ").repeat(200).into_bytes();
-        let batch = BatchBuilder::new().record(TimestampMs(1), Some(&key), Some(&value)).build();
-        let (code, offset) = client.produce_batch(&batch).unwrap();
-        assert_eq!(code, 0);
-        contents.insert(key, (offset, value));
+        let offset = put(client, &key, Some(&value));
+        contents.insert(key, (offset, Some(value)));
     }
+}
+
+/// Appends one record; its offset.
+fn put(client: &mut Client, key: &[u8], value: Option<&[u8]>) -> i64 {
+    let batch = BatchBuilder::new().record(TimestampMs(1), Some(key), value).build();
+    let (code, offset) = client.produce_batch(&batch).unwrap();
+    assert_eq!(code, 0);
+    offset
+}
+
+/// Waits until a broker that was just started has compacted something.
+fn wait_until_compacted(broker: &Broker) {
+    let metric = |name: &str| broker.metric(&format!("millrace_{name}_total{{core=\"0\"}}"));
+    let begun = Instant::now();
+    while metric("compaction_written_bytes") == 0 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is compacted");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(metric("compaction_read_bytes") > 0);
+    assert_eq!(metric("compaction_errors"), 0);
+}
+
+/// Ends the process as by `kill -9`, and starts another: what was in memory is read from segments then.
+fn restart(mut broker: Broker, scratch: &Scratch) -> (Broker, Client) {
+    broker.process.kill().unwrap();
+    broker.process.wait().unwrap();
+    start(scratch)
 }
 
 /// How many records there are, and the last of each key.
@@ -64,7 +98,7 @@ fn read(client: &mut Client) -> (usize, Contents) {
             for record in batch.records() {
                 let record = record.unwrap();
                 let offset = record.offset(&batch).0;
-                contents.insert(record.key.unwrap().to_vec(), (offset, record.value.unwrap().to_vec()));
+                contents.insert(record.key.unwrap().to_vec(), (offset, record.value.map(<[u8]>::to_vec)));
                 count += 1;
             }
             at = batch.last_offset().0 + 1;
@@ -90,9 +124,7 @@ fn wait_until_small(client: &mut Client, most: usize, expected: &Contents) {
 #[test]
 fn the_last_of_each_key_stays_through_every_end_of_the_process() {
     let scratch = Scratch::new();
-    let start = || Broker::start(&scratch.data_dir(), &["--set", "log.cleaner.backoff.ms=20"]);
-    let mut broker = start();
-    let mut client = Client::connect(&broker.ready);
+    let (mut broker, mut client) = start(&scratch);
     create(&mut client);
     assert_eq!(client.produce_code(b"without a key"), INVALID_RECORD);
     let keyless = BatchBuilder::new().record(TimestampMs(1), Some(b"k"), None).value(TimestampMs(1), b"v");
@@ -106,25 +138,45 @@ fn the_last_of_each_key_stays_through_every_end_of_the_process() {
     let mut expected = Contents::new();
     for round in 0..4 {
         fill(&mut client, 200, &mut expected);
-        // What is in memory is read from there as it was: a start reads the segments.
-        let metric = |name: &str| broker.metric(&format!("millrace_{name}_total{{core=\"0\"}}"));
-        let begun = Instant::now();
-        while metric("compaction_written_bytes") == 0 {
-            assert!(begun.elapsed() < PATIENCE, "nothing is compacted");
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert!(metric("compaction_read_bytes") > 0);
-        assert_eq!(metric("compaction_errors"), 0);
+        wait_until_compacted(&broker);
         if round % 2 == 0 {
-            broker.process.kill().unwrap();
-            broker.process.wait().unwrap();
+            (broker, client) = restart(broker, &scratch);
         } else {
             broker.signal(libc::SIGTERM);
             assert_eq!(broker.end().0, Some(0));
+            (broker, client) = start(&scratch);
         }
-        broker = start();
-        client = Client::connect(&broker.ready);
         wait_until_small(&mut client, 100, &expected);
     }
     assert_eq!(client.end_offset(), 800, "offsets never change");
+}
+
+#[test]
+fn a_tombstone_stays_for_its_time_and_goes_then() {
+    let scratch = Scratch::new();
+    let (broker, mut client) = start(&scratch);
+    create(&mut client);
+    assert_eq!(put(&mut client, b"gone", Some(b"v")), 0);
+    let begun = Instant::now();
+    assert_eq!(put(&mut client, b"gone", None), 1);
+    let mut expected = Contents::from([(b"gone".to_vec(), (1, None))]);
+    // One segment is sealed, and not a second one: nothing is compacted twice.
+    fill(&mut client, 40, &mut expected);
+    wait_until_compacted(&broker);
+    let (broker, mut client) = restart(broker, &scratch);
+    // Ten keys, the tombstone, and what the active segment has.
+    wait_until_small(&mut client, 30, &expected);
+    thread::sleep(TOMBSTONES_STAY);
+    fill(&mut client, 60, &mut expected);
+    wait_until_compacted(&broker);
+    let (broker, mut client) = restart(broker, &scratch);
+    while read(&mut client).1.contains_key(&b"gone"[..]) {
+        assert!(begun.elapsed() < PATIENCE, "the tombstone stays");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= TOMBSTONES_STAY);
+    expected.remove(&b"gone"[..]);
+    assert_eq!(read(&mut client).1, expected);
+    broker.signal(libc::SIGTERM);
+    assert_eq!(broker.end().0, Some(0));
 }
