@@ -98,6 +98,9 @@ impl<D: Disk> Shard<D> {
             let Ok((_, settings)) = self.known(log.id) else { return Ok(()) };
             self.store.load(log, &settings).await?;
             let done = self.store.compact(log, limits, self.disk.now_ms()).await?;
+            if done.replaced > 0 {
+                self.snapshot_soon(log.id);
+            }
             if !done.unfinished || done.abandoned {
                 return Ok(());
             }

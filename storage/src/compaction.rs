@@ -342,10 +342,19 @@ fn unwritten<D: Disk, S>(log: &Log<D, S>, error: &io::Error) -> Stop {
     })
 }
 
-/// Where what is compacted of a log begins and ends, for tests and gauges.
+/// How far compaction came in a log.
 impl<D: Disk, S: Derived> Log<D, S> {
     /// Everything before this offset has been through compaction.
     pub fn compacted_to(&self) -> Offset {
         self.at_rest.get().compacted_to
+    }
+
+    /// Behind this offset of a loaded log nothing is gone. Before it tombstones may be, and whoever knows the log as it was up to some
+    /// earlier offset would miss them if it went on from there.
+    pub fn thinned_to(&self) -> Offset {
+        let loaded = self.loaded.borrow();
+        let Some(loaded) = loaded.as_ref() else { return Offset::ZERO };
+        let last = loaded.segments.iter().rposition(|segment| segment.generation > 0);
+        last.map_or(Offset::ZERO, |last| loaded.segments.get(last + 1).map_or(loaded.end, |next| next.base))
     }
 }

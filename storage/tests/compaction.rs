@@ -148,13 +148,14 @@ fn the_last_record_of_every_key_stays_at_its_offset() {
     let log = rig.log(id());
     let (end, size, segments) = (log.end(), log.size_bytes(), rig.store.segments(&log).len());
     assert!(segments > 10, "{segments}");
+    assert_eq!(log.thinned_to(), Offset(0));
     assert_eq!(compact(&rig, 1 << 20, 100), 1);
     check(&rig, &expected);
     assert!(log.size_bytes() < size / 4, "{} of {size} bytes are left", log.size_bytes());
     assert_eq!((log.end(), log.log_start()), (end, Offset(0)));
     assert!(records(&rig).iter().all(|record| before.contains(record)), "offsets never change");
     let active = rig.store.segments(&log).last().unwrap().0;
-    assert_eq!(log.compacted_to(), active);
+    assert_eq!((log.compacted_to(), log.thinned_to()), (active, active));
     let counters = rig.store.counters();
     assert!(counters.compaction_read_bytes > size && counters.compaction_errors == 0);
     assert_eq!(files(&rig).len(), rig.store.segments(&log).len(), "old segments are gone: {:?}", files(&rig));
