@@ -173,7 +173,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let mut source = Source::new(log.id, part, pace.limits);
             while let Some(chunk) = source.next(self).await? {
                 if let Chunk::Batches(bytes) = chunk {
-                    self.spend(pace, len_u64(bytes.len())).await;
+                    self.spend(log, pace, len_u64(bytes.len())).await;
                     let (back, taken) = self
                         .disk
                         .aside(move || {
@@ -260,7 +260,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 let before = output.size();
                 match chunk {
                     Chunk::Batches(bytes) => {
-                        self.spend(pace, len_u64(bytes.len())).await;
+                        self.spend(log, pace, len_u64(bytes.len())).await;
                         let (back, filtered) = self
                             .disk
                             .aside(move || {
@@ -280,7 +280,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                         output.note(large.base, large.len, large.max_timestamp);
                         let mut at = large.at;
                         while let Some(bytes) = source.piece(self, &large, at).await? {
-                            self.spend(pace, len_u64(bytes.len())).await;
+                            self.spend(log, pace, len_u64(bytes.len())).await;
                             at += len_u64(bytes.len());
                             let put = output.append(self, &bytes).await;
                             put.map_err(|error| self.unwritten_output(log, &error))?;
@@ -288,7 +288,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                         }
                     }
                 }
-                self.spend(pace, output.size() - before).await;
+                self.spend(log, pace, output.size() - before).await;
                 self.check(log, plan)?;
             }
         }
@@ -312,17 +312,18 @@ impl<D: Disk, S: Derived> Store<D, S> {
         !same || self.closing.get()
     }
 
-    /// So many bytes were read or written: waits until that is not too fast, or until the store closes.
-    async fn spend(&self, pace: &mut Pace, bytes: u64) {
+    /// So many bytes were read or written: waits until that is not too fast, or until the pass has to end.
+    async fn spend(&self, log: &Log<D, S>, pace: &mut Pace, bytes: u64) {
         pace.bytes += bytes;
         let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.limits.bytes_per_second.max(1));
         let passed_ns = u128::from(self.disk.now_ns() - pace.begun_ns);
         if let Ok(wait) = u64::try_from(due_ns.saturating_sub(passed_ns))
             && wait > 0
         {
-            let closing = self.moved.until(|| self.closing.get().then_some(()));
+            let ended = || self.closing.get() || log.phase.get() != Phase::Loaded;
+            let ending = self.moved.until(|| ended().then_some(()));
             let wait = self.disk.sleep(std::time::Duration::from_nanos(wait));
-            futures_lite::future::or(closing, wait).await;
+            futures_lite::future::or(ending, wait).await;
         }
         self.disk.yield_now().await;
     }
