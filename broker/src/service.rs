@@ -84,6 +84,8 @@ pub struct Broker {
     /// Whoever recompresses batches, one at a time.
     pub recompressing: Rc<Gate>,
     random: RefCell<fastrand::Rng>,
+    /// Whoever looks through a compressed batch for keys.
+    pub key_checks: Gate,
 }
 
 /// State of one connection.
@@ -121,6 +123,7 @@ impl Broker {
             answers,
             recompressing: Rc::default(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            key_checks: Gate::default(),
         }
     }
 

@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(retention.retention_ms, Some(5));
         assert_eq!(resolve(&["log.segment.bytes=1048576"]).segment_bytes, 1 << 20);
         assert!(settings(&["log.segment.bytes=small"]).unwrap_err().starts_with("log.segment.bytes"));
-        assert!(settings(&["log.cleanup.policy=compact"]).unwrap_err().contains("not implemented"));
+        assert!(settings(&["authorizer.class.name=Acls"]).unwrap_err().contains("not implemented"));
     }
 
     /// What Kafka 4 ships as `server.properties` for a broker and controller in one.

@@ -66,9 +66,10 @@ fn batch(seed: u64, points: u64, place: &Path) -> bool {
         (batches, book.commits.iter().filter(|commit| commit.asked.answered.is_some()).count())
     };
     println!(
-        "seed {seed}: {} starts, {batches} batches and {commits} commits acknowledged in {:.1} s; {points} points in {:.1} s: {} failed",
+        "seed {seed}: {} starts, {batches} batches and {commits} commits acknowledged in {:.1} s, {} bytes compacted; {points} points in {:.1} s: {} failed",
         recording.after.len(),
         recorded.as_secs_f64(),
+        recording.compacted,
         (began.elapsed() - recorded).as_secs_f64(),
         failures.len()
     );

@@ -6,6 +6,8 @@ mod harness;
 
 #[path = "process/admin.rs"]
 mod admin;
+#[path = "process/compaction.rs"]
+mod compaction;
 #[path = "process/configs.rs"]
 mod configs;
 #[path = "process/endings.rs"]

@@ -282,6 +282,7 @@ mod tests {
             log_append_time: false,
             transactions: false,
             zstd: true,
+            keys: false,
         }
     }
 

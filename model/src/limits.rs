@@ -56,6 +56,19 @@ pub const OPEN_SEGMENTS_MAX: usize = 4096;
 /// kept. The largest batch that Kafka's own defaults accept takes a hundredth of it.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 
+/// Largest batch that compaction looks into, and largest record that it makes of one, when memory has room for them
+/// ([`MemoryPlan::compacted_batch_bytes_max`]): memory for them, and for what becomes of them, would else have no bound.
+pub const COMPACTED_BATCH_BYTES_MAX: u64 = 16 << 20;
+/// With a batch in hand compaction holds so many times its bytes, at most: as it was read, its payload, and what becomes of it, which may be
+/// twice as large and is copied while it grows.
+pub const COMPACTED_BATCH_COPIES: u64 = 7;
+/// Whatever the batch, a codec keeps so much beside it.
+pub const COMPACTION_CODEC_BYTES: u64 = 8 << 20;
+/// Batches that are smaller are compacted so many bytes at a time.
+pub const COMPACTION_STEP_BYTES: usize = 256 << 10;
+/// Memory for keys of one pass of compaction, at most, as in Kafka.
+pub const COMPACTION_KEYS_BYTES_MAX: u64 = 128 << 20;
+
 /// Bytes of one receive buffer. One per connection that is receiving; larger ones lose to cache misses.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Receive buffers that a core keeps for the next reader: 1 MiB.
@@ -233,6 +246,20 @@ impl MemoryPlan {
         self.ring + self.cache - self.read_ahead()
     }
 
+    /// Of the cache, while a log is compacted: the table of keys.
+    #[must_use]
+    pub const fn compaction_keys(&self) -> u64 {
+        if self.cache / 4 < COMPACTION_KEYS_BYTES_MAX { self.cache / 4 } else { COMPACTION_KEYS_BYTES_MAX }
+    }
+
+    /// Largest batch, and largest record, that compaction looks into: with such a one in hand it takes no more than the frames have.
+    #[must_use]
+    pub const fn compacted_batch_bytes_max(&self) -> u64 {
+        let left = self.frames().saturating_sub(self.compaction_keys() + COMPACTION_CODEC_BYTES);
+        let most = left / (COMPACTED_BATCH_COPIES + 1);
+        if most < COMPACTED_BATCH_BYTES_MAX { most } else { COMPACTED_BATCH_BYTES_MAX }
+    }
+
     /// Of what responses get: log bytes that answers to fetches hold.
     #[must_use]
     pub const fn fetch_answers(&self) -> u64 {
@@ -272,7 +299,7 @@ impl MemoryPlan {
 
 #[cfg(test)]
 mod tests {
-    use super::MemoryPlan;
+    use super::{COMPACTED_BATCH_COPIES, COMPACTION_CODEC_BYTES, MEMORY_PER_CORE_MIN, MemoryPlan};
 
     #[test]
     fn parts_never_exceed_the_budget() {
@@ -284,8 +311,17 @@ mod tests {
                     assert!(plan.cache > 0);
                     let answers = plan.fetch_answers() + plan.control_answers() + plan.other_answers();
                     assert!(answers <= plan.responses);
+                    let batch = plan.compacted_batch_bytes_max() * (COMPACTED_BATCH_COPIES + 1);
+                    let compaction = plan.compaction_keys() + COMPACTION_CODEC_BYTES + batch;
+                    assert!(compaction <= plan.frames(), "{plan:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_smallest_core_compacts_the_batches_that_the_defaults_accept() {
+        let plan = MemoryPlan::new(MEMORY_PER_CORE_MIN, 1).unwrap();
+        assert!(plan.compacted_batch_bytes_max() >= 1_048_588, "{}", plan.compacted_batch_bytes_max());
     }
 }

@@ -78,6 +78,12 @@ pub enum Counted {
     SegmentWriteErrors,
     /// Reads of logs that failed because of damage or of the disk.
     DamagedReads,
+    /// Bytes that compaction read from segments.
+    CompactionReadBytes,
+    /// Bytes that it wrote to new ones.
+    CompactionWrittenBytes,
+    /// Passes of it that failed because of damage or of the disk.
+    CompactionErrors,
     /// Connections accepted.
     ConnectionsAccepted,
     /// Connections refused because their address had its share.
@@ -92,7 +98,7 @@ pub enum Counted {
 
 impl Counted {
     /// All, in the order of their values.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::ProduceRequests,
         Self::ProduceErrors,
         Self::ProduceBytes,
@@ -108,6 +114,9 @@ impl Counted {
         Self::ExtentBytes,
         Self::SegmentWriteErrors,
         Self::DamagedReads,
+        Self::CompactionReadBytes,
+        Self::CompactionWrittenBytes,
+        Self::CompactionErrors,
         Self::ConnectionsAccepted,
         Self::ConnectionsRefused,
         Self::ConnectionsFaulted,
@@ -134,6 +143,9 @@ impl Counted {
             Self::ExtentBytes => "extent_bytes",
             Self::SegmentWriteErrors => "segment_write_errors",
             Self::DamagedReads => "damaged_reads",
+            Self::CompactionReadBytes => "compaction_read_bytes",
+            Self::CompactionWrittenBytes => "compaction_written_bytes",
+            Self::CompactionErrors => "compaction_errors",
             Self::ConnectionsAccepted => "connections_accepted",
             Self::ConnectionsRefused => "connections_refused",
             Self::ConnectionsFaulted => "connections_faulted",
@@ -160,6 +172,8 @@ pub enum Gauge {
     MemoryRing,
     /// Memory: flushed frames kept for fetches.
     MemoryCache,
+    /// Memory: what compaction has from the cache.
+    MemoryCompaction,
     /// Memory: idempotent producers.
     MemoryProducers,
     /// Memory: groups, members and committed offsets.
@@ -170,7 +184,7 @@ pub enum Gauge {
 
 impl Gauge {
     /// All, in the order of their values.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::Partitions,
         Self::PartitionsReadOnly,
@@ -178,6 +192,7 @@ impl Gauge {
         Self::MemoryResponses,
         Self::MemoryRing,
         Self::MemoryCache,
+        Self::MemoryCompaction,
         Self::MemoryProducers,
         Self::MemoryGroups,
         Self::MemoryIo,
@@ -202,6 +217,7 @@ impl Gauge {
             Self::MemoryResponses => Some("responses"),
             Self::MemoryRing => Some("ring"),
             Self::MemoryCache => Some("cache"),
+            Self::MemoryCompaction => Some("compaction"),
             Self::MemoryProducers => Some("producers"),
             Self::MemoryGroups => Some("groups"),
             Self::MemoryIo => Some("io"),

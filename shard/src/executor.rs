@@ -38,13 +38,19 @@ pub enum Queue {
     Serve,
     /// From the journal to segments, so that the journal can recycle.
     Flush,
-    /// Retention, deletion, later compaction.
+    /// Retention, deletion.
     Maintain,
+    /// Compaction.
+    Compact,
 }
 
 impl Queue {
-    const ALL: [(Self, usize, &'static str); 3] =
-        [(Self::Serve, 1000, "serve"), (Self::Flush, 400, "flush"), (Self::Maintain, 50, "maintain")];
+    const ALL: [(Self, usize, &'static str); 4] = [
+        (Self::Serve, 1000, "serve"),
+        (Self::Flush, 400, "flush"),
+        (Self::Maintain, 50, "maintain"),
+        (Self::Compact, 30, "compact"),
+    ];
 }
 
 thread_local! {

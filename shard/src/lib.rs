@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod clock;
+mod compactor;
 mod coordinator;
 pub mod counters;
 pub mod executor;

@@ -135,6 +135,11 @@ impl<D: Disk> Shard<D> {
 
     async fn delete_before(self: &Rc<Self>, id: TopicPartition, before: Offset) -> Result<Offset, Fault> {
         let log = self.loaded(id).await?;
+        let (_, settings) = self.known(id)?;
+        if settings.compaction.is_some() && !settings.delete_retained {
+            let message = "records of a topic that is only compacted are not deleted".to_owned();
+            return Err(Fault { code: ErrorCode::PolicyViolation, message });
+        }
         let before = if before == Offset::NONE { log.durable_end() } else { before };
         if before.0 < 0 {
             return Err(fault(id, &StoreError::OutOfRange));

@@ -20,7 +20,7 @@ use model::{ErrorCode, Tick, TopicId, TopicPartition};
 use storage::disk::Disk;
 use storage::journal::commit::CommitFacts;
 use storage::signal::Gate;
-use storage::{Listener, LogRef, LogSettings, Store, StoreError};
+use storage::{CompactionSettings, Listener, LogRef, LogSettings, Store, StoreError};
 
 use crate::coordinator::Coordinators;
 use crate::counters::{Counted, Counters, Timed};
@@ -113,6 +113,7 @@ impl<D: Disk> Shard<D> {
     ) -> Rc<Self> {
         let shard = Self::start_serving(core, cores, disk, store, image, settings);
         shard.clone().start_upkeep();
+        shard.clone().start_compaction();
         shard
     }
 
@@ -221,14 +222,21 @@ impl<D: Disk> Shard<D> {
         let mut known = self.settings.borrow_mut();
         let settings = known.entry(topic.id).or_insert_with(|| {
             let limit = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).unwrap_or(-1);
+            let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             let settings = &topic.settings;
             Rc::new(LogSettings {
                 segment_bytes: u64::from(settings.segment_bytes),
-                segment_ms: i64::try_from(settings.segment_ms).unwrap_or(i64::MAX),
+                segment_ms: ms(settings.segment_ms),
                 segment_jitter_ms: settings.segment_jitter_ms,
                 retention_ms: limit(settings.retention_ms),
                 retention_bytes: limit(settings.retention_bytes),
                 delete_retained: settings.cleanup_delete,
+                compaction: settings.cleanup_compact.map(|compact| CompactionSettings {
+                    lag_ms_min: ms(compact.lag_min_ms),
+                    lag_ms_max: ms(compact.lag_max_ms),
+                    tombstones_ms: ms(compact.tombstone_retention_ms),
+                    dirty_ppm_min: compact.dirty_ratio_min_ppm,
+                }),
                 // Offset commits never pass what is on stable storage.
                 acknowledge_written: settings.durability != Durability::Durable
                     && &*topic.name != OFFSETS_TOPIC,

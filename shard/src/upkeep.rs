@@ -85,6 +85,9 @@ impl<D: Disk> Shard<D> {
         counters.set_count(Counted::SegmentWriteErrors, stored.segment_write_errors);
         counters.set_count(Counted::DamagedReads, stored.damaged_reads);
         counters.set_count(Counted::FetchDiskBytes, stored.read_bytes);
+        counters.set_count(Counted::CompactionReadBytes, stored.compaction_read_bytes);
+        counters.set_count(Counted::CompactionWrittenBytes, stored.compaction_written_bytes);
+        counters.set_count(Counted::CompactionErrors, stored.compaction_errors);
         let all_logs = self.store.all_logs();
         let logs = all_logs.len() as u64;
         counters.set(Gauge::Partitions, logs);
@@ -96,6 +99,7 @@ impl<D: Disk> Shard<D> {
         let unflushed = stored.frame_bytes.min(self.store.ring_bytes());
         counters.set(Gauge::MemoryRing, unflushed);
         counters.set(Gauge::MemoryCache, stored.frame_bytes - unflushed + stored.ahead_bytes);
+        counters.set(Gauge::MemoryCompaction, stored.compaction_bytes);
         counters.snapshot()
     }
 }

@@ -93,7 +93,7 @@ fn queues_run_beside_each_other_on_every_core() {
     let cpu = allowed_cpus()[0];
     let cores = start(&settings(vec![cpu, cpu]), vec![2, 3], |core, part| async move {
         let count = Rc::new(std::cell::Cell::new(0));
-        for queue in [Queue::Serve, Queue::Flush, Queue::Maintain] {
+        for queue in [Queue::Serve, Queue::Flush, Queue::Maintain, Queue::Compact] {
             let count = count.clone();
             spawn(queue, async move { count.set(count.get() + 1) });
         }

@@ -8,7 +8,7 @@ use model::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::derived::Derived;
 use crate::disk::Disk;
-use crate::journal::entry::LAST;
+use crate::journal::entry::{LAST, file_word};
 use crate::journal::{Committed, Entry, EntryKind, Queued};
 use crate::log::{Loaded, Log, Mark, Phase, Run, Segment};
 use crate::segment::{Cursor, FIRST_POSITION};
@@ -79,10 +79,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// An entry that holds the log's bytes from `at` again.
     pub(crate) fn redo(&self, log: &Log<D, S>, loaded: &Loaded<D, S>, at: Cursor) -> Entry {
         let segment = loaded.segments.iter().rfind(|segment| segment.base == at.segment);
-        let incarnation = segment.map_or(loaded.incarnation, |segment| segment.incarnation);
+        let (incarnation, generation) =
+            segment.map_or((loaded.incarnation, 0), |segment| (segment.incarnation, segment.generation));
         Entry {
             kind: EntryKind::Redo,
-            base_offset: Offset(i64::from(incarnation)),
+            base_offset: file_word(incarnation, generation),
             segment: at.segment,
             position: at.position,
             ..self.entry(log, loaded)

@@ -100,7 +100,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 let mut loaded = log.loaded.borrow_mut();
                 let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
                 let end = loaded.end_cursor();
-                if end.position > FIRST_POSITION {
+                // A truncation into a compacted segment may have left it empty, and the end of the log behind its base.
+                if end.position > FIRST_POSITION || loaded.end != end.segment {
                     self.roll(log, loaded);
                 } else if saved && loaded.is_quiet() && loaded.committed == end && loaded.dispatched == end {
                     loaded.direct = true;
@@ -124,16 +125,18 @@ impl<D: Disk, S: Derived> Store<D, S> {
         batch: &[u8],
     ) -> io::Result<Claim> {
         let to = block_down(FIRST_POSITION + len_u64(batch.len()));
-        let (created, reserve, incarnation) = {
+        let (created, reserve, header) = {
             let mut loaded = log.loaded.borrow_mut();
             let segment = loaded.as_mut().and_then(|loaded| loaded.segment_at(base));
             let segment = segment.ok_or(io::ErrorKind::NotFound)?;
-            (segment.created, segment.reserve(to), segment.incarnation)
+            let (incarnation, generation) = (segment.incarnation, segment.generation);
+            let header = Header { partition: log.id, base, incarnation, generation };
+            (segment.created, segment.reserve(to), header)
         };
         let file = if created {
-            self.files.get((log.id, base)).await?
+            self.files.get((log.id, header.name())).await?
         } else {
-            self.create_segment(log, Header { partition: log.id, base, incarnation }).await?
+            self.create_segment(log, header).await?
         };
         if let Some((from, len)) = reserve {
             file.allocate(from, len).await?;
@@ -154,7 +157,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             at += len_u64(part.len());
         }
         if let Err(error) = file.sync().await {
-            let path = self.paths.segment(log.id, base);
+            let path = self.paths.segment(log.id, header.name());
             self.disk.fatal(&format!("syncing {}", path.display()), &error);
         }
         Ok(Claim { from: FIRST_POSITION, to, crc: crc.finalize() })
@@ -167,7 +170,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             return StoreError::Deleted;
         }
         self.count(|counters| counters.segment_write_errors += 1);
-        let path = self.paths.segment(log.id, base);
+        let path = self.paths.segment(log.id, log.name_of(base));
         if is_full(error) {
             self.refuse_appends(&path, FIRST_POSITION, error);
             return StoreError::DiskFull;

@@ -29,7 +29,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Drops the oldest frames until the rest fits the budget. Frames that segments do not have yet stay: there is a ring of them
     /// at most. What went straight to segments need not stay, even if they do.
     pub(crate) fn shrink_cache(&self) {
-        let budget = self.options.plan.frames();
+        let budget = self.options.plan.frames().saturating_sub(self.compaction_bytes.get());
         while self.frame_bytes.get() > budget {
             let next = self.frames.borrow().front().map(|frame| frame.sequence);
             let direct = self.extents.borrow().front().map(|extent| extent.sequence);

@@ -8,7 +8,7 @@
 //! entry, 128 bytes: 0 topic id (16)  16 partition u32  20 leader epoch i32  24 handled sequence u64  32 handled entry u32
 //!                  36 incarnation u32  40 log start i64  48 end offset i64  56 segment i64  64 position u64
 //!                  72 snapshot i64 (-1: none)  80 oldest i64  88 size u64  96 boot u32  100 moves u32
-//!                  104 expires i64  112 segment incarnation u32  116 reserved
+//!                  104 expires i64  112 segment incarnation u32  116 segment generation u32  120 compacted to i64
 //! ```
 
 use std::io;
@@ -22,12 +22,14 @@ use crate::bytes_at::{array, i32_at, i64_at, len_u32, len_u64, put, u16_at, u32_
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::journal::{JournalId, Lsn};
-use crate::segment::FIRST_POSITION;
+use crate::segment::{FIRST_POSITION, SegmentName};
+use crate::snapshot::SegmentFacts;
 use crate::store::{LogRef, Store};
 
 const MAGIC: [u8; 4] = *b"MLCP";
-/// A journal of version 2 may tell of EXTENTs: a release that does not know them must not take their frames for torn.
-const VERSION: u16 = 2;
+/// A journal of version 2 may tell of EXTENTs: a release that does not know them must not take their frames for torn. Logs of version 3
+/// may have compacted segments, which an older release would miss.
+const VERSION: u16 = 3;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 128;
 const WRITE_BYTES: usize = 1 << 20;
@@ -55,6 +57,10 @@ pub struct AtRest {
     pub incarnation: u32,
     /// What `incarnation` was when the active segment began.
     pub segment_incarnation: u32,
+    /// Which file of its base the active segment is.
+    pub segment_generation: u32,
+    /// Everything before this offset has been through compaction: no key comes twice there.
+    pub compacted_to: Offset,
     /// The newest snapshot, at or before `end` and in the active segment; none when the log has had one segment only.
     pub snapshot: Option<Offset>,
     /// Base offset of the oldest segment.
@@ -79,11 +85,30 @@ impl AtRest {
             position: FIRST_POSITION,
             incarnation: 0,
             segment_incarnation: 0,
+            segment_generation: 0,
+            compacted_to: Offset::ZERO,
             snapshot: None,
             oldest: Offset::ZERO,
             size: 0,
             expires: -1,
         }
+    }
+
+    /// The segment of a log that has had one only, as a snapshot would list it.
+    pub(crate) fn first_segment(&self) -> SegmentFacts {
+        SegmentFacts {
+            base: self.segment.0,
+            size: FIRST_POSITION,
+            max_timestamp_ms: -1,
+            incarnation: self.segment_incarnation,
+            generation: self.segment_generation,
+        }
+    }
+
+    /// Its active segment.
+    #[must_use]
+    pub const fn active(&self) -> SegmentName {
+        SegmentName { base: self.segment, generation: self.segment_generation }
     }
 
     fn write(&self, id: TopicPartition, out: &mut [u8]) {
@@ -104,6 +129,8 @@ impl AtRest {
         put(out, 100, &self.ownership.moves.to_le_bytes());
         put(out, 104, &self.expires.to_le_bytes());
         put(out, 112, &self.segment_incarnation.to_le_bytes());
+        put(out, 116, &self.segment_generation.to_le_bytes());
+        put(out, 120, &self.compacted_to.0.to_le_bytes());
     }
 
     fn read(entry: &[u8]) -> (TopicPartition, Self) {
@@ -119,6 +146,8 @@ impl AtRest {
             position: u64_at(entry, 64),
             incarnation: u32_at(entry, 36),
             segment_incarnation: u32_at(entry, 112),
+            segment_generation: u32_at(entry, 116),
+            compacted_to: Offset(i64_at(entry, 120)),
             snapshot: (snapshot >= 0).then_some(Offset(snapshot)),
             oldest: Offset(i64_at(entry, 80)),
             size: u64_at(entry, 88),
@@ -293,6 +322,8 @@ mod tests {
             position: 4097,
             incarnation: 11,
             segment_incarnation: 16,
+            segment_generation: 17,
+            compacted_to: Offset(18),
             snapshot: Some(Offset(12)),
             oldest: Offset(13),
             size: 14,
@@ -317,11 +348,11 @@ mod tests {
     fn drawn(hex: &str) {
         let entry = "01010101010101010101010101010101020000000700000003000000000000000400000\
             00b000000080000000000000009000000000000000a0000000000000001100000000000000c000000000000000d00000000000000\
-            0e0000000000000005000000060000000f000000000000001000000000000000\
-            0000000000000000";
+            0e0000000000000005000000060000000f000000000000001000000011000000\
+            1200000000000000";
         let entry: String = entry.chars().filter(|c| !c.is_whitespace()).collect();
-        assert_eq!(&hex[128..128 + 240], &entry[..240]);
-        assert_eq!(&hex[..16], "4d4c435002000000");
+        assert_eq!(&hex[128..128 + 256], &entry[..256]);
+        assert_eq!(&hex[..16], "4d4c435003000000");
         assert_eq!(&hex[48..104], "01000000000000000200000000000000030000000000000001000000");
     }
 

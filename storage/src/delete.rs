@@ -26,7 +26,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         self.moved.notify();
         for log in &doomed {
-            self.moved.until(|| log.writes_done().then_some(())).await;
+            self.moved.until(|| (log.writes_done() && !log.compacting.get()).then_some(())).await;
         }
         // Whoever was settling one of them stored its snapshot before its directory goes, not after.
         self.settling.enter().await;

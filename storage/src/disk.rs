@@ -99,6 +99,10 @@ pub trait Disk: Clone + 'static {
     fn now_ns(&self) -> u64;
     /// Lets other tasks run if this one used up its slice.
     async fn yield_now(&self);
+    /// Runs work that takes long where it holds nobody up.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        work()
+    }
     /// The environment broke a promise that acknowledged data rests on: ends the process (exit 5) in production,
     /// panics in tests. `what` says which file and operation.
     fn fatal(&self, what: &str, error: &io::Error) -> !;

@@ -42,7 +42,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             }
         }
         let begun = log.loaded.borrow_mut().as_mut()?.begin_direct(group)?;
-        let path = self.paths.segment(log.id, group.start.segment);
+        let path = self.paths.segment(log.id, log.name_of(group.start.segment));
         match self.open_reserved(group, begun.reserve).await {
             Ok(file) => Some(Target { file, path, prefix: begun.prefix }),
             Err(error) => {
@@ -57,7 +57,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         group: &Group<LogRef<D, S>>,
         reserve: Option<(u64, u64)>,
     ) -> io::Result<Rc<D::File>> {
-        let file = self.files.get((group.log.id, group.start.segment)).await?;
+        let name = group.log.name_of(group.start.segment);
+        let file = self.files.get((group.log.id, name)).await?;
         if let Some((from, len)) = reserve {
             file.allocate(from, len).await?;
         }
@@ -78,7 +79,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.moved.notify();
         let Some(error) = error.filter(|_| !log.is_deleted()) else { return };
         self.count(|counters| counters.segment_write_errors += 1);
-        let path = self.paths.segment(log.id, start.segment);
+        let path = self.paths.segment(log.id, log.name_of(start.segment));
         if is_full(error) {
             self.refuse_appends(&path, start.position, error);
         } else {

@@ -10,10 +10,11 @@ use model::{Offset, TopicPartition};
 
 use crate::disk::{Disk, File};
 use crate::paths::Paths;
+use crate::segment::SegmentName;
 use crate::signal::Signal;
 
 /// Which segment.
-pub type SegmentId = (TopicPartition, Offset);
+pub type SegmentId = (TopicPartition, SegmentName);
 
 struct Slot<D: Disk> {
     file: Rc<D::File>,
@@ -158,7 +159,9 @@ impl<D: Disk> Files<D> {
 
     /// Closes every file of a partition.
     pub async fn close_partition(&self, partition: TopicPartition) {
-        let all = (partition, Offset(i64::MIN))..=(partition, Offset(i64::MAX));
+        let first = SegmentName { base: Offset(i64::MIN), generation: 0 };
+        let last = SegmentName { base: Offset(i64::MAX), generation: u32::MAX };
+        let all = (partition, first)..=(partition, last);
         let ids: Vec<SegmentId> = self.open.borrow().range(all).map(|(id, _)| *id).collect();
         self.close(ids).await;
     }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use model::{Offset, TopicPartition};
 
 use crate::disk::Disk;
-use crate::paths::Paths;
+use crate::paths::{Paths, parse_segment_file};
+use crate::segment::SegmentName;
 
 /// Files of a partition that lie behind its end.
 pub(crate) struct FilesBehind {
-    /// Base offsets of segments behind the active one.
-    pub segments: Vec<Offset>,
+    /// Segments behind the active one.
+    pub segments: Vec<SegmentName>,
     /// Snapshots behind the end.
     pub snapshots: Vec<PathBuf>,
 }
@@ -31,11 +32,10 @@ pub(crate) async fn files_behind<D: Disk>(
         listed => listed?,
     };
     for entry in listed {
-        let Some((offset, kind)) = entry.name.split_once('.') else { continue };
-        let Ok(offset) = offset.parse().map(Offset) else { continue };
+        let Some((name, kind)) = parse_segment_file(&entry.name) else { continue };
         match kind {
-            "log" if offset > active => behind.segments.push(offset),
-            "snapshot" if offset > end => behind.snapshots.push(dir.join(&entry.name)),
+            "log" if name.base > active => behind.segments.push(name),
+            "snapshot" if name.base > end => behind.snapshots.push(dir.join(&entry.name)),
             _ => {}
         }
     }

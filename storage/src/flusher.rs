@@ -14,7 +14,7 @@ use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::log::{Carried, Loaded, Log, Segment, Write};
 use crate::pool::Pooled;
-use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::segment::{Cursor, FIRST_POSITION, Header, SegmentName};
 use crate::store::{LogRef, Store};
 
 /// A partition with this much committed is written.
@@ -42,7 +42,7 @@ pub(crate) enum Tail {
 
 /// One write: [from, to) of a segment, padded to whole blocks.
 pub(crate) struct Chunk<D: Disk> {
-    pub segment: Offset,
+    pub segment: SegmentName,
     pub to: Cursor,
     pub start: u64,
     pub create: Option<Header>,
@@ -248,12 +248,13 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
                 partition: log.id,
                 base: segment.base,
                 incarnation: segment.incarnation,
+                generation: segment.generation,
             });
             let end = block_up(to.position);
-            (create, segment.reserve(end))
+            (segment.name(), create, segment.reserve(end))
         });
-        let (create, reserve) = needs?;
-        Some(Chunk { segment: to.segment, to, start, create, reserve, buffer })
+        let (segment, create, reserve) = needs?;
+        Some(Chunk { segment, to, start, create, reserve, buffer })
     }
 
     /// (from, end in that segment, whether its last block may be written padded).

@@ -8,6 +8,7 @@ mod arrival;
 mod bytes_at;
 mod cache;
 pub mod checkpoint;
+mod compaction;
 mod compress;
 pub mod coordinator_snapshot;
 pub mod decompress;
@@ -46,6 +47,7 @@ mod tidy;
 mod truncate;
 
 pub use append::Placed;
-pub use log::{Log, LogSettings};
+pub use compaction::{Compacted, CompactionLimits, KeyCheck};
+pub use log::{CompactionSettings, Log, LogSettings};
 pub use read::{Piece, ReadLimits};
 pub use store::{Listener, LogRef, Store, StoreCounters, StoreError, StoreOptions};

@@ -18,7 +18,7 @@ use crate::flusher::Tail;
 use crate::index::{self, Index};
 use crate::log::{Carried, Loaded, LogSettings, Phase, Runs, Segment};
 use crate::paths::Paths;
-use crate::segment::{Cursor, FIRST_POSITION, Header};
+use crate::segment::{Cursor, FIRST_POSITION, Header, SegmentName};
 use crate::segment_write::is_full;
 use crate::snapshot::{self, SegmentFacts, Snapshot};
 use crate::store::{LogRef, Store, StoreError};
@@ -81,7 +81,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let Base { segments, derived, scanned } = self.reader().base::<S>(log.id, &rest).await?;
         self.tidy(log.id, &rest, &segments).await?;
         let end = Cursor { segment: rest.segment, position: rest.position };
-        let carried = self.reader().tail_block(log.id, end).await?;
+        let carried = self.reader().tail_block(log.id, rest.active(), rest.position).await?;
         if rest.position > FIRST_POSITION {
             self.partition_dirs.borrow_mut().insert(log.id);
         }
@@ -114,21 +114,21 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// The index of a segment, covering all of it that is at rest; read or rebuilt when it is not in memory.
     pub(crate) async fn ensure_index(&self, log: &LogRef<D, S>, base: Offset) -> Result<(), StoreError> {
-        let (size, incarnation) = {
+        let (name, size, incarnation) = {
             let mut loaded = log.loaded.borrow_mut();
             let loaded = loaded.as_mut().ok_or(StoreError::Deleted)?;
             let incarnation = loaded.incarnation;
             match loaded.segment_at(base) {
-                Some(segment) if segment.index.is_none() => (segment.size, incarnation),
+                Some(segment) if segment.index.is_none() => (segment.name(), segment.size, incarnation),
                 _ => return Ok(()),
             }
         };
-        if let Some(index) = self.reader().stored_index(log.id, base, size, incarnation).await {
-            set_index(log, base, index);
+        if let Some(index) = self.reader().stored_index(log.id, name, size, incarnation).await {
+            set_index(log, name, index);
             return Ok(());
         }
-        let index = self.reader().index(log.id, base, size).await?;
-        set_index(log, base, index);
+        let index = self.reader().index(log.id, name, size).await?;
+        set_index(log, name, index);
         self.settling.enter().await;
         self.store_index(log, base).await;
         self.settling.leave();
@@ -138,7 +138,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Stores the index of a sealed segment, so that the first reader after a start need not scan the segment. The caller is in
     /// [`Self::settling`].
     pub(crate) async fn store_index(&self, log: &LogRef<D, S>, base: Offset) {
-        let file = {
+        let (name, file) = {
             let mut loaded = log.loaded.borrow_mut();
             let Some(loaded) = loaded.as_mut().filter(|_| !log.is_deleted()) else { return };
             let incarnation = loaded.incarnation;
@@ -148,9 +148,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let Some(segment) = loaded.segment_at(base) else { return };
             let whole = |index: &&Index| index.covered() == segment.size && index.is_worth_a_file();
             let Some(index) = segment.index.as_ref().filter(whole) else { return };
-            index.to_file(incarnation)
+            (segment.name(), index.to_file(incarnation))
         };
-        let path = self.paths.index(log.id, base);
+        let path = self.paths.index(log.id, name);
         if let Err(error) = self.disk.replace_file(&path, file).await {
             // It is made again from the segment when it is missed.
             tracing::debug!(file = %path.display(), %error, "storing an index failed");
@@ -166,7 +166,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             .loaded
             .borrow()
             .as_ref()
-            .is_some_and(|l| l.end == log.durable_end() && log.under_way.get() == 0 && !l.direct);
+            .is_some_and(|l| l.end == log.durable_end() && log.under_way.get() == 0 && !l.direct)
+            && !log.compacting.get();
         if !quiet {
             return Ok(false);
         }
@@ -209,12 +210,7 @@ impl<D: Disk> Reader<'_, D> {
         };
         let facts = match &stored {
             Some(snapshot) => snapshot.segments.clone(),
-            None => vec![SegmentFacts {
-                base: rest.segment.0,
-                size: FIRST_POSITION,
-                max_timestamp_ms: -1,
-                incarnation: rest.segment_incarnation,
-            }],
+            None => vec![rest.first_segment()],
         };
         let mut derived = S::empty();
         if let Some(snapshot) = &stored {
@@ -237,7 +233,7 @@ impl<D: Disk> Reader<'_, D> {
         }
         active.allocated = block_up(rest.position);
         if from > FIRST_POSITION {
-            active.index = Some(self.index(id, rest.segment, from).await?);
+            active.index = Some(self.index(id, active.name(), from).await?);
         } else {
             active.index = Some(Index::new(rest.segment));
         }
@@ -258,30 +254,35 @@ impl<D: Disk> Reader<'_, D> {
     }
 
     /// The block in which a log ends, unless it ends between two.
-    pub async fn tail_block(&self, id: TopicPartition, end: Cursor) -> Result<Option<Carried>, StoreError> {
-        let start = block_down(end.position);
-        if start == end.position {
+    pub async fn tail_block(
+        &self,
+        id: TopicPartition,
+        segment: SegmentName,
+        end: u64,
+    ) -> Result<Option<Carried>, StoreError> {
+        let start = block_down(end);
+        if start == end {
             return Ok(None);
         }
-        let block = self.read(id, end.segment, start, BLOCK).await?;
-        let prefix = (*block).as_ref().get(..to_usize(end.position - start));
-        let prefix = prefix
-            .ok_or_else(|| damaged_at(self.paths, id, end.segment, start, &"the last block is missing"))?;
+        let block = self.read(id, segment, start, BLOCK).await?;
+        let prefix = (*block).as_ref().get(..to_usize(end - start));
+        let prefix =
+            prefix.ok_or_else(|| damaged_at(self.paths, id, segment, start, &"the last block is missing"))?;
         let bytes = Bytes::copy_from_slice(prefix);
-        Ok(Some(Carried { start: Cursor { segment: end.segment, position: start }, bytes }))
+        Ok(Some(Carried { start: Cursor { segment: segment.base, position: start }, bytes }))
     }
 
     /// The index of a sealed segment from its file, if that is there, whole, and of this very segment.
     pub async fn stored_index(
         &self,
         id: TopicPartition,
-        base: Offset,
+        segment: SegmentName,
         size: u64,
         incarnation: u32,
     ) -> Option<Index> {
-        let path = self.paths.index(id, base);
+        let path = self.paths.index(id, segment);
         let file = self.disk.read_file(&path, index::BYTES_MAX).await.ok()?;
-        match Index::from_file(&file, base) {
+        match Index::from_file(&file, segment.base) {
             Ok((index, stored)) => (stored == incarnation && index.covered() == size).then_some(index),
             Err(error) => {
                 tracing::warn!(file = %path.display(), error, "an index is damaged: it is made again from its segment");
@@ -291,28 +292,31 @@ impl<D: Disk> Reader<'_, D> {
     }
 
     /// The index of a segment up to `size`, from the segment.
-    pub async fn index(&self, id: TopicPartition, base: Offset, size: u64) -> Result<Index, StoreError> {
-        let mut segment = Segment::new(base, 0);
+    pub async fn index(&self, id: TopicPartition, name: SegmentName, size: u64) -> Result<Index, StoreError> {
+        let mut segment = Segment::new(name.base, 0);
+        segment.generation = name.generation;
         self.scan(id, &mut segment, size, |_, _| ()).await?;
-        Ok(segment.index.unwrap_or_else(|| Index::new(base)))
+        Ok(segment.index.unwrap_or_else(|| Index::new(name.base)))
     }
 
     /// Checks a segment's first block.
     pub async fn check_header(&self, id: TopicPartition, segment: &SegmentFacts) -> Result<(), StoreError> {
-        let base = Offset(segment.base);
-        let block = self.read(id, base, 0, BLOCK).await?;
-        let header = Header::read((*block).as_ref()).map_err(|e| damaged_at(self.paths, id, base, 0, &e))?;
-        let expected = Header { partition: id, base, incarnation: segment.incarnation };
+        let name = segment.name();
+        let block = self.read(id, name, 0, BLOCK).await?;
+        let header = Header::read((*block).as_ref()).map_err(|e| damaged_at(self.paths, id, name, 0, &e))?;
+        let SegmentName { base, generation } = name;
+        let expected = Header { partition: id, base, incarnation: segment.incarnation, generation };
         if header != expected {
-            return Err(damaged_at(self.paths, id, base, 0, &"the header is of another segment"));
+            return Err(damaged_at(self.paths, id, name, 0, &"the header is of another segment"));
         }
         Ok(())
     }
 }
 
-fn set_index<D: Disk, S: Derived>(log: &LogRef<D, S>, base: Offset, index: Index) {
+/// Unless compaction has put another segment there meanwhile.
+fn set_index<D: Disk, S: Derived>(log: &LogRef<D, S>, name: SegmentName, index: Index) {
     if let Some(loaded) = log.loaded.borrow_mut().as_mut()
-        && let Some(segment) = loaded.segment_at(base)
+        && let Some(segment) = loaded.segment_at(name.base).filter(|segment| segment.name() == name)
     {
         segment.index = Some(index);
     }
@@ -322,6 +326,7 @@ fn at_rest_segment(facts: &SegmentFacts) -> Segment {
     let mut segment = Segment::new(Offset(facts.base), facts.incarnation);
     segment.size = facts.size;
     segment.max_timestamp_ms = facts.max_timestamp_ms;
+    segment.generation = facts.generation;
     segment.created = true;
     segment.index = None;
     segment.begun_ms = (facts.max_timestamp_ms >= 0).then_some(facts.max_timestamp_ms);
@@ -332,9 +337,9 @@ fn at_rest_segment(facts: &SegmentFacts) -> Segment {
 pub(crate) fn damaged_at(
     paths: &Paths,
     id: TopicPartition,
-    base: Offset,
+    segment: SegmentName,
     position: u64,
     what: &dyn std::fmt::Display,
 ) -> StoreError {
-    StoreError::Damaged(format!("{} at byte {position}: {what}", paths.segment(id, base).display()))
+    StoreError::Damaged(format!("{} at byte {position}: {what}", paths.segment(id, segment).display()))
 }

@@ -13,10 +13,10 @@
 
 mod pending;
 mod runs;
+mod settings;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -24,63 +24,16 @@ use model::{LeaderEpoch, Offset, TopicPartition};
 
 pub(crate) use pending::{Pending, PendingKind, Settle};
 pub(crate) use runs::{Run, Runs};
+pub use settings::{CompactionSettings, LogSettings};
 
 use crate::checkpoint::AtRest;
+use crate::compaction::Looked;
 use crate::derived::{Derived, DerivedSnapshot};
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::pool::Pooled;
-use crate::segment::{Cursor, FIRST_POSITION};
+use crate::segment::{Cursor, FIRST_POSITION, SegmentName};
 use crate::snapshot::{SegmentFacts, Snapshot};
-
-/// The settings of a topic that its logs obey. Times in ms, sizes in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// `segment.bytes`.
-    pub segment_bytes: u64,
-    /// `segment.ms`.
-    pub segment_ms: i64,
-    /// `segment.jitter.ms`.
-    pub segment_jitter_ms: u64,
-    /// `retention.ms`; -1 is for ever.
-    pub retention_ms: i64,
-    /// `retention.bytes`; -1 is no limit.
-    pub retention_bytes: i64,
-    /// `cleanup.policy` has `delete`: retention applies. `file.delete.delay.ms` is not waited for: readers hold their files
-    /// themselves.
-    pub delete_retained: bool,
-    /// An append is acknowledged, and may be read, when it is written; its sync follows at once. It survives the death of the
-    /// process and of the kernel, not a power cut. From `flush.messages` and `flush.ms`.
-    pub acknowledge_written: bool,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 1 << 30,
-            segment_ms: 7 * 24 * 3_600_000,
-            segment_jitter_ms: 0,
-            retention_ms: 7 * 24 * 3_600_000,
-            retention_bytes: -1,
-            delete_retained: true,
-            acknowledge_written: false,
-        }
-    }
-}
-
-impl LogSettings {
-    /// How old the segment that begins at `base` may get: `segment.ms` without a part of it, below `segment.jitter.ms`, that is another
-    /// for every segment of every log, and always the same for one.
-    pub(crate) fn segment_age_max_ms(&self, log: TopicPartition, base: Offset) -> i64 {
-        let span = self.segment_jitter_ms.min(u64::try_from(self.segment_ms).unwrap_or(0));
-        if span == 0 {
-            return self.segment_ms;
-        }
-        let mut hasher = DefaultHasher::new();
-        (log, base).hash(&mut hasher);
-        self.segment_ms.saturating_sub_unsigned(hasher.finish() % span)
-    }
-}
 
 /// Whether a log may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,6 +71,14 @@ pub struct Log<D: Disk, S> {
     pub(crate) direct_after: Cell<u64>,
     /// Reads under way: they need the log in memory.
     pub(crate) readers: Cell<u32>,
+    /// A pass of compaction is under way.
+    pub(crate) compacting: Cell<bool>,
+    /// It is putting segments in the place of others: the list of segments must not change meanwhile.
+    pub(crate) replacing: Cell<bool>,
+    /// How often it has: whoever read of the old ones looks again.
+    pub(crate) replaced: Cell<u64>,
+    /// When somebody looked whether there is enough to compact, and there was not.
+    pub(crate) looked: Cell<Option<Looked>>,
     pub(crate) loaded: RefCell<Option<Box<Loaded<D, S>>>>,
 }
 
@@ -130,6 +91,8 @@ pub(crate) struct Segment {
     /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append.
     pub begun_ms: Option<i64>,
     pub incarnation: u32,
+    /// Which file of this base it is.
+    pub generation: u32,
     /// The file exists and its header and name are durable or will be with the next sync.
     pub created: bool,
     /// Up to where space was reserved.
@@ -147,6 +110,7 @@ impl Segment {
             max_timestamp_ms: -1,
             begun_ms: None,
             incarnation,
+            generation: 0,
             created: false,
             allocated: 0,
             journaled: false,
@@ -160,7 +124,13 @@ impl Segment {
             size: self.size,
             max_timestamp_ms: self.max_timestamp_ms,
             incarnation: self.incarnation,
+            generation: self.generation,
         }
+    }
+
+    /// Its file.
+    pub fn name(&self) -> SegmentName {
+        SegmentName { base: self.base, generation: self.generation }
     }
 
     /// Where it ends.
@@ -263,6 +233,10 @@ impl<D: Disk, S: Derived> Log<D, S> {
             under_way: Cell::new(0),
             direct_after: Cell::new(0),
             readers: Cell::new(0),
+            compacting: Cell::new(false),
+            replacing: Cell::new(false),
+            replaced: Cell::new(0),
+            looked: Cell::new(None),
             loaded: RefCell::new(None),
         })
     }
@@ -328,6 +302,11 @@ impl<D: Disk, S: Derived> Log<D, S> {
         }
     }
 
+    /// The file of its segment at `base`.
+    pub(crate) fn name_of(&self, base: Offset) -> SegmentName {
+        self.loaded.borrow().as_ref().map_or(base.into(), |loaded| loaded.name_of(base))
+    }
+
     /// The log stays in memory until this is dropped.
     pub(crate) fn reading(&self) -> Reading<'_> {
         self.readers.set(self.readers.get() + 1);
@@ -363,6 +342,12 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         self.segments.get_mut(at)
     }
 
+    /// The file of the segment at `base`.
+    pub fn name_of(&self, base: Offset) -> SegmentName {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok();
+        at.and_then(|at| self.segments.get(at)).map_or(base.into(), Segment::name)
+    }
+
     /// Everything up to the end, as a snapshot.
     pub fn snapshot(&self) -> Snapshot {
         let derived: DerivedSnapshot = self.derived.snapshot();
@@ -387,32 +372,5 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
             self.segments.iter().filter(|segment| segment.base >= from.segment && segment.base < to.segment);
         let sum: u64 = sealed.map(|segment| segment.size - FIRST_POSITION).sum();
         sum + to.position - from.position.min(sum + to.position)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use model::TopicId;
-
-    use super::*;
-
-    #[test]
-    fn segments_age_differently_within_the_jitter() {
-        let ages = |segment_ms, segment_jitter_ms| {
-            let settings = LogSettings { segment_ms, segment_jitter_ms, ..LogSettings::default() };
-            let log = |partition| TopicPartition { topic: TopicId([1; 16]), partition };
-            let ages = (0..100).map(|n| settings.segment_age_max_ms(log(n), Offset(7)));
-            let again = (0..100).map(|n| settings.segment_age_max_ms(log(n), Offset(7)));
-            assert!(ages.clone().eq(again), "a start changes nothing");
-            ages.collect::<HashSet<_>>()
-        };
-        assert_eq!(ages(1000, 0), HashSet::from([1000]));
-        assert!(ages(1000, 10).iter().all(|age| (991..=1000).contains(age)));
-        assert!(ages(1000, 10).len() > 5 && ages(1000, 1_000_000).len() > 50);
-        assert!(ages(1000, u64::MAX).iter().all(|age| (1..=1000).contains(age)));
-        assert_eq!(ages(0, 10), HashSet::from([0]));
-        assert_eq!(ages(i64::MAX, 0), HashSet::from([i64::MAX]));
     }
 }

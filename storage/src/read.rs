@@ -17,8 +17,8 @@ use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::index::Start;
 use crate::load::damaged_at;
-use crate::log::Loaded;
-use crate::segment::Cursor;
+use crate::log::{Loaded, Segment};
+use crate::segment::{Cursor, SegmentName};
 use crate::store::{LogRef, Store, StoreError};
 use ahead::{Place, Purpose};
 
@@ -66,12 +66,12 @@ const PROBE_BYTES: u64 = 64 << 10;
 /// What is read next of one segment.
 #[derive(Clone, Copy)]
 struct Extent {
-    segment: Offset,
+    segment: SegmentName,
     /// Where to look from, and where the durable part ends.
     from: u64,
     to: u64,
     /// Base offset of the batch at `from`, when known. No checksum of a batch covers that, so it must be what follows from the
-    /// batch before. (Compaction will have to tell gaps it made from those it did not.)
+    /// batch before; where compaction may have left gaps, that or more.
     base_offset: Option<Offset>,
 }
 
@@ -86,7 +86,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
     ) -> Result<Vec<Piece>, StoreError> {
         let _reading = log.reading();
         let before = limits.before.min(log.durable_end());
-        let read = self.read_loaded(log, from, ReadLimits { before, ..limits }).await;
+        let read = loop {
+            let replaced = log.replaced.get();
+            let read = self.read_loaded(log, from, ReadLimits { before, ..limits }).await;
+            if read.is_ok() || log.replaced.get() == replaced {
+                break read;
+            }
+        };
         // What was being read may have gone meanwhile; that is no damage.
         match read {
             Err(StoreError::Damaged(_)) if log.is_deleted() => Err(StoreError::Deleted),
@@ -147,6 +153,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let segment = self.segment_of(log, wanted)?;
             self.ensure_index(log, segment).await?;
             let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
+            // Now: when the segment has been searched, compaction may have made one of it and of those behind it.
+            let next = self.next_segment(log, extent.segment.base);
             if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
                 let extent = Extent { from: start, base_offset: None, ..extent };
                 let piece = self.bytes(log, extent, start, given(extent, limits)).await?;
@@ -157,12 +165,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 return Ok(served);
             }
             // The segment has nothing at or behind the offset: compaction or truncation left a gap.
-            match self.next_segment(log, segment) {
-                Some(next) if next < limits.before => wanted = next.max(wanted),
-                _ => return Ok(Vec::new()),
-            }
-            if wanted > limits.before || self.segment_of(log, wanted)? == segment {
-                return Ok(Vec::new());
+            match next.filter(|next| *next < limits.before) {
+                Some(next) => wanted = next,
+                None => return Ok(Vec::new()),
             }
         }
     }
@@ -173,9 +178,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let loaded = loaded.as_ref()?;
         let segment = loaded.segments.get(loaded.segment_of(place.next))?;
         let at = place.point.at;
-        let same = segment.base == at.segment && loaded.incarnation == place.point.incarnation;
+        let same = segment.base == at.segment
+            && segment.generation == place.point.generation
+            && loaded.incarnation == place.point.incarnation;
         let start = Start { position: at.position, base_offset: Some(place.next) };
-        let extent = loaded.extent(segment.base, segment.size, start);
+        let extent = loaded.extent(segment, start);
         (same && extent.from < extent.to).then_some(extent)
     }
 
@@ -233,7 +240,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         true
     }
 
-    /// The batch that holds `offset`: its base offset and where it stands.
+    /// Where the log is to end so that nothing at or behind `offset` is left: the base offset of the batch that holds it and where that
+    /// stands; `offset` itself and what follows it where compaction left no such batch.
     pub(crate) async fn position_of(
         &self,
         log: &LogRef<D, S>,
@@ -242,14 +250,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let segment = self.segment_of(log, offset)?;
         self.ensure_index(log, segment).await?;
         let extent = self.extent(log, offset, |index| index.position_for(offset))?;
-        let at = self
-            .find(log, extent, |batch| batch.last_offset() >= offset)
-            .await?
-            .ok_or(StoreError::OutOfRange)?;
+        let Some(at) = self.find(log, extent, |batch| batch.last_offset() >= offset).await? else {
+            let end = Cursor { segment, position: extent.to };
+            return if extent.segment.has_gaps() { Ok((offset, end)) } else { Err(StoreError::OutOfRange) };
+        };
         let piece = self.bytes(log, extent, at, model::batch::HEADER_BYTES as u64).await?;
         let header = BatchHeader::parse(piece.bytes())
-            .map_err(|error| damaged_at(&self.paths, log.id, segment, at, &error))?;
-        Ok((header.base_offset(), Cursor { segment, position: at }))
+            .map_err(|error| damaged_at(&self.paths, log.id, extent.segment, at, &error))?;
+        Ok((header.base_offset().min(offset), Cursor { segment, position: at }))
     }
 
     fn segment_of(&self, log: &LogRef<D, S>, offset: Offset) -> Result<Offset, StoreError> {
@@ -275,7 +283,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
         let segment = loaded.segments.get(loaded.segment_of(offset)).ok_or(StoreError::OutOfRange)?;
         let index = segment.index.as_ref().ok_or(StoreError::Deleted)?;
-        Ok(loaded.extent(segment.base, segment.size, start(index)))
+        Ok(loaded.extent(segment, start(index)))
     }
 
     /// Position of the first batch from `extent.from` on that `matches`.
@@ -292,7 +300,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let mut bytes = piece.bytes();
             let begun = at;
             while let Ok(header) = BatchHeader::parse(bytes) {
-                follows(header.base_offset(), expected)
+                follows(header.base_offset(), expected, extent.segment)
                     .map_err(|what| damaged_at(&self.paths, log.id, extent.segment, at, &what))?;
                 expected = Some(header.last_offset().next());
                 if matches(&header) {
@@ -327,12 +335,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
         limits: ReadLimits,
     ) -> Result<(Vec<Piece>, Option<(Place, Piece)>), StoreError> {
         let at = extent.from;
-        let place = |next, used| Some(Place { next, point: log.point(extent.segment, at + len_u64(used))? });
+        let point = |used| log.point(extent.segment, at + len_u64(used));
+        let place = |next, used| Some(Place { next, point: point(used)? });
         let damaged =
             |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, extent.segment, at, what);
         let header = BatchHeader::parse(piece.bytes()).map_err(|error| damaged(&error))?;
         let (first, base) = (header.size_bytes(), header.base_offset());
-        follows(base, extent.base_offset).map_err(|what| damaged(&what))?;
+        follows(base, extent.base_offset, extent.segment).map_err(|what| damaged(&what))?;
         if len_u64(first) > extent.to - at {
             return Err(damaged(&"a record batch reaches past the end of the log"));
         }
@@ -351,7 +360,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             {
                 break;
             }
-            let sound = sound(&batch, expected);
+            let sound = sound(&batch, expected, extent.segment);
             if used > 0 && sound.is_err() {
                 // What is whole is served; the next read begins here and fails.
                 break;
@@ -391,14 +400,14 @@ fn has_batch(bytes: &[u8]) -> bool {
 }
 
 /// Whether a batch is what was appended, and follows the one before. Its checksum does not cover its base offset.
-fn sound(batch: &RecordBatch<'_>, expected: Option<Offset>) -> Result<(), String> {
+fn sound(batch: &RecordBatch<'_>, expected: Option<Offset>, segment: SegmentName) -> Result<(), String> {
     batch.check_crc().map_err(|error| error.to_string())?;
-    follows(batch.base_offset(), expected)
+    follows(batch.base_offset(), expected, segment)
 }
 
-fn follows(base: Offset, expected: Option<Offset>) -> Result<(), String> {
+fn follows(base: Offset, expected: Option<Offset>, segment: SegmentName) -> Result<(), String> {
     match expected {
-        Some(expected) if expected != base => {
+        Some(expected) if base < expected || (base > expected && !segment.has_gaps()) => {
             Err(format!("a record batch with base offset {base} where {expected} must follow"))
         }
         _ => Ok(()),
@@ -407,13 +416,13 @@ fn follows(base: Offset, expected: Option<Offset>) -> Result<(), String> {
 
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// Where one segment can be read: `from` up to what is durable of it.
-    fn extent(&self, base: Offset, size: u64, start: Start) -> Extent {
+    fn extent(&self, segment: &Segment, start: Start) -> Extent {
         let Start { position: from, base_offset } = start;
-        let to = match base.cmp(&self.readable.segment) {
-            Ordering::Less => size,
+        let to = match segment.base.cmp(&self.readable.segment) {
+            Ordering::Less => segment.size,
             Ordering::Equal => self.readable.position,
             Ordering::Greater => from,
         };
-        Extent { segment: base, from, to, base_offset }
+        Extent { segment: segment.name(), from, to, base_offset }
     }
 }

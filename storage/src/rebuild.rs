@@ -3,7 +3,7 @@
 
 use model::{Offset, TopicPartition};
 
-use crate::derived::Derived;
+use crate::derived::{Derived, DerivedSnapshot};
 use crate::disk::Disk;
 use crate::load::Reader;
 use crate::log::Segment;
@@ -43,11 +43,10 @@ impl<D: Disk> Reader<'_, D> {
             if !first {
                 let mut listed = done.clone();
                 listed.push(segment.facts());
-                self.store(
-                    id,
-                    Snapshot { offset: segment.base.0, segments: listed, derived: derived.snapshot() },
-                )
-                .await?;
+                let mut before = derived.snapshot();
+                before.epochs.retain(|(_, start)| *start < segment.base.0);
+                self.store(id, Snapshot { offset: segment.base.0, segments: listed, derived: before })
+                    .await?;
             }
             self.scan(id, segment, size, |header, offset| {
                 derived.observe(header, offset, header.leader_epoch())
@@ -74,7 +73,7 @@ impl<D: Disk> Reader<'_, D> {
     ) -> Result<(Vec<Segment>, usize), StoreError> {
         let facts = match log.before.snapshot {
             Some(offset) => self.snapshot(id, offset).await?.segments,
-            None => vec![Segment::new(log.before.segment, log.before.segment_incarnation).facts()],
+            None => vec![log.before.first_segment()],
         };
         let kept = |facts: &&SegmentFacts| {
             let base = Offset(facts.base);
@@ -84,6 +83,7 @@ impl<D: Disk> Reader<'_, D> {
         };
         let listed = facts.iter().filter(kept).map(|facts| {
             let mut segment = Segment::new(Offset(facts.base), facts.incarnation);
+            segment.generation = facts.generation;
             segment.max_timestamp_ms = facts.max_timestamp_ms;
             segment.size = facts.size;
             segment
@@ -97,7 +97,10 @@ impl<D: Disk> Reader<'_, D> {
             segments.push(Segment::new(*base, *incarnation));
         }
         match segments.last_mut() {
-            Some(active) if active.base == log.rest.segment => active.size = log.rest.position,
+            Some(active) if active.base == log.rest.segment => {
+                active.size = log.rest.position;
+                active.generation = log.rest.segment_generation;
+            }
             _ => {
                 return Err(StoreError::Damaged(format!(
                     "the journal and the snapshot of {id} disagree on its segments"
@@ -108,7 +111,8 @@ impl<D: Disk> Reader<'_, D> {
     }
 
     /// A derived state to scan on from: the last snapshot, unless the log was cut before it; else that of the newest segment
-    /// which was there before; else the beginning.
+    /// which was there before; else the beginning. Where epochs began before the cut is taken from the last snapshot in any case:
+    /// compaction may have removed the batches that say it.
     async fn derived_before<S: Derived>(
         &self,
         id: TopicPartition,
@@ -116,18 +120,33 @@ impl<D: Disk> Reader<'_, D> {
         segments: &[Segment],
         known: usize,
     ) -> Result<(S, SegmentFacts), StoreError> {
-        let cited = log.before.snapshot.filter(|offset| log.cut.is_none_or(|(end, _)| *offset <= end));
+        let cut = log.cut.map(|(end, _)| end);
+        let mut lineage = None;
+        if let (Some(cited), Some(cut)) = (log.before.snapshot, cut)
+            && cited > cut
+        {
+            let mut epochs = self.snapshot(id, cited).await?.derived.epochs;
+            epochs.retain(|(_, start)| *start < cut.0);
+            lineage = Some(epochs);
+        }
+        let cited = log.before.snapshot.filter(|offset| cut.is_none_or(|cut| *offset <= cut));
         let bases = segments.iter().take(known).rev().map(|segment| segment.base);
+        let oldest = segments.first().map_or(log.rest.segment, |segment| segment.base);
+        let mut found = (DerivedSnapshot::default(), Segment::new(oldest, 0).facts());
         for offset in cited.into_iter().chain(bases) {
             // A log's first segment has none.
             let Ok(snapshot) = self.snapshot(id, offset).await else { continue };
             if let Some(last) = snapshot.segments.last() {
-                let mut derived = S::empty();
-                derived.restore(&snapshot.derived);
-                return Ok((derived, *last));
+                found = (snapshot.derived, *last);
+                break;
             }
         }
-        let oldest = segments.first().map_or(log.rest.segment, |segment| segment.base);
-        Ok((S::empty(), Segment::new(oldest, 0).facts()))
+        let (mut before, from) = found;
+        if let Some(epochs) = lineage {
+            before.epochs = epochs;
+        }
+        let mut derived = S::empty();
+        derived.restore(&before);
+        Ok((derived, from))
     }
 }

@@ -195,7 +195,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for log in logs {
             if let Some(loaded) = log.loaded.borrow_mut().as_mut() {
                 let done = std::mem::take(&mut loaded.unsynced);
-                unsynced.extend(done.into_iter().map(|base| (log.id, base)));
+                unsynced.extend(done.into_iter().map(|base| (log.id, loaded.name_of(base))));
                 reached.push((Rc::clone(log), loaded.written));
             }
         }

@@ -9,7 +9,7 @@ use model::limits::DECOMPRESSED_BYTES_MAX;
 use crate::decompress::{self, corrupt};
 
 /// A larger record is not looked into.
-const RECORD_BYTES_MAX: usize = 32 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 32 << 20;
 /// No length of a record takes more.
 const LENGTH_BYTES_MAX: usize = 5;
 
@@ -18,6 +18,8 @@ pub(crate) struct Records {
     source: BufReader<Box<dyn Read + Send>>,
     left: i32,
     last_offset_delta: i32,
+    /// A larger record is not looked into.
+    record_bytes_max: usize,
     record: Vec<u8>,
 }
 
@@ -26,7 +28,12 @@ pub(crate) struct Records {
 pub(crate) struct Record<'a> {
     /// All but its length.
     body: &'a [u8],
+    /// What follows its timestamp.
+    rest: &'a [u8],
+    pub timestamp_delta: i64,
     pub offset_delta: i32,
+    pub key: Option<&'a [u8]>,
+    pub has_value: bool,
 }
 
 impl Records {
@@ -37,8 +44,14 @@ impl Records {
             source: BufReader::with_capacity(64 << 10, source),
             left: batch.record_count(),
             last_offset_delta: batch.last_offset_delta(),
+            record_bytes_max: RECORD_BYTES_MAX,
             record: Vec::new(),
         })
+    }
+
+    /// The same of a batch with no record larger than this.
+    pub fn up_to(batch: &RecordBatch<'_>, record_bytes_max: usize) -> io::Result<Self> {
+        Ok(Self { record_bytes_max: record_bytes_max.min(RECORD_BYTES_MAX), ..Self::of(batch)? })
     }
 
     /// The next one; none behind the last. An error says that the batch is not what it should be.
@@ -73,7 +86,7 @@ impl Records {
                 let length =
                     varint::read_i32(&mut &*read).ok().and_then(|length| usize::try_from(length).ok());
                 return length
-                    .filter(|length| *length <= RECORD_BYTES_MAX)
+                    .filter(|length| *length <= self.record_bytes_max)
                     .ok_or_else(|| corrupt("a record has no sane length"));
             }
         }
@@ -84,17 +97,32 @@ impl Records {
 impl<'a> Record<'a> {
     fn parse(body: &'a [u8]) -> Option<Self> {
         let (_attributes, mut rest) = body.split_first()?;
-        varint::read_i64(&mut rest).ok()?; // Its timestamp.
+        let timestamp_delta = varint::read_i64(&mut rest).ok()?;
+        let behind = rest;
         let offset_delta = varint::read_i32(&mut rest).ok()?;
-        field(&mut rest)?; // Its key...
-        field(&mut rest)?; // ...and its value.
-        Some(Self { body, offset_delta })
+        let key = field(&mut rest)?;
+        let has_value = field(&mut rest)?.is_some();
+        Some(Self { body, rest: behind, timestamp_delta, offset_delta, key, has_value })
+    }
+
+    /// How many they are, about.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
     }
 
     /// As it was.
     pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
         write_length(self.body.len(), out)?;
         out.write_all(self.body)
+    }
+
+    /// With another timestamp delta.
+    pub fn write_at(&self, timestamp_delta: i64, out: &mut impl io::Write) -> io::Result<()> {
+        let mut front: Vec<u8> = self.body.iter().copied().take(1).collect();
+        varint::write(&mut front, timestamp_delta);
+        write_length(front.len() + self.rest.len(), out)?;
+        out.write_all(&front)?;
+        out.write_all(self.rest)
     }
 }
 
@@ -134,13 +162,37 @@ mod tests {
         let (batch, _) = RecordBatch::parse(&bytes).unwrap();
         let mut records = Records::of(&batch).unwrap();
         let mut out = Vec::new();
-        for offset_delta in 0..2 {
-            let record = records.next().unwrap().unwrap();
-            assert_eq!(record.offset_delta, offset_delta);
-            record.write(&mut out).unwrap();
-        }
+        let first = records.next().unwrap().unwrap();
+        assert_eq!((first.key, first.has_value, first.timestamp_delta), (Some(&b"a"[..]), true, 0));
+        first.write(&mut out).unwrap();
+        let second = records.next().unwrap().unwrap();
+        assert_eq!((second.key, second.has_value, second.timestamp_delta), (None, false, -10));
+        assert_eq!(second.offset_delta, 1);
+        second.write(&mut out).unwrap();
         assert!(records.next().unwrap().is_none());
         assert_eq!(out, batch.payload());
+    }
+
+    #[test]
+    fn larger_records_are_not_looked_into() {
+        let bytes = BatchBuilder::new().value(TimestampMs(1), &[7; 100]).build();
+        let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+        assert!(Records::up_to(&batch, 200).unwrap().next().unwrap().is_some());
+        assert!(Records::up_to(&batch, 100).unwrap().next().is_err());
+    }
+
+    #[test]
+    fn a_record_takes_another_time() {
+        let bytes = batch().build();
+        let (before, _) = RecordBatch::parse(&bytes).unwrap();
+        let mut records = Records::of(&before).unwrap();
+        let mut out = Vec::new();
+        while let Some(record) = records.next().unwrap() {
+            record.write_at(record.timestamp_delta - 1_000_000, &mut out).unwrap();
+        }
+        let times: Vec<i64> =
+            model::batch::Records::new(&out, 2).map(|record| record.unwrap().timestamp_delta).collect();
+        assert_eq!(times, [-1_000_000, -1_000_010]);
     }
 
     #[test]
@@ -148,13 +200,13 @@ mod tests {
         let cut = |payload: &[u8]| payload[..payload.len() - 1].to_vec();
         let more = |payload: &[u8]| [payload, b"x"].concat();
         let garbage = |_: &[u8]| vec![0xff; 100];
-        let batches = [
+        let made = [
             batch().build_compressed(Compression::None, cut),
             batch().build_compressed(Compression::None, more),
             batch().build_compressed(Compression::None, garbage),
             batch().build_compressed(Compression::Gzip, garbage),
         ];
-        for bytes in batches {
+        for bytes in made {
             let (batch, _) = RecordBatch::parse(&bytes).unwrap();
             let walk = || -> io::Result<()> {
                 let mut records = Records::of(&batch)?;

@@ -19,11 +19,12 @@ use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::files::{Files, SegmentId};
 use crate::files_behind::files_behind;
+use crate::journal::entry::of_file_word;
 use crate::journal::replay::{Frames, RecoveryError, io_error};
 use crate::journal::{Entry, EntryKind, JournalId, Lsn};
 use crate::load::Reader;
 use crate::paths::Paths;
-use crate::segment::FIRST_POSITION;
+use crate::segment::{FIRST_POSITION, SegmentName};
 use crate::store::StoreError;
 use extent::Stands;
 
@@ -257,7 +258,8 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
             if entry.kind == EntryKind::Redo && entry.position == FIRST_POSITION {
                 self.begin_again(id, entry).await?;
             }
-            self.write(id, entry.segment, entry.position, bytes).await?;
+            let name = self.logs.get(&id).map_or(entry.segment.into(), |log| log.name(entry));
+            self.write(id, name, entry.position, bytes).await?;
         } else if entry.kind == EntryKind::Extent {
             len = self.extent(journal, lsn, entry, bytes, found).await?;
         } else if matches!(entry.kind, EntryKind::Roll | EntryKind::Truncate) {
@@ -272,8 +274,8 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
     /// A segment's bytes from its first on were copied forward: there may be no file of it at all.
     async fn begin_again(&mut self, id: TopicPartition, entry: &Entry) -> Result<(), RecoveryError> {
         self.flush(id).await?;
-        let incarnation = u32::try_from(entry.base_offset.0).unwrap_or(u32::MAX);
-        self.segment(id, entry.segment, Some(incarnation)).await?;
+        let (incarnation, generation) = of_file_word(entry.base_offset);
+        self.segment(id, SegmentName { base: entry.segment, generation }, Some(incarnation)).await?;
         if let Some(log) = self.logs.get_mut(&id).filter(|log| log.before.segment == entry.segment) {
             log.headless = false;
         }
@@ -285,7 +287,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         for (id, mut log) in std::mem::take(&mut self.logs) {
             // A recovery before this one may already have removed what a truncation leaves behind.
             if log.headless && log.cut.is_none_or(|(_, segment)| segment >= log.before.segment) {
-                let path = self.paths.segment(id, log.before.segment);
+                let path = self.paths.segment(id, log.before.active());
                 let what =
                     "the segment is missing or its header damaged; restore it from a replica or a backup";
                 return Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
@@ -324,8 +326,8 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         log.rest.oldest = snapshot.segments.first().map_or(log.rest.segment, |segment| Offset(segment.base));
         if log.cut.is_some() {
             let behind = files_behind(self.disk, self.paths, id, log.rest.segment, log.rest.end).await;
-            for base in behind.map_err(io_error(&dir))?.segments {
-                self.files.remove((id, base)).await.map_err(io_error(&dir))?;
+            for name in behind.map_err(io_error(&dir))?.segments {
+                self.files.remove((id, name)).await.map_err(io_error(&dir))?;
             }
             // Before the log grows past where they were. Snapshots there go when it is first touched: until there is a new
             // checkpoint, the old one may cite one of them.

@@ -8,7 +8,7 @@ use model::Offset;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::log::{Loaded, Phase};
-use crate::segment::FIRST_POSITION;
+use crate::segment::{FIRST_POSITION, SegmentName};
 use crate::store::{LogRef, Store, StoreError};
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -46,7 +46,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Removes the segments that lie wholly before the log start.
     pub async fn trim(self: &Rc<Self>, log: &LogRef<D, S>) -> io::Result<usize> {
         let start = log.log_start();
-        let doomed: Vec<(Offset, bool)> = {
+        if log.replacing.get() {
+            return Ok(0); // They go next time.
+        }
+        let doomed: Vec<SegmentName> = {
             let mut loaded = log.loaded.borrow_mut();
             let Some(loaded) = loaded.as_mut() else { return Ok(0) };
             let mut doomed = Vec::new();
@@ -57,7 +60,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 && loaded.pending.front().is_none_or(|_| loaded.handled_past(next.base))
             {
                 if let Some(segment) = loaded.segments.pop_front() {
-                    doomed.push((segment.base, segment.created));
+                    doomed.push(segment.name());
                 }
             }
             let mut rest = log.at_rest.get();
@@ -70,10 +73,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         // A checkpoint that no longer needs them comes before they go: a missing segment is damage.
         self.checkpoint(None).await?;
-        for (base, _) in &doomed {
-            self.files.remove((log.id, *base)).await?;
-            if log.at_rest.get().snapshot != Some(*base) {
-                self.disk.remove_file(&self.paths.snapshot(log.id, *base)).await?;
+        for name in &doomed {
+            self.files.remove((log.id, *name)).await?;
+            if log.at_rest.get().snapshot != Some(name.base) {
+                self.disk.remove_file(&self.paths.snapshot(log.id, name.base)).await?;
             }
         }
         Ok(doomed.len())
@@ -110,7 +113,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     }
 
     /// Whether every pending entry belongs to the segment at `base` or later ones.
-    fn handled_past(&self, base: Offset) -> bool {
+    pub fn handled_past(&self, base: Offset) -> bool {
         self.pending.iter().all(|pending| match &pending.kind {
             crate::log::PendingKind::Bytes { until, .. } => until.segment >= base,
             crate::log::PendingKind::Roll { segment, .. } => *segment > base,

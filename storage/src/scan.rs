@@ -10,7 +10,7 @@ use crate::bytes_at::{block_down, block_up, to_usize};
 use crate::disk::{Disk, File};
 use crate::load::{Reader, damaged_at};
 use crate::log::Segment;
-use crate::segment::FIRST_POSITION;
+use crate::segment::{FIRST_POSITION, SegmentName};
 use crate::store::StoreError;
 
 struct Window<D: Disk> {
@@ -28,18 +28,20 @@ impl<D: Disk> Reader<'_, D> {
         mut observe: impl FnMut(&BatchHeader<'_>, Offset),
     ) -> Result<(), StoreError> {
         let mut at = segment.size;
+        let name = segment.name();
         let mut window = Window { start: 0, bytes: None };
         // No checksum of a batch covers its base offset.
         let mut expected = (at == FIRST_POSITION).then_some(segment.base);
         while at < to {
             let (len, time, base) = {
-                let head = self.bytes(id, segment.base, at, 61, to, &mut window).await?;
+                let head = self.bytes(id, name, at, 61, to, &mut window).await?;
                 let header =
-                    BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, segment.base, at, &e))?;
+                    BatchHeader::parse(head).map_err(|e| damaged_at(self.paths, id, name, at, &e))?;
                 let base = header.base_offset();
-                let out_of_place = base < segment.base || expected.is_some_and(|expected| expected != base);
+                let follows = |expected: Offset| base == expected || (name.has_gaps() && base > expected);
+                let out_of_place = base < name.base || expected.is_some_and(|expected| !follows(expected));
                 if at + header.size_bytes() as u64 > to || out_of_place {
-                    return Err(damaged_at(self.paths, id, segment.base, at, &"batch out of place"));
+                    return Err(damaged_at(self.paths, id, name, at, &"batch out of place"));
                 }
                 expected = Some(header.last_offset().next());
                 observe(&header, base);
@@ -62,7 +64,7 @@ impl<D: Disk> Reader<'_, D> {
     async fn bytes<'w>(
         &self,
         id: TopicPartition,
-        base: Offset,
+        segment: SegmentName,
         at: u64,
         len: u64,
         to: u64,
@@ -73,24 +75,25 @@ impl<D: Disk> Reader<'_, D> {
             window.start = block_down(at);
             let wanted = block_up(to).min(window.start + SEGMENT_READ_BYTES as u64) - window.start;
             let wanted = to_usize(wanted.max(block_up(at + len) - window.start));
-            window.bytes = Some(self.read(id, base, window.start, wanted).await?);
+            window.bytes = Some(self.read(id, segment, window.start, wanted).await?);
         }
         let from = to_usize(at - window.start);
         let bytes = window.bytes.as_ref().map_or(&[][..], |bytes| (**bytes).as_ref());
         bytes
             .get(from..from + to_usize(len))
-            .ok_or_else(|| damaged_at(self.paths, id, base, at, &"the segment is shorter than its log"))
+            .ok_or_else(|| damaged_at(self.paths, id, segment, at, &"the segment is shorter than its log"))
     }
 
     /// Whole blocks of a segment.
     pub async fn read(
         &self,
         id: TopicPartition,
-        base: Offset,
+        segment: SegmentName,
         position: u64,
         len: usize,
     ) -> Result<Rc<D::Buffer>, StoreError> {
-        let file = self.files.get((id, base)).await.map_err(|e| damaged_at(self.paths, id, base, 0, &e))?;
-        file.read(position, len).await.map_err(|e| damaged_at(self.paths, id, base, position, &e))
+        let damaged = |position, error| damaged_at(self.paths, id, segment, position, &error);
+        let file = self.files.get((id, segment)).await.map_err(|error| damaged(0, error))?;
+        file.read(position, len).await.map_err(|error| damaged(position, error))
     }
 }

@@ -34,6 +34,11 @@ impl FileKind {
 
     /// The body of a file, aligned for `rkyv` by copying; the message says what is wrong. Bytes behind the body are padding.
     pub fn open(&self, file: &[u8]) -> Result<Vec<u8>, String> {
+        self.open_any(file).map(|(_, body)| body)
+    }
+
+    /// The same with its version, where older ones have another body.
+    pub fn open_any(&self, file: &[u8]) -> Result<(u16, Vec<u8>), String> {
         if file.len() < HEADER_BYTES || !file.starts_with(&self.magic) {
             return Err(format!("not a {}: wrong magic", self.name));
         }
@@ -49,7 +54,7 @@ impl FileKind {
                 u16_at(file, 4)
             ));
         }
-        Ok(whole[HEADER_BYTES..].to_vec())
+        Ok((u16_at(file, 4), whole[HEADER_BYTES..].to_vec()))
     }
 }
 

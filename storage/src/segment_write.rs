@@ -84,7 +84,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                     %error,
                     "writing a segment failed: it is tried once more, and what follows goes to a new segment; check the disk"
                 );
-                self.leave_segment(log, chunk.segment);
+                self.leave_segment(log, chunk.segment.base);
             }
         }
         if waits {
@@ -108,10 +108,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 self.moved
                     .until(|| {
                         let hopeless = log.is_deleted() || (self.closing.get() && self.stalled.get() > 0);
-                        (log.segment_created(chunk.segment) || hopeless).then_some(())
+                        (log.segment_created(chunk.segment.base) || hopeless).then_some(())
                     })
                     .await;
-                if !log.segment_created(chunk.segment) {
+                if !log.segment_created(chunk.segment.base) {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 self.files.get((log.id, chunk.segment)).await?
@@ -179,7 +179,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Makes a segment's file: its header and name are durable with the next sync.
     pub(crate) async fn create_segment(&self, log: &LogRef<D, S>, header: Header) -> io::Result<Rc<D::File>> {
         let dir = self.make_partition_dir(log.id).await?;
-        let file = self.files.create((log.id, header.base)).await?;
+        let file = self.files.create((log.id, header.name())).await?;
         let mut block = self.disk.buffer(BLOCK);
         header.write(block.as_mut());
         file.write(Rc::new(block), 0).await?;

@@ -5,9 +5,10 @@ use model::Offset;
 
 use crate::derived::DerivedSnapshot;
 use crate::sealed_file::FileKind;
+use crate::segment::SegmentName;
 
 /// `<offset>.snapshot` files.
-pub const KIND: FileKind = FileKind { magic: *b"MLPS", version: 1, name: "partition snapshot" };
+pub const KIND: FileKind = FileKind { magic: *b"MLPS", version: 2, name: "partition snapshot" };
 /// A snapshot larger than this is refused as damaged.
 pub const BYTES_MAX: usize = 64 << 20;
 
@@ -22,6 +23,16 @@ pub struct SegmentFacts {
     pub max_timestamp_ms: i64,
     /// See [`crate::segment::Header`].
     pub incarnation: u32,
+    /// See [`SegmentName`].
+    pub generation: u32,
+}
+
+impl SegmentFacts {
+    /// Its file.
+    #[must_use]
+    pub const fn name(&self) -> SegmentName {
+        SegmentName { base: Offset(self.base), generation: self.generation }
+    }
 }
 
 /// A partition at `offset`.
@@ -35,6 +46,37 @@ pub struct Snapshot {
     pub derived: DerivedSnapshot,
 }
 
+/// A segment in version 1, before there was compaction.
+#[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct FactsV1 {
+    base: i64,
+    size: u64,
+    max_timestamp_ms: i64,
+    incarnation: u32,
+}
+
+/// A [`Snapshot`] in version 1.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct SnapshotV1 {
+    offset: i64,
+    segments: Vec<FactsV1>,
+    derived: DerivedSnapshot,
+}
+
+impl From<FactsV1> for SegmentFacts {
+    fn from(facts: FactsV1) -> Self {
+        let FactsV1 { base, size, max_timestamp_ms, incarnation } = facts;
+        Self { base, size, max_timestamp_ms, incarnation, generation: 0 }
+    }
+}
+
+impl From<SnapshotV1> for Snapshot {
+    fn from(before: SnapshotV1) -> Self {
+        let segments = before.segments.into_iter().map(SegmentFacts::from).collect();
+        Self { offset: before.offset, segments, derived: before.derived }
+    }
+}
+
 impl Snapshot {
     /// As a file.
     pub fn to_file(&self) -> Vec<u8> {
@@ -44,11 +86,14 @@ impl Snapshot {
 
     /// From a file; the message says what is wrong.
     pub fn from_file(file: &[u8]) -> Result<Self, String> {
-        let body = KIND.open(file)?;
+        let (version, body) = KIND.open_any(file)?;
         let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(body.len());
         aligned.extend_from_slice(&body);
-        rkyv::from_bytes::<Self, rkyv::rancor::Error>(&aligned)
-            .map_err(|error| format!("{}: {error}", KIND.name))
+        let read = match version {
+            1 => rkyv::from_bytes::<SnapshotV1, rkyv::rancor::Error>(&aligned).map(Self::from),
+            _ => rkyv::from_bytes::<Self, rkyv::rancor::Error>(&aligned),
+        };
+        read.map_err(|error| format!("{}: {error}", KIND.name))
     }
 
     /// The segment that ended where this one begins a new one.
@@ -74,7 +119,13 @@ mod tests {
         let batch = ProducerBatch { first_sequence: 1, last_sequence: 2, base_offset: 3, last_offset: 4 };
         Snapshot {
             offset: 5,
-            segments: vec![SegmentFacts { base: 0, size: 4200, max_timestamp_ms: 9, incarnation: 1 }],
+            segments: vec![SegmentFacts {
+                base: 0,
+                size: 4200,
+                max_timestamp_ms: 9,
+                incarnation: 1,
+                generation: 3,
+            }],
             derived: DerivedSnapshot {
                 epochs: vec![(0, 0)],
                 producers: vec![ProducerSnapshot {
@@ -85,6 +136,16 @@ mod tests {
                 }],
             },
         }
+    }
+
+    #[test]
+    fn version_1_is_read() {
+        let segments = vec![FactsV1 { base: 0, size: 4200, max_timestamp_ms: 9, incarnation: 1 }];
+        let before = SnapshotV1 { offset: 5, segments, derived: snapshot().derived };
+        let body = rkyv::to_bytes::<rkyv::rancor::Error>(&before).unwrap();
+        let mut expected = snapshot();
+        expected.segments[0].generation = 0;
+        assert_eq!(Snapshot::from_file(&FileKind { version: 1, ..KIND }.seal(&body)), Ok(expected));
     }
 
     #[test]

@@ -119,6 +119,14 @@ pub struct StoreCounters {
     pub recycled: u64,
     /// Bytes read from segments.
     pub read_bytes: u64,
+    /// Bytes that compaction read from segments.
+    pub compaction_read_bytes: u64,
+    /// Bytes that it wrote to new ones.
+    pub compaction_written_bytes: u64,
+    /// Passes that ended with an error.
+    pub compaction_errors: u64,
+    /// Memory that the pass under way has from the cache.
+    pub compaction_bytes: u64,
     /// Bytes of frames in memory.
     pub frame_bytes: u64,
     /// Bytes read ahead of consumers that read segments.
@@ -170,6 +178,10 @@ pub struct Store<D: Disk, S> {
     pub(crate) extent_bytes: Cell<u64>,
     pub(crate) extent_logs: RefCell<Touched<D, S>>,
     pub(crate) frame_bytes: Cell<u64>,
+    /// What a pass of compaction takes: the cache has less meanwhile.
+    pub(crate) compaction_bytes: Cell<u64>,
+    /// One pass at a time.
+    pub(crate) compacting: Gate,
     /// What readers of segments want next.
     pub(crate) ahead: Ahead,
     /// Readers of much of a segment take turns: see [`LARGE_READS_MAX`].
@@ -236,6 +248,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
             extent_bytes: Cell::new(0),
             extent_logs: RefCell::default(),
             frame_bytes: Cell::new(0),
+            compaction_bytes: Cell::new(0),
+            compacting: Gate::default(),
             ahead: Ahead::new(options.plan.read_ahead()),
             large_reads: Turns::new(LARGE_READS_MAX),
             pinned: RefCell::default(),
@@ -348,6 +362,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         StoreCounters {
             frame_bytes: self.frame_bytes.get(),
             ahead_bytes: self.ahead.bytes(),
+            compaction_bytes: self.compaction_bytes.get(),
             queued_bytes: self.journal.queued_bytes() as u64,
             loaded_logs: loaded as u64,
             ..self.counters.get()
@@ -370,6 +385,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
     pub async fn close(self: &Rc<Self>) -> io::Result<()> {
         self.closing.set(true);
         self.moved.notify();
+        self.compacting.enter().await; // A pass ends at its next step.
         self.reclaiming.enter().await;
         let committed = self.commit_last().await;
         let logs = self.all_logs();

@@ -11,11 +11,12 @@ use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::flusher::Tail;
+use crate::journal::entry::file_word;
 use crate::journal::{Entry, EntryKind};
 use crate::load::Reader;
 use crate::log::{Loaded, PendingKind, Phase};
 use crate::recovery::Recovering;
-use crate::segment::Cursor;
+use crate::segment::{Cursor, SegmentName};
 use crate::segment_write::is_full;
 use crate::store::{LogRef, Store, StoreError};
 
@@ -23,6 +24,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
     /// Ends the log at the batch that holds `to`, or at `to`. Durable on return. Nobody may append meanwhile.
     pub async fn truncate(self: &Rc<Self>, log: &LogRef<D, S>, to: Offset) -> Result<Offset, StoreError> {
         self.durable(self.journal.last_ticket()).await;
+        // What compaction has replaced is at rest before an entry speaks of it.
+        self.moved.until(|| (!log.replacing.get()).then_some(())).await;
         if log.phase.get() != Phase::Loaded {
             return Err(StoreError::Deleted);
         }
@@ -45,12 +48,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.sync_and_settle(std::slice::from_ref(log)).await.map_err(failed)?;
         let (end, at) = self.cut(log, to).await?;
         let incarnation = log.at_rest.get().incarnation + 1;
+        let name = log.name_of(at.segment);
         let entry = {
             let loaded = log.loaded.borrow();
             let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
             Entry {
                 kind: EntryKind::Truncate,
-                base_offset: Offset(i64::from(incarnation)),
+                base_offset: file_word(incarnation, name.generation),
                 end_offset: end,
                 segment: at.segment,
                 position: at.position,
@@ -60,7 +64,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let ticket = self.queue(log, entry, Bytes::new());
         self.durable(ticket).await;
         self.settling.enter().await;
-        let applied = self.apply_truncation(log, end, at, incarnation).await;
+        let applied = self.apply_truncation(log, end, (name, at.position), incarnation).await;
         self.settling.leave();
         if let Err(error) = applied {
             // The journal says that the log ends there, and memory does not.
@@ -73,8 +77,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let files = crate::files_behind::files_behind(&self.disk, &self.paths, log.id, at.segment, end)
             .await
             .map_err(failed)?;
-        for base in files.segments {
-            self.files.remove((log.id, base)).await.map_err(failed)?;
+        for name in files.segments {
+            self.files.remove((log.id, name)).await.map_err(failed)?;
         }
         for path in files.snapshots {
             self.disk.remove_file(&path).await.map_err(failed)?;
@@ -89,7 +93,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         Ok(end)
     }
 
-    /// Where the log is cut: the start of the batch that holds `to`.
+    /// Where the log is cut: the start of the batch that holds `to`, or `to` where compaction left no such batch.
     async fn cut(&self, log: &LogRef<D, S>, to: Offset) -> Result<(Offset, Cursor), StoreError> {
         let start = log.log_start();
         if to <= start {
@@ -105,13 +109,22 @@ impl<D: Disk, S: Derived> Store<D, S> {
         &self,
         log: &LogRef<D, S>,
         end: Offset,
-        at: Cursor,
+        (name, position): (SegmentName, u64),
         incarnation: u32,
     ) -> Result<(), StoreError> {
         let before = log.at_rest.get();
-        let log_start = before.log_start.min(end);
-        let (segment, position) = (at.segment, at.position);
-        let rest = AtRest { end, segment, position, incarnation, log_start, snapshot: None, ..before };
+        let at = Cursor { segment: name.base, position };
+        let rest = AtRest {
+            end,
+            segment: name.base,
+            position,
+            incarnation,
+            log_start: before.log_start.min(end),
+            segment_generation: name.generation,
+            compacted_to: before.compacted_to.min(end),
+            snapshot: None,
+            ..before
+        };
         let reader = Reader { disk: &self.disk, paths: &self.paths, files: &self.files };
         let rebuilt = reader.rebuilt::<S>(log.id, &Recovering::truncated(before, rest)).await?;
         let path = self.paths.snapshot(log.id, rebuilt.snapshot.at());
@@ -120,7 +133,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let snapshot = Some(rebuilt.snapshot.at());
         let rest = AtRest { snapshot, segment_incarnation: rebuilt.incarnation, ..rest };
         let base = reader.base::<S>(log.id, &rest).await?;
-        let carried = reader.tail_block(log.id, at).await?;
+        let carried = reader.tail_block(log.id, name, position).await?;
         let mut loaded = log.loaded.borrow_mut();
         let loaded: &mut Loaded<D, S> = loaded.as_mut().ok_or(StoreError::Deleted)?;
         let truncate = loaded.pending.back().filter(|last| matches!(last.kind, PendingKind::Truncate));

@@ -5,6 +5,10 @@
 
 #[path = "model/derived.rs"]
 mod derived;
+#[path = "model/drawn.rs"]
+mod drawn;
+#[path = "model/keyed.rs"]
+mod keyed;
 #[path = "model/oracle.rs"]
 mod oracle;
 #[path = "model/worker.rs"]

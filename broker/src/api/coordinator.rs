@@ -1,6 +1,8 @@
 //! The way to the coordinator of a group: which partition of `__consumer_offsets` it is, and the core that owns that.
 
 use coordination::group::{Reply as GroupReply, Request as GroupRequest, partition_of};
+use coordination::metadata::alter::{Changes, Target};
+use coordination::metadata::configs::ConfigChange;
 use coordination::metadata::topics::OFFSETS_TOPIC;
 use coordination::metadata::{Command, Image, NewTopic, Overrides};
 use futures_lite::future::BoxedLocal;
@@ -9,7 +11,7 @@ use protocol::Text;
 use shard::ops::{Answer, Question};
 use shard::route::owner_of;
 
-use crate::cluster::{Cluster, propose_topics};
+use crate::cluster::{Cluster, propose, propose_topics};
 use crate::service::Broker;
 
 /// The broker settings that this topic is made with; it is made when the first group is looked for.
@@ -66,13 +68,15 @@ pub async fn ask_partition(
 
 /// Makes the topic if it is not there. True when it is there in the end.
 pub async fn ensure_topic(broker: &Broker) -> bool {
-    if broker.cluster.image().topic(OFFSETS_TOPIC).is_some() {
+    if let Some(topic) = broker.cluster.image().topic(OFFSETS_TOPIC) {
+        if topic.overrides.get("cleanup.policy").is_some_and(String::is_empty) {
+            compact_from_now_on(broker).await;
+        }
         return true;
     }
     let settings = broker.settings.offsets_topic;
     let pairs = [
-        // Kafka compacts it; until this broker compacts anything, it is kept whole.
-        ("cleanup.policy", String::new()),
+        ("cleanup.policy", "compact".to_owned()),
         ("compression.type", "producer".to_owned()),
         ("segment.bytes", settings.segment_bytes.to_string()),
     ];
@@ -90,6 +94,20 @@ pub async fn ensure_topic(broker: &Broker) -> bool {
         }
     }
     broker.cluster.image().topic(OFFSETS_TOPIC).is_some()
+}
+
+/// Releases before there was compaction made the topic with a policy that keeps everything.
+async fn compact_from_now_on(broker: &Broker) {
+    let policy = ("cleanup.policy".to_owned(), ConfigChange::Set("compact".to_owned()));
+    let resources = vec![(Target::Topic(OFFSETS_TOPIC.to_owned()), Changes::Some(vec![policy]))];
+    let command = Command::AlterConfigs { resources, validate_only: false };
+    if let Err(refusal) = propose(&*broker.cluster, command).await {
+        tracing::warn!(
+            code = refusal.code.name(),
+            why = refusal.message,
+            "{OFFSETS_TOPIC} is not compacted yet"
+        );
+    }
 }
 
 /// Text as the coordinator keeps it: its own, not a slice of the request.

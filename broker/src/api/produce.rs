@@ -3,6 +3,7 @@
 
 mod recompress;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use coordination::metadata::Topic;
 use coordination::metadata::configs::TimestampType;
 use coordination::metadata::topics::is_internal;
 use model::batch::header::set_log_append_time;
-use model::batch::{Codec, ProduceRules, validate_produce};
+use model::batch::{BatchError, Codec, Compression, ProduceRules, RecordBatch, validate_produce};
 use model::{ErrorCode, TimestampMs, TopicPartition};
 use net::service::{Called, Reply, Request};
 use protocol::produce::{
@@ -18,7 +19,9 @@ use protocol::produce::{
 };
 use protocol::{DecodeError, RequestHeader, TOPIC_ID_SINCE, TopicRef};
 use shard::counters::Timed;
+use shard::executor;
 use shard::ops::{Answer, AppendPartition, Appended, Question};
+use storage::KeyCheck;
 
 use crate::cluster::scatter;
 use crate::service::Broker;
@@ -36,6 +39,9 @@ enum Verdict {
     /// It never left.
     Refused(ErrorCode, String),
 }
+
+/// What is wrong with single batches of a request.
+type Keyless = BTreeMap<(usize, usize), BatchError>;
 
 struct Plan {
     /// Topic and, per partition, its index and verdict; as in the request.
@@ -65,7 +71,8 @@ pub async fn handle(broker: &Broker, request: Request) -> Result<Called, DecodeE
     drop(frame);
     let acks = asked.acks;
     let started = broker.cluster.elapsed();
-    let mut plan = plan(broker, &header, asked);
+    let keyless = look_for_keys(broker, &header, &asked).await;
+    let mut plan = plan(broker, &header, asked, &keyless);
     let turn = recompress::all(broker, &mut plan, &mut permit).await;
     let question = |batches| Question::Append(batches);
     let answer = |answer| if let Answer::Appended(each) = answer { Some(each) } else { None };
@@ -91,17 +98,58 @@ fn unacknowledged(response: &ProduceResponse) -> Reply {
     }
 }
 
-fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan {
+/// Compressed batches for compacted topics in which a record has no key, by the places of topic and partition in the request. They are
+/// looked through one after the other, and no more than one on a core at a time: each is held for that.
+async fn look_for_keys(broker: &Broker, header: &RequestHeader, asked: &ProduceRequest) -> Keyless {
+    let mut keyless = Keyless::new();
+    for (place, wanted) in asked.topics.iter().enumerate() {
+        let image = broker.cluster.image();
+        let by_id = header.api_version >= TOPIC_ID_SINCE;
+        let topic = if by_id { image.topic_by_id(wanted.topic.id) } else { image.topic(&wanted.topic.name) };
+        if topic.is_none_or(|topic| topic.settings.cleanup_compact.is_none()) {
+            continue;
+        }
+        for (index, partition) in wanted.partitions.iter().enumerate() {
+            let batch = partition.records.as_ref().and_then(|bytes| RecordBatch::parse(bytes).ok());
+            let Some((batch, _)) = batch.filter(|(batch, _)| batch.compression() != Ok(Compression::None))
+            else {
+                continue;
+            };
+            let _turn = broker.key_checks.turn().await;
+            if let Err(error) = check_keys(&batch).await {
+                keyless.insert((place, index), error);
+            }
+        }
+    }
+    keyless
+}
+
+async fn check_keys(batch: &RecordBatch<'_>) -> Result<(), BatchError> {
+    let mut check = KeyCheck::new(batch)?;
+    loop {
+        let step;
+        (check, step) = executor::blocking(move || {
+            let step = check.step();
+            (check, step)
+        })
+        .await;
+        if step? {
+            return Ok(());
+        }
+    }
+}
+
+fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest, keyless: &Keyless) -> Plan {
     let image = broker.cluster.image();
     let now = broker.cluster.now();
     let refusal = refuse_all(&asked);
     let mut plan =
         Plan { topics: Vec::with_capacity(asked.topics.len()), appends: Vec::new(), other: Vec::new() };
-    for wanted in asked.topics {
+    for (place, wanted) in asked.topics.into_iter().enumerate() {
         let by_id = header.api_version >= TOPIC_ID_SINCE;
         let topic = if by_id { image.topic_by_id(wanted.topic.id) } else { image.topic(&wanted.topic.name) };
         let mut verdicts = Vec::with_capacity(wanted.partitions.len());
-        for partition in wanted.partitions {
+        for (index, partition) in wanted.partitions.into_iter().enumerate() {
             let batch = partition.records.unwrap_or_default();
             let judged = match (topic, &refusal) {
                 (None, _) if by_id => Err((ErrorCode::UnknownTopicId, String::new())),
@@ -109,11 +157,15 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest) -> Plan 
                 (Some(_), Some((code, text))) => Err((*code, (*text).to_owned())),
                 (Some(topic), None) => judge(topic, partition.index, batch, asked.acks, header, now),
             };
+            let judged = match keyless.get(&(place, index)) {
+                Some(error) if judged.is_ok() => Err((error.error_code(), error.to_string())),
+                _ => judged,
+            };
             verdicts.push(match judged {
                 Ok((append, stamped)) => {
                     if let Some(codec) = topic.and_then(|topic| recompress::wanted(topic, &append.batch)) {
                         let bytes_max = topic.map_or(0, |topic| topic.settings.max_message_bytes as usize);
-                        let place = (plan.topics.len(), verdicts.len());
+                        let place = (place, verdicts.len());
                         plan.other.push(Other { place, append: plan.appends.len(), codec, bytes_max });
                     }
                     plan.appends.push((append.partition, append));
@@ -167,6 +219,7 @@ fn judge(
         log_append_time,
         zstd: header.api_version >= ZSTD_SINCE,
         transactions: false,
+        keys: settings.cleanup_compact.is_some(),
     };
     validate_produce(&batch, &rules).map_err(|error| (error.error_code(), error.to_string()))?;
     if !log_append_time {

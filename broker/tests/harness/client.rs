@@ -88,7 +88,14 @@ impl Client {
     }
 
     fn try_produce(&mut self, value: &[u8]) -> io::Result<(i16, i64)> {
-        let batch = BatchBuilder::new().value(TimestampMs(1), value).build();
+        self.produce_batch(&BatchBuilder::new().value(TimestampMs(1), value).build())
+    }
+
+    /// Appends one batch with acks=all; error code and offset.
+    ///
+    /// # Errors
+    /// When the broker went away instead.
+    pub fn produce_batch(&mut self, batch: &[u8]) -> io::Result<(i16, i64)> {
         let mut frame = front(0, 8);
         frame.put_i16(-1);
         frame.put_i16(-1);
@@ -97,11 +104,41 @@ impl Client {
         frame.put_i32(1);
         frame.put_i32(0);
         frame.put_i32(i32::try_from(batch.len()).unwrap());
-        frame.put_slice(&batch);
+        frame.put_slice(batch);
         self.send(&frame)?;
         let mut response = self.receive()?;
         response.advance(4 + 4 + 2 + TOPIC.len() + 4 + 4);
         Ok((response.get_i16(), response.get_i64()))
+    }
+
+    /// Batches from an offset on, as many as one answer has.
+    pub fn fetch(&mut self, from: i64) -> Bytes {
+        let mut frame = front(1, 11);
+        frame.put_i32(-1);
+        frame.put_i32(0);
+        frame.put_i32(1);
+        frame.put_i32(1 << 20);
+        frame.put_i8(0);
+        frame.put_i32(0);
+        frame.put_i32(-1);
+        put_topic(&mut frame, TOPIC);
+        frame.put_i32(1);
+        frame.put_i32(0);
+        frame.put_i32(-1);
+        frame.put_i64(from);
+        frame.put_i64(-1);
+        frame.put_i32(1 << 20);
+        frame.put_i32(0);
+        frame.put_i16(0);
+        self.send(&frame).unwrap();
+        let mut response = self.receive().unwrap();
+        // Correlation, throttling, error, session; one topic and its name; one partition and its index.
+        response.advance(4 + 4 + 2 + 4 + 4 + 2 + TOPIC.len() + 4 + 4);
+        assert_eq!(response.get_i16(), 0);
+        // High watermark, last stable offset, log start; aborted transactions; preferred replica.
+        response.advance(8 + 8 + 8 + 4 + 4);
+        let length = usize::try_from(response.get_i32()).unwrap_or(0);
+        response.split_to(length)
     }
 
     /// Asks for everything, again and again, and takes no answer.

@@ -17,7 +17,7 @@ use protocol::control::messages::{
 use protocol::message;
 
 use super::broker::Broker;
-use super::ledger::{Batch, Book, Identity, Kind, LogName, Moment, Topic, identity};
+use super::ledger::{Batch, Book, Identity, KEYS, Kind, LogName, Moment, Topic, identity};
 use super::wire::Wire;
 
 /// COORDINATOR_LOAD_IN_PROGRESS and those that come before it.
@@ -35,8 +35,8 @@ pub struct Job {
 struct Log {
     start: i64,
     end: i64,
-    /// Whose record stands at `start`, and so on.
-    records: Vec<Identity>,
+    /// Whose record stands at which offset.
+    records: Vec<(i64, Identity)>,
 }
 
 /// The book, with the batches of each log together.
@@ -91,7 +91,7 @@ fn look(address: &str, index: &Index<'_>, moment: Moment, found: &mut Vec<String
         let Some(topic) = book.topics.get(name) else { continue };
         for partition in 0..*partitions {
             let log = (name.clone(), partition);
-            let read = read(&mut wire, &log, found)?;
+            let read = read(&mut wire, &log, topic.kind, found)?;
             judge_log(&log, topic.kind, &read, index, moment, found);
             if topic.kind != Kind::Relaxed {
                 repeat(&mut wire, &log, &read, index.of(&log), moment, found)?;
@@ -131,7 +131,7 @@ fn judge_topic(name: &str, topic: &Topic, there: Option<u32>, moment: Moment, fo
     }
 }
 
-fn read(wire: &mut Wire, log: &LogName, found: &mut Vec<String>) -> io::Result<Log> {
+fn read(wire: &mut Wire, log: &LogName, kind: Kind, found: &mut Vec<String>) -> io::Result<Log> {
     let (start, end) = (offset(wire, log, -2)?, offset(wire, log, -1)?);
     let mut records = Vec::new();
     let mut next = start;
@@ -145,7 +145,7 @@ fn read(wire: &mut Wire, log: &LogName, found: &mut Vec<String>) -> io::Result<L
             ));
             break;
         }
-        if let Err(why) = take(&fetched.records, &mut next, &mut records) {
+        if let Err(why) = take(&fetched.records, &mut next, kind == Kind::Compacted, &mut records) {
             found.push(format!("DAMAGED: {log:?} at {next} of {start}..{end}: {why}"));
             break;
         }
@@ -153,8 +153,8 @@ fn read(wire: &mut Wire, log: &LogName, found: &mut Vec<String>) -> io::Result<L
     Ok(Log { start, end, records })
 }
 
-/// Takes the records from offset `next` on, which follow one another.
-fn take(bytes: &[u8], next: &mut i64, records: &mut Vec<Identity>) -> Result<(), String> {
+/// Takes the records from offset `next` on, which follow one another, unless there may be gaps.
+fn take(bytes: &[u8], next: &mut i64, gaps: bool, records: &mut Vec<(i64, Identity)>) -> Result<(), String> {
     for batch in RecordBatch::all_in(bytes) {
         let batch = batch.map_err(|error| error.to_string())?;
         batch.check_crc().map_err(|error| error.to_string())?;
@@ -164,12 +164,15 @@ fn take(bytes: &[u8], next: &mut i64, records: &mut Vec<Identity>) -> Result<(),
             if offset < *next {
                 continue; // The batch begins before the log does.
             }
-            if offset > *next {
+            if offset > *next && !gaps {
                 return Err(format!("offset {offset} follows"));
             }
             let whose = record.value.and_then(identity).ok_or("a value is damaged")?;
-            records.push(whose);
-            *next += 1;
+            records.push((offset, whose));
+            *next = offset + 1;
+        }
+        if gaps {
+            *next = batch.last_offset().0 + 1;
         }
     }
     Ok(())
@@ -201,16 +204,19 @@ fn judge_log(
     // The sequences of an idempotent producer have no gaps, acknowledged or not.
     let idempotent = index.of(log).iter().filter(|batch| batch.bytes.is_some());
     let idempotent: BTreeSet<u32> = idempotent.map(|batch| batch.producer).collect();
+    let mut last_of_key: BTreeMap<(u32, u64), u64> = BTreeMap::new();
     let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (offset, whose) in (read.start..).zip(&read.records) {
+    for (offset, whose) in &read.records {
+        last_of_key.insert((whose.producer, whose.number % KEYS), whose.number);
         if !seen.insert(*whose) {
             found.push(format!("REPEATED: {whose:?} in {log:?} at {offset}"));
         } else if newest.get(&whose.producer).is_some_and(|newest| *newest > whose.number) {
             found.push(format!("REORDERED: {whose:?} in {log:?} at {offset}"));
         }
         let next = newest.get(&whose.producer).map(|newest| newest + 1).or((read.start == 0).then_some(0));
-        if idempotent.contains(&whose.producer) && next.is_some_and(|next| whose.number > next) {
+        let gapless = kind != Kind::Compacted && idempotent.contains(&whose.producer);
+        if gapless && next.is_some_and(|next| whose.number > next) {
             found.push(format!(
                 "GAP: {whose:?} in {log:?} at {offset} follows {:?}",
                 newest.get(&whose.producer)
@@ -229,9 +235,11 @@ fn judge_log(
         let Some(base) = batch.asked.told_by(moment).filter(|_| kind != Kind::Relaxed) else { continue };
         for (offset, number) in (*base..).zip(batch.first..batch.first + batch.count) {
             let wanted = Identity { producer: batch.producer, number };
-            let place = usize::try_from(offset - read.start).ok();
-            let there = place.and_then(|place| read.records.get(place));
-            if place.is_some() && there != Some(&wanted) {
+            let place = read.records.binary_search_by_key(&offset, |(offset, _)| *offset).ok();
+            let there = place.and_then(|place| read.records.get(place)).map(|(_, whose)| whose);
+            let replaced = kind == Kind::Compacted
+                && last_of_key.get(&(wanted.producer, number % KEYS)).is_some_and(|last| *last > number);
+            if offset >= read.start && there != Some(&wanted) && !(there.is_none() && replaced) {
                 found.push(format!(
                     "LOST: {wanted:?}, acknowledged at offset {offset} of {log:?} at {:?}; there is {there:?} in {}..{}",
                     batch.asked.answered, read.start, read.end
@@ -267,10 +275,8 @@ fn repeat(
     let known = batches.iter().filter(|batch| batch.bytes.is_some());
     let producers: BTreeSet<u32> = known.map(|batch| batch.producer).collect();
     for producer in producers {
-        let Some(newest) = read.records.iter().rposition(|whose| whose.producer == producer) else {
-            continue;
-        };
-        let number = read.records[newest].number;
+        let newest = read.records.iter().rfind(|(_, whose)| whose.producer == producer);
+        let Some((last, Identity { number, .. })) = newest.copied() else { continue };
         let batch = batches.iter().find(|batch| {
             batch.producer == producer && (batch.first..batch.first + batch.count).contains(&number)
         });
@@ -281,7 +287,6 @@ fn repeat(
             found.push(format!("TORN: {log:?} ends within batch {} of producer {producer}", batch.first));
             continue;
         }
-        let last = read.start + i64::try_from(newest).map_err(io::Error::other)?;
         let base = last + 1 - i64::try_from(batch.count).map_err(io::Error::other)?;
         wire.send_batch(&log.0, log.1, bytes)?;
         let answer = wire.batch_answer(&log.0)?;

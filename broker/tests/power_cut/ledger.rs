@@ -87,6 +87,8 @@ pub enum Kind {
     Retained,
     /// Records are deleted on request.
     Trimmed,
+    /// The last of every key, from offset 0.
+    Compacted,
 }
 
 /// A topic and what became of it.
@@ -161,6 +163,14 @@ pub struct Identity {
 }
 
 const IDENTITY_BYTES: usize = 12;
+
+/// So many keys has each producer in each log.
+pub const KEYS: u64 = 24;
+
+/// The key of a record.
+pub fn key(identity: Identity) -> Vec<u8> {
+    [&identity.producer.to_le_bytes()[..], &(identity.number % KEYS).to_le_bytes()].concat()
+}
 
 /// The value of a record, of at least [`IDENTITY_BYTES`]: it says whose it is, and the rest follows from that.
 pub fn value(identity: Identity, len: usize) -> Vec<u8> {

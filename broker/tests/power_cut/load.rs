@@ -13,7 +13,7 @@ use protocol::control::messages::{InitProducerIdRequest, InitProducerIdResponse}
 use protocol::message;
 use storage::disk::random::Random;
 
-use super::ledger::{Batch, Identity, Ledger, LogName, value};
+use super::ledger::{Batch, Identity, Ledger, LogName, key, value};
 use super::wire::Wire;
 
 /// Batches of one producer without an answer.
@@ -174,7 +174,8 @@ pub fn batch(
     }
     for number in first..first + count {
         let len = usize::try_from(random.between(12, len)).expect("small");
-        builder = builder.value(now, &value(Identity { producer, number }, len));
+        let whose = Identity { producer, number };
+        builder = builder.record(now, Some(&key(whose)), Some(&value(whose, len)));
     }
     (builder.build(), count)
 }

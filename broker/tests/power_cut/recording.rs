@@ -26,6 +26,8 @@ pub struct Recording {
     /// A copy of the data directory behind each tape.
     pub after: Vec<PathBuf>,
     pub ledger: Ledger,
+    /// Bytes that compaction wrote since the last start.
+    pub compacted: u64,
 }
 
 /// How one recording goes; all of it follows from a seed.
@@ -62,6 +64,7 @@ impl Scenario {
             vec!["--cores".into(), cores.to_string(), "--memory".into(), format!("{}MiB", 64 * cores)];
         for set in [
             "log.retention.check.interval.ms=150",
+            "log.cleaner.backoff.ms=40",
             "offsets.topic.num.partitions=3",
             "offsets.topic.segment.bytes=1048576",
             "auto.create.topics.enable=false",
@@ -73,11 +76,12 @@ impl Scenario {
     }
 }
 
-const TOPICS: [(&str, Kind, u32); 4] = [
+const TOPICS: [(&str, Kind, u32); 5] = [
     ("whole", Kind::Whole, 3),
     ("relaxed", Kind::Relaxed, 2),
     ("retained", Kind::Retained, 2),
     ("trimmed", Kind::Trimmed, 2),
+    ("compacted", Kind::Compacted, 2),
 ];
 
 /// Makes a recording in `directory`.
@@ -134,6 +138,7 @@ pub fn record(binary: &Path, directory: &Path, seed: u64) -> Recording {
         broker = serve(launch(&mut scenario));
     }
     load_until(&stage, scenario.bytes, began);
+    let compacted = broker.metric("millrace_compaction_written_bytes_total");
     stage.over.store(true, Ordering::SeqCst);
     if scenario.clean_end {
         clients.into_iter().for_each(|client| client.join().expect("no client panics"));
@@ -145,7 +150,7 @@ pub fn record(binary: &Path, directory: &Path, seed: u64) -> Recording {
     copy(starts);
     fs::remove_dir_all(&data_dir).expect("copied");
     let ledger = Arc::into_inner(stage).expect("the clients are gone").ledger;
-    Recording { tapes, after, ledger }
+    Recording { tapes, after, ledger, compacted }
 }
 
 fn load_until(stage: &Stage, bytes: u64, began: Instant) {
@@ -162,6 +167,11 @@ fn clients(stage: &Arc<Stage>, scenario: &mut Scenario) -> Vec<thread::JoinHandl
             Kind::Relaxed => vec![small(512 << 10), ("flush.messages", "100000".into())],
             Kind::Retained => vec![small(128 << 10), ("retention.bytes", (384 << 10).to_string())],
             Kind::Trimmed => vec![small(96 << 10)],
+            Kind::Compacted => vec![
+                small(64 << 10),
+                ("cleanup.policy", "compact".into()),
+                ("min.cleanable.dirty.ratio", "0.1".into()),
+            ],
         };
         errands::create_topic(stage, name, kind, partitions, &settings);
     }

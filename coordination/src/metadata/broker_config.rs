@@ -148,6 +148,12 @@ pub struct BrokerSettings {
     pub connections_per_ip_max: u32,
     /// `producer.id.expiration.ms`: a producer that was silent for this long is forgotten.
     pub producer_expiration_ms: u64,
+    /// `log.cleaner.enable`: whether logs are compacted at all.
+    pub compacts: bool,
+    /// `log.cleaner.backoff.ms`: how long compaction rests when there is nothing to do.
+    pub compaction_rest_ms: u64,
+    /// `log.cleaner.io.max.bytes.per.second`: what all cores together may read and write for it.
+    pub compaction_bytes_per_second: u64,
 }
 
 impl BrokerSettings {
@@ -163,8 +169,23 @@ impl BrokerSettings {
             connections_max: connections("max.connections"),
             connections_per_ip_max: connections("max.connections.per.ip"),
             producer_expiration_ms: config.number("producer.id.expiration.ms", 86_400_000),
+            compacts: config.value("log.cleaner.enable") != Some("false"),
+            compaction_rest_ms: config.number("log.cleaner.backoff.ms", 15_000),
+            compaction_bytes_per_second: whole(
+                config.number("log.cleaner.io.max.bytes.per.second", f64::MAX),
+            ),
         }
     }
+}
+
+/// A number of bytes: Kafka has them as fractions too, and no limit as the largest there is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what does not fit becomes the nearest that does"
+)]
+fn whole(number: f64) -> u64 {
+    number.max(1.0) as u64
 }
 
 impl Default for BrokerSettings {

@@ -91,6 +91,8 @@ pub struct TopicSettings {
     pub retention_bytes: Option<u64>,
     /// Whether retention deletes at all (`cleanup.policy` has `delete`).
     pub cleanup_delete: bool,
+    /// What compaction obeys, if there is any (`cleanup.policy` has `compact`).
+    pub cleanup_compact: Option<CompactionSettings>,
     /// A segment of this size is sealed.
     pub segment_bytes: u32,
     /// A segment of this age is sealed.
@@ -115,6 +117,19 @@ pub struct TopicSettings {
     pub min_insync_replicas: u32,
 }
 
+/// What the settings of a compacted topic mean. Times in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompactionSettings {
+    /// A record stays uncompacted for so long at least...
+    pub lag_min_ms: u64,
+    /// ...and about so long at most.
+    pub lag_max_ms: u64,
+    /// How long tombstones stay.
+    pub tombstone_retention_ms: u64,
+    /// Share of uncompacted bytes from which compaction starts, in millionths.
+    pub dirty_ratio_min_ppm: u32,
+}
+
 impl TopicSettings {
     /// Settings of a topic with these overrides on a broker with these defaults.
     #[must_use]
@@ -123,7 +138,13 @@ impl TopicSettings {
         Self {
             retention_ms: u64::try_from(get.long("retention.ms")).ok(),
             retention_bytes: u64::try_from(get.long("retention.bytes")).ok(),
-            cleanup_delete: get.text("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
+            cleanup_delete: get.policy("delete"),
+            cleanup_compact: get.policy("compact").then(|| CompactionSettings {
+                lag_min_ms: get.duration("min.compaction.lag.ms"),
+                lag_max_ms: get.duration("max.compaction.lag.ms"),
+                tombstone_retention_ms: get.duration("delete.retention.ms"),
+                dirty_ratio_min_ppm: get.parts("min.cleanable.dirty.ratio"),
+            }),
             segment_bytes: match overrides.get("internal.segment.bytes") {
                 Some(text) => text.trim().parse().unwrap_or(u32::MAX),
                 None => get.size("segment.bytes"),
@@ -171,6 +192,19 @@ impl<'a> Resolve<'a> {
 
     fn duration(&self, name: &str) -> u64 {
         u64::try_from(self.long(name)).unwrap_or(0)
+    }
+
+    /// Whether `cleanup.policy` has this word.
+    fn policy(&self, wanted: &str) -> bool {
+        self.text("cleanup.policy").split(',').any(|word| word.trim() == wanted)
+    }
+
+    /// A share, in millionths.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is between 0 and 1")]
+    fn parts(&self, name: &str) -> u32 {
+        let fallback = || topic::named(name)?.default?.parse().ok();
+        let share: f64 = self.text(name).trim().parse().ok().or_else(fallback).unwrap_or(0.5);
+        (share.clamp(0.0, 1.0) * 1_000_000.0) as u32
     }
 
     fn size(&self, name: &str) -> u32 {
@@ -280,97 +314,4 @@ fn list_words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use model::BrokerId;
-
-    fn overrides(pairs: &[(&str, &str)]) -> Overrides {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn on_broker(pairs: &[(&str, &str)]) -> TopicSettings {
-        let config = BrokerConfig::new(BrokerId(1), overrides(pairs));
-        TopicSettings::resolve(&TopicDefaults::of(&config), &Overrides::new())
-    }
-
-    #[test]
-    fn nothing_set_means_kafkas_defaults_and_stable_storage() {
-        let settings = TopicSettings::default();
-        assert_eq!(settings.retention_ms, Some(604_800_000));
-        assert_eq!(settings.retention_bytes, None);
-        assert!(settings.cleanup_delete);
-        assert_eq!((settings.segment_bytes, settings.segment_ms), (1 << 30, 604_800_000));
-        assert_eq!(settings.max_message_bytes, 1_048_588);
-        assert_eq!(settings.message_timestamp_type, TimestampType::CreateTime);
-        assert_eq!(settings.message_timestamp_after_max_ms, 3_600_000);
-        assert_eq!(settings.durability, Durability::Durable);
-    }
-
-    #[test]
-    fn a_topic_says_how_it_is_compressed() {
-        let codec = |pairs: &[(&str, &str)]| {
-            TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).codec
-        };
-        let some = |compression, level| Some(Codec { compression, level });
-        assert_eq!(codec(&[]), None);
-        assert_eq!(codec(&[("compression.type", "producer")]), None);
-        assert_eq!(codec(&[("compression.type", "uncompressed")]), some(Compression::None, 0));
-        assert_eq!(codec(&[("compression.type", "zstd")]), some(Compression::Zstd, 3));
-        let gzip = [("compression.type", "gzip"), ("compression.gzip.level", "9")];
-        assert_eq!(codec(&gzip), some(Compression::Gzip, 9));
-        assert_eq!(on_broker(&[("compression.type", "lz4")]).codec, some(Compression::Lz4, 0));
-    }
-
-    #[test]
-    fn only_an_explicit_flush_setting_relaxes_durability() {
-        let durability = |pairs: &[(&str, &str)]| {
-            TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).durability
-        };
-        assert_eq!(durability(&[("flush.messages", "1")]), Durability::Durable);
-        assert_eq!(durability(&[("flush.messages", "1"), ("flush.ms", "100")]), Durability::Durable);
-        assert_eq!(durability(&[("flush.ms", "100")]), Durability::Written);
-        assert_eq!(durability(&[("flush.messages", "9")]), Durability::Written);
-        let broker = on_broker(&[("log.flush.interval.messages", "9")]).durability;
-        assert_eq!(broker, Durability::Durable, "a broker's file relaxes nothing");
-    }
-
-    #[test]
-    fn the_finest_unit_wins_on_the_broker() {
-        let pairs = [("log.retention.hours", "2"), ("log.retention.minutes", "3"), ("node.id", "1")];
-        assert_eq!(on_broker(&pairs).retention_ms, Some(180_000));
-        for forever in [("log.retention.hours", "-1"), ("log.retention.ms", "-5")] {
-            assert_eq!(on_broker(&[forever]).retention_ms, None);
-        }
-        let wrong = check_default("log.retention.ms", "0").unwrap_err();
-        assert_eq!(
-            wrong,
-            "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"
-        );
-        assert_eq!((check_default("log.retention.ms", "1"), check_default("node.id", "x")), (Ok(()), Ok(())));
-        assert!(check_default("log.cleanup.policy", "compact").unwrap_err().contains("not implemented"));
-    }
-
-    #[test]
-    fn unknown_and_contradicting_settings_are_refused() {
-        let none = TopicDefaults::default();
-        let refused = |pairs: &[(&str, &str)]| take_overrides(&none, &overrides(pairs)).err();
-        let unknown = [("retention.ms", "x"), ("retention.mss", "1")];
-        assert_eq!(refused(&unknown).unwrap(), "Unknown topic config name: retention.mss");
-        let lags = [("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")];
-        assert!(refused(&lags).unwrap().ends_with("min.compaction.lag.ms (9) > max.compaction.lag.ms (8)"));
-        let taken = take_overrides(
-            &none,
-            &overrides(&[("preallocate", " TRUE "), ("internal.segment.bytes", "4096")]),
-        );
-        assert_eq!(taken.unwrap(), overrides(&[("preallocate", "true"), ("internal.segment.bytes", "4096")]));
-    }
-
-    #[test]
-    fn lists_are_appended_to_and_subtracted_from() {
-        let apply = |change: ConfigChange| change.applied_to("delete").unwrap();
-        assert_eq!(apply(ConfigChange::Append("compact, delete".into())), "delete,compact");
-        assert_eq!(apply(ConfigChange::Append("delete".into())), "delete");
-        assert_eq!(apply(ConfigChange::Subtract("delete,x".into())), "");
-        assert_eq!(ConfigChange::Delete.applied_to("delete"), None);
-    }
-}
+mod tests;

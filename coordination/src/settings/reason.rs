@@ -19,7 +19,8 @@ pub(super) const OVERRIDES: &str = "max.connections.per.ip holds for every addre
 pub(super) const JAVA: &str = "it names a Java class or plug-in";
 pub(super) const METRICS: &str = "metrics are served by the admin endpoint, without JMX";
 pub(super) const THREADS: &str = "every core has one executor that does all its work; see millrace.cores";
-pub(super) const COMPACTION: &str = "log compaction is not there yet";
+pub(super) const CLEANER: &str =
+    "every core compacts its own partitions, one at a time, with memory that its cache lends";
 pub(super) const QUEUES: &str = "requests are admitted by their bytes against millrace.memory";
 pub(super) const FLUSHING: &str = "acknowledged records are on stable storage already (only a topic relaxes that), and checkpoints follow \
                                    the journal";

@@ -2,7 +2,7 @@
 
 use super::Effect::{Kept, Obeyed, Only};
 use super::Kind::{Boolean, Choice, Double, Int, IntOrMinusOne, List, Long, Replicas};
-use super::reason::{COMPACTION, ONE_BROKER, QUOTAS, TIERED};
+use super::reason::{ONE_BROKER, QUOTAS, TIERED};
 use super::{Effect, Kind, Setting, Update};
 
 const MAX: i32 = i32::MAX;
@@ -22,14 +22,14 @@ const fn row(
 /// here means stable storage unless a topic says otherwise.
 #[rustfmt::skip]
 pub static ROWS: &[Setting] = &[
-    row("cleanup.policy", List(&["compact", "delete"]), "delete", &["log.cleanup.policy"], Only(&["delete", ""], COMPACTION),
-        "What happens to old records: 'delete' removes them by age and size."),
+    row("cleanup.policy", List(&["compact", "delete"]), "delete", &["log.cleanup.policy"], Obeyed,
+        "What happens to old records: 'delete' removes them by age and size, 'compact' keeps the last one of every key."),
     row("compression.gzip.level", IntOrMinusOne(1, 9), "-1", &["compression.gzip.level"], Obeyed, "Level for compression.type=gzip."),
     row("compression.lz4.level", Int(1, 17), "9", &["compression.lz4.level"], Kept("LZ4 is written in one way"), "Level for compression.type=lz4."),
     row("compression.type", Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer", &["compression.type"], Obeyed,
         "How batches are stored; 'producer' keeps them as they were sent."),
     row("compression.zstd.level", Int(-131_072, 22), "3", &["compression.zstd.level"], Obeyed, "Level for compression.type=zstd."),
-    row("delete.retention.ms", Long(0), "86400000", &["log.cleaner.delete.retention.ms"], Kept(COMPACTION), "How long a compacted topic keeps tombstones."),
+    row("delete.retention.ms", Long(0), "86400000", &["log.cleaner.delete.retention.ms"], Obeyed, "How long a compacted topic keeps tombstones."),
     row("file.delete.delay.ms", Long(0), "60000", &["log.segment.delete.delay.ms"], Kept("a file goes as soon as nobody reads it"),
         "How long a deleted segment's file stays."),
     row("flush.messages", Long(1), "1", &["log.flush.interval.messages"], Obeyed,
@@ -43,7 +43,7 @@ pub static ROWS: &[Setting] = &[
     row("leader.replication.throttled.replicas", Replicas, "", &[], Kept(QUOTAS), "Replicas whose leading is throttled."),
     row("local.retention.bytes", Long(-2), "-2", &["log.local.retention.bytes"], Kept(TIERED), "Local size of a tiered log."),
     row("local.retention.ms", Long(-2), "-2", &["log.local.retention.ms"], Kept(TIERED), "Local age of a tiered log."),
-    row("max.compaction.lag.ms", Long(1), "9223372036854775807", &["log.cleaner.max.compaction.lag.ms"], Kept(COMPACTION),
+    row("max.compaction.lag.ms", Long(1), "9223372036854775807", &["log.cleaner.max.compaction.lag.ms"], Obeyed,
         "Longest time a record may stay uncompacted."),
     row("max.message.bytes", Int(0, MAX), "1048588", &["message.max.bytes"], Obeyed, "Largest record batch."),
     row("message.timestamp.after.max.ms", Long(0), "3600000", &["log.message.timestamp.after.max.ms"], Obeyed,
@@ -52,9 +52,9 @@ pub static ROWS: &[Setting] = &[
         "How far a record's timestamp may be behind the broker's clock."),
     row("message.timestamp.type", Choice(&["CreateTime", "LogAppendTime"]), "CreateTime", &["log.message.timestamp.type"], Obeyed,
         "Whose clock stamps records: the producer's or the broker's."),
-    row("min.cleanable.dirty.ratio", Double(0.0, 1.0), "0.5", &["log.cleaner.min.cleanable.ratio"], Kept(COMPACTION),
+    row("min.cleanable.dirty.ratio", Double(0.0, 1.0), "0.5", &["log.cleaner.min.cleanable.ratio"], Obeyed,
         "Share of uncompacted bytes from which compaction starts."),
-    row("min.compaction.lag.ms", Long(0), "0", &["log.cleaner.min.compaction.lag.ms"], Kept(COMPACTION), "Shortest time a record stays uncompacted."),
+    row("min.compaction.lag.ms", Long(0), "0", &["log.cleaner.min.compaction.lag.ms"], Obeyed, "Shortest time a record stays uncompacted."),
     row("min.insync.replicas", Int(1, MAX), "1", &["min.insync.replicas"], Obeyed, "Replicas that must be in sync for acks=all to be accepted."),
     row("preallocate", Boolean, "false", &["log.preallocate"], Kept("segments are always preallocated, in steps"), "Whether segments take their whole size at once."),
     row("remote.log.copy.disable", Boolean, "false", &[], Kept(TIERED), "Stops tiering of new segments."),

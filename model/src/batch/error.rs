@@ -96,6 +96,10 @@ pub enum RecordError {
     OffsetDelta,
     /// The records are compressed: decompress the payload and use `Records::new`.
     Compressed,
+    /// It has no key, and the log is compacted.
+    NoKey,
+    /// It, or one before it, cannot be decompressed.
+    Unreadable,
 }
 
 impl BatchError {
@@ -170,6 +174,8 @@ impl fmt::Display for RecordError {
             Self::ExtraBytes => "bytes follow the last record",
             Self::OffsetDelta => "its offset delta is not its place in the batch",
             Self::Compressed => "the records are compressed",
+            Self::NoKey => "a compacted topic takes no record without a key",
+            Self::Unreadable => "the records cannot be decompressed",
         })
     }
 }

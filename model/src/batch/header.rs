@@ -84,6 +84,14 @@ pub struct Codec {
     pub level: i32,
 }
 
+impl Codec {
+    /// With Kafka's default level.
+    #[must_use]
+    pub const fn usual(compression: Compression) -> Self {
+        Self { compression, level: if matches!(compression, Compression::Zstd) { 3 } else { 6 } }
+    }
+}
+
 /// Who set a batch's timestamps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TimestampType {

@@ -168,6 +168,13 @@ fn rules_of_the_topic_apply() {
     let zstd = sample().build_compressed(Compression::Zstd, |_| b"not looked into".to_vec());
     assert!(validate_produce(&zstd, &rules).is_ok());
     assert!(validate_produce(&zstd, &ProduceRules { zstd: false, ..rules }).is_err());
+    let keyed = ProduceRules { keys: true, ..rules };
+    assert!(validate_produce(&zstd, &keyed).is_ok(), "whoever asked has to look into it");
+    let wrong = validate_produce(&bytes, &keyed).unwrap_err();
+    assert_eq!(wrong.error_code(), ErrorCode::InvalidRecord);
+    assert!(matches!(wrong, BatchError::Record { error: RecordError::NoKey, .. }));
+    let with_key = BatchBuilder::new().record(NOW, Some(b""), None).build();
+    assert!(validate_produce(&with_key, &keyed).is_ok(), "an empty key is a key");
     let transactional = sample().transactional().build();
     assert!(validate_produce(&transactional, &ProduceRules { transactions: true, ..rules }).is_ok());
 }

@@ -21,6 +21,8 @@ pub struct ProduceRules {
     pub zstd: bool,
     /// Whether transactional batches are taken.
     pub transactions: bool,
+    /// Whether every record must have a key. Of a compressed batch that is not seen here.
+    pub keys: bool,
 }
 
 impl ProduceRules {
@@ -35,6 +37,7 @@ impl ProduceRules {
             log_append_time: false,
             zstd: true,
             transactions: false,
+            keys: false,
         }
     }
 }
@@ -101,6 +104,9 @@ fn check_records(batch: &RecordBatch<'_>, rules: &ProduceRules) -> Result<(), Ba
             return Err(BatchError::Record { index, error: RecordError::OffsetDelta });
         }
         check_timestamp(record.timestamp(batch), rules)?;
+        if rules.keys && record.key.is_none() {
+            return Err(BatchError::Record { index, error: RecordError::NoKey });
+        }
     }
     Ok(())
 }

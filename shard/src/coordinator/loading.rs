@@ -23,8 +23,9 @@ impl<D: Disk> Shard<D> {
         let log = self.loaded(seat.id).await?;
         let mut count = 0;
         let mut next = log.log_start();
+        // What a snapshot has and its log deletes must still be said by a tombstone behind it.
         if let Some(snapshot) = self.read_snapshot(seat.id).await
-            && (next..=log.durable_end()).contains(&snapshot.offset)
+            && (next.max(log.thinned_to())..=log.durable_end()).contains(&snapshot.offset)
         {
             next = snapshot.offset;
             for (key, value) in &snapshot.records {
@@ -64,6 +65,13 @@ impl<D: Disk> Shard<D> {
                 tracing::warn!(partition = %id, error, "a coordinator's snapshot cannot be read; its whole log is");
                 None
             }
+        }
+    }
+
+    /// Compaction has been over this log: until there is a new snapshot of its coordinator, if it has one, a start reads all of it.
+    pub(crate) fn snapshot_soon(&self, id: TopicPartition) {
+        if let Some(seat) = self.coordinators.seats.borrow().get(&id) {
+            seat.grown.set(SNAPSHOT_AFTER_BYTES);
         }
     }
 

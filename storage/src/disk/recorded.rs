@@ -163,6 +163,10 @@ impl<D: Disk> Disk for Recorded<D> {
         self.disk.yield_now().await;
     }
 
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.disk.aside(work).await
+    }
+
     fn fatal(&self, what: &str, error: &io::Error) -> ! {
         self.disk.fatal(what, error)
     }

@@ -185,6 +185,10 @@ impl Disk for UringDisk {
         glommio::yield_if_needed().await;
     }
 
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        helper::run(work).await
+    }
+
     fn fatal(&self, what: &str, error: &io::Error) -> ! {
         tracing::error!(
             what,

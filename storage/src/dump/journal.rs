@@ -10,7 +10,7 @@ use model::limits::{BLOCK, FRAME_HEADER_BYTES, SEGMENT_READ_BYTES};
 use super::DumpError;
 use crate::bytes_at::{array, to_usize, u16_at, u32_at};
 use crate::checkpoint::{CLOSED, Checkpoint};
-use crate::journal::entry::{Entry, EntryKind};
+use crate::journal::entry::{Entry, EntryKind, of_file_word};
 use crate::journal::extent::Claim;
 use crate::journal::frame::{FrameHeader, JournalId};
 use crate::journal::ring::FRAMES_START;
@@ -124,9 +124,11 @@ fn describe(entry: &Entry, payload: &[u8]) -> String {
             }
             None => "makes no sense".to_owned(),
         },
-        EntryKind::Redo => format!("{bytes} bytes at {position} of segment {segment}, incarnation {base}"),
+        EntryKind::Redo => {
+            format!("{bytes} bytes at {position} of segment {segment}, {}", file(*base_offset))
+        }
         EntryKind::Truncate => {
-            format!("to offset {end}, position {position} of segment {segment}, incarnation {base}")
+            format!("to offset {end}, position {position} of segment {segment}, {}", file(*base_offset))
         }
         EntryKind::LogStart => format!("at offset {base}"),
         EntryKind::Roll => format!("to segment {segment}, incarnation {base}"),
@@ -135,6 +137,13 @@ fn describe(entry: &Entry, payload: &[u8]) -> String {
     };
     let (boot, moves, leader) = (ownership.boot, ownership.moves, leader_epoch.0);
     format!("{kind:?} {partition} by owner {boot}.{moves}, leader epoch {leader}: {what}")
+}
+
+fn file(word: model::Offset) -> String {
+    match of_file_word(word) {
+        (incarnation, 0) => format!("incarnation {incarnation}"),
+        (incarnation, generation) => format!("incarnation {incarnation}, generation {generation}"),
+    }
 }
 
 /// What the segment of an EXTENT says to it. It is no damage when that differs: the log may have been cut off there since.

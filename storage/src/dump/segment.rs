@@ -15,13 +15,19 @@ use crate::segment::{FIRST_POSITION, Header};
 pub fn dump(file: &File, out: &mut dyn Write) -> Result<(), DumpError> {
     let size = file.metadata()?.len();
     let header = Header::read(&read_at(file, 0, BLOCK as u64, size)?)?;
-    let Header { partition, base, incarnation } = header;
-    writeln!(out, "segment of {partition}, base offset {}, incarnation {incarnation}, {size} bytes", base.0)?;
+    let Header { partition, base, incarnation, generation } = header;
+    let compacted = if generation > 0 { format!(", compacted {generation}") } else { String::new() };
+    writeln!(
+        out,
+        "segment of {partition}, base offset {}, incarnation {incarnation}{compacted}, {size} bytes",
+        base.0
+    )?;
     let mut position = FIRST_POSITION;
     let mut next = base;
     while let Some(bytes) = batch_at(file, position, size)? {
         let Ok((batch, _)) = RecordBatch::parse(&bytes) else { break };
-        if batch.base_offset() != next {
+        let gap = generation > 0 && batch.base_offset() > next && batch.check_crc().is_ok();
+        if batch.base_offset() != next && !gap {
             break;
         }
         if let Err(error) = batch.check_crc() {
@@ -99,7 +105,12 @@ fn describe(batch: &RecordBatch<'_>, position: u64) -> String {
             batch.last_sequence()
         );
     }
-    for (is, word) in [(batch.is_transactional(), ", transactional"), (batch.is_control(), ", control")] {
+    let flags = [
+        (batch.is_transactional(), ", transactional"),
+        (batch.is_control(), ", control"),
+        (batch.has_delete_horizon(), ", first time is when tombstones may go"),
+    ];
+    for (is, word) in flags {
         text += if is { word } else { "" };
     }
     text
@@ -130,9 +141,13 @@ mod tests {
     }
 
     fn segment(batches: &[Vec<u8>]) -> Vec<u8> {
+        of_generation(0, batches)
+    }
+
+    fn of_generation(generation: u32, batches: &[Vec<u8>]) -> Vec<u8> {
         let mut file = vec![0; BLOCK];
         let partition = TopicPartition { topic: TopicId([3; 16]), partition: 1 };
-        Header { partition, base: Offset(20), incarnation: 2 }.write(&mut file);
+        Header { partition, base: Offset(20), incarnation: 2, generation }.write(&mut file);
         file.extend(batches.iter().flatten());
         file.resize(file.len().next_multiple_of(BLOCK) + BLOCK, 0);
         file
@@ -162,6 +177,15 @@ mod tests {
         );
         assert!(lines[1].ends_with("producer 9 epoch 1 sequences 5 to 6"), "{text}");
         assert!(lines[3].contains("next offset 24;"), "{text}");
+    }
+
+    #[test]
+    fn compaction_leaves_gaps() {
+        let (text, result) = dumped(&of_generation(3, &[batch(21), batch(30)]));
+        assert!(
+            result.is_ok() && text.contains(", compacted 3, ") && text.contains("next offset 32;"),
+            "{text}"
+        );
     }
 
     #[test]

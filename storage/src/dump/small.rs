@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use model::Offset;
-
 use super::{Describe, DumpError};
 use crate::checkpoint::{AtRest, CLOSED, Checkpoint};
 use crate::coordinator_snapshot::CoordinatorSnapshot;
 use crate::index::Index;
+use crate::paths::parse_segment_file;
 use crate::snapshot::Snapshot;
 
 /// Prints a checkpoint: every log of a journal.
@@ -25,22 +24,23 @@ pub fn checkpoint(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
         logs.len()
     )?;
     for (id, at_rest) in &logs {
-        let AtRest { handled, ownership, log_start, end, segment, position, incarnation, .. } = at_rest;
+        let AtRest { handled, ownership, log_start, end, position, incarnation, .. } = at_rest;
         writeln!(
             out,
             "{id} by owner {}.{}: offsets {} to {}, ends at {position} of segment {}, handled up to frame {} entry {}, \
-             incarnation {incarnation}, leader epoch {}, snapshot {}, oldest segment {}, {} bytes",
+             incarnation {incarnation}, leader epoch {}, snapshot {}, oldest segment {}, {} bytes, compacted to {}",
             ownership.boot,
             ownership.moves,
             log_start.0,
             end.0,
-            segment.0,
+            at_rest.active(),
             handled.sequence,
             handled.entry,
             at_rest.leader_epoch.0,
             at_rest.snapshot.map_or("none".to_owned(), |offset| offset.0.to_string()),
             at_rest.oldest.0,
             at_rest.size,
+            at_rest.compacted_to.0,
         )?;
     }
     Ok(())
@@ -61,9 +61,9 @@ pub fn snapshot(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
     let Snapshot { offset, segments, derived } = Snapshot::from_file(file)?;
     writeln!(out, "snapshot at offset {offset}")?;
     for segment in &segments {
-        let (base, size, time, incarnation) =
-            (segment.base, segment.size, segment.max_timestamp_ms, segment.incarnation);
-        writeln!(out, "segment {base}: {size} bytes, largest timestamp {time}, incarnation {incarnation}")?;
+        let (name, size, time, incarnation) =
+            (segment.name(), segment.size, segment.max_timestamp_ms, segment.incarnation);
+        writeln!(out, "segment {name}: {size} bytes, largest timestamp {time}, incarnation {incarnation}")?;
     }
     for (epoch, start) in &derived.epochs {
         writeln!(out, "leader epoch {epoch} from offset {start}")?;
@@ -85,11 +85,11 @@ pub fn snapshot(file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
 
 /// Prints a segment's index; its name says which segment.
 pub fn index(path: &Path, file: &[u8], out: &mut dyn Write) -> Result<(), DumpError> {
-    let base = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-    let base: i64 = base
+    let named = path.file_name().and_then(|file| file.to_str()).and_then(parse_segment_file);
+    let (name, _) = named
         .ok_or_else(|| "an index is named by the base offset of its segment; this one is not".to_owned())?;
-    let (index, incarnation) = Index::from_file(file, Offset(base))?;
-    writeln!(out, "index of segment {base} as of incarnation {incarnation}")?;
+    let (index, incarnation) = Index::from_file(file, name.base)?;
+    writeln!(out, "index of segment {name} as of incarnation {incarnation}")?;
     writeln!(out, "{index:#?}")?;
     Ok(())
 }
@@ -100,7 +100,7 @@ mod tests {
     use crate::derived::{DerivedSnapshot, ProducerBatch, ProducerSnapshot};
     use crate::journal::JournalId;
     use crate::snapshot::SegmentFacts;
-    use model::{TimestampMs, TopicId, TopicPartition};
+    use model::{Offset, TimestampMs, TopicId, TopicPartition};
 
     type Dump = fn(&[u8], &mut dyn Write) -> Result<(), DumpError>;
 
@@ -132,7 +132,8 @@ mod tests {
     fn snapshots_are_listed() {
         let batch = ProducerBatch { first_sequence: 1, last_sequence: 2, base_offset: 3, last_offset: 4 };
         let producer = ProducerSnapshot { id: 7, epoch: 1, last_timestamp_ms: 9, batches: vec![batch] };
-        let segments = vec![SegmentFacts { base: 0, size: 4200, max_timestamp_ms: 9, incarnation: 1 }];
+        let segments =
+            vec![SegmentFacts { base: 0, size: 4200, max_timestamp_ms: 9, incarnation: 1, generation: 0 }];
         let derived = DerivedSnapshot { epochs: vec![(3, 0)], producers: vec![producer] };
         let text = dumped(snapshot, &Snapshot { offset: 5, segments, derived }.to_file());
         let lines: Vec<&str> = text.lines().collect();

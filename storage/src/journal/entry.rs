@@ -21,9 +21,9 @@ pub enum EntryKind {
     /// A part of an append that is larger than a frame. The last one (flag [`LAST`]) moves the end.
     Fragment = 2,
     /// Bytes at `position` of `segment` again, because the segment does not have them safely: moves no end. `base offset` is the
-    /// segment's incarnation.
+    /// segment's incarnation and generation ([`file_word`]).
     Redo = 3,
-    /// The log ends at `end offset`, which is `position` of `segment`; `base offset` is the new incarnation.
+    /// The log ends at `end offset`, which is `position` of `segment`; `base offset` is the new incarnation and the segment's generation.
     Truncate = 4,
     /// The log starts at `base offset`.
     LogStart = 5,
@@ -36,6 +36,19 @@ pub enum EntryKind {
     Extent = 8,
     /// The partition's topic was deleted: its earlier entries in this journal belong to nothing that metadata knows.
     Delete = 10,
+}
+
+/// An incarnation and a generation in the place of an offset: the second in the upper half.
+#[must_use]
+pub const fn file_word(incarnation: u32, generation: u32) -> Offset {
+    Offset(((generation as u64) << 32 | incarnation as u64).cast_signed())
+}
+
+/// The incarnation and generation of a [`file_word`].
+#[must_use]
+pub fn of_file_word(word: Offset) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = word.0.to_le_bytes();
+    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
 }
 
 /// Flag of the last part of what takes several entries.
@@ -165,6 +178,14 @@ mod tests {
         );
         let (read, payload, after) = Entry::read(&bytes).unwrap();
         assert_eq!((read, payload, after), (entry(), &[0xFF, 0xFF][..], &[][..]));
+    }
+
+    #[test]
+    fn files_are_told_in_one_word() {
+        for (incarnation, generation) in [(0, 0), (5, 0), (0, 6), (u32::MAX, u32::MAX)] {
+            assert_eq!(of_file_word(file_word(incarnation, generation)), (incarnation, generation));
+        }
+        assert_eq!(file_word(5, 0), Offset(5), "as before there were generations");
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
                 segment,
                 position: FIRST_POSITION,
                 segment_incarnation: incarnation,
+                segment_generation: 0,
                 handled: roll.lsn,
                 ..rest
             };

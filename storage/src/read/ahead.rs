@@ -28,6 +28,8 @@ pub(crate) struct Point {
     pub partition: TopicPartition,
     /// Of the log: a truncation may have put something else there.
     pub incarnation: u32,
+    /// Of the segment: compaction may have put another in its place.
+    pub generation: u32,
     pub at: Cursor,
 }
 
@@ -66,6 +68,7 @@ impl Read {
     fn reach(&self, point: &Point) -> Option<u64> {
         let same = self.from.partition == point.partition
             && self.from.incarnation == point.incarnation
+            && self.from.generation == point.generation
             && self.from.at.segment == point.at.segment;
         let behind = point.at.position.checked_sub(self.from.at.position)?;
         (same && behind < self.len).then_some(behind)
@@ -217,7 +220,7 @@ mod tests {
 
     fn point(position: u64) -> Point {
         let at = Cursor { segment: Offset(0), position };
-        Point { partition: PARTITION, incarnation: 0, at }
+        Point { partition: PARTITION, incarnation: 0, generation: 0, at }
     }
 
     fn piece(len: usize) -> Option<Piece> {
@@ -251,6 +254,8 @@ mod tests {
         assert!(ahead.take(&point(end), 0).is_none());
         let truncated = Point { incarnation: 1, ..begin(3) };
         assert!(ahead.take(&truncated, 0).is_none());
+        let compacted = Point { generation: 1, ..begin(3) };
+        assert!(ahead.take(&compacted, 0).is_none());
     }
 
     #[test]

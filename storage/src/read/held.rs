@@ -12,7 +12,7 @@ use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::load::damaged_at;
 use crate::log::{Loaded, Log};
-use crate::segment::Cursor;
+use crate::segment::{Cursor, SegmentName};
 use crate::store::{LogRef, Store, StoreError};
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -34,11 +34,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let on_disk = {
             let loaded = log.loaded.borrow();
             let loaded = loaded.as_ref().ok_or(StoreError::Deleted)?;
-            let on_disk = loaded.on_disk(extent.segment).clamp(at, to);
+            let on_disk = loaded.on_disk(extent.segment.base).clamp(at, to);
             if on_disk < to {
                 // What memory has first: it may be let go while the file is read.
                 bytes.resize(to_usize(len), 0);
-                let cursor = Cursor { segment: extent.segment, position: on_disk };
+                let cursor = Cursor { segment: extent.segment.base, position: on_disk };
                 let found = loaded.copy_memory(cursor, to, &mut bytes[to_usize(on_disk - at)..]);
                 if len_u64(found) < to - on_disk {
                     return Err(StoreError::OutOfRange); // The log was truncated meanwhile.
@@ -60,14 +60,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
     async fn bytes_of_file(
         &self,
         log: &LogRef<D, S>,
-        base: Offset,
+        segment: SegmentName,
         at: u64,
         len: u64,
     ) -> Result<Piece, StoreError> {
-        let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, base, at, what);
+        let damaged = |what: &dyn std::fmt::Display| damaged_at(&self.paths, log.id, segment, at, what);
         let start = block_down(at);
         let _turn = if len > PROBE_BYTES { Some(self.large_reads.turn().await) } else { None };
-        let file = self.files.get((log.id, base)).await.map_err(|error| damaged(&error))?;
+        let file = self.files.get((log.id, segment)).await.map_err(|error| damaged(&error))?;
         let read = file.read(start, to_usize(block_up(at + len) - start)).await;
         let buffer = read.map_err(|error| damaged(&error))?;
         let from = to_usize(at - start);
@@ -81,9 +81,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
 impl<D: Disk, S: Derived> Log<D, S> {
     /// A point in its segments as they are now; `None` unless it is in memory.
-    pub(super) fn point(&self, segment: Offset, position: u64) -> Option<Point> {
+    pub(super) fn point(&self, segment: SegmentName, position: u64) -> Option<Point> {
         let incarnation = self.loaded.borrow().as_ref()?.incarnation;
-        Some(Point { partition: self.id, incarnation, at: Cursor { segment, position } })
+        let SegmentName { base, generation } = segment;
+        let at = Cursor { segment: base, position };
+        Some(Point { partition: self.id, incarnation, generation, at })
     }
 }
 

@@ -16,7 +16,13 @@ impl<D: Disk, S: Derived> Store<D, S> {
         log: &LogRef<D, S>,
         time: TimestampMs,
     ) -> Result<Option<Piece>, StoreError> {
-        self.noting_damage(self.find_batch_for_time(log, time).await)
+        loop {
+            let replaced = log.replaced.get();
+            let found = self.find_batch_for_time(log, time).await;
+            if found.is_ok() || log.replaced.get() == replaced {
+                return self.noting_damage(found);
+            }
+        }
     }
 
     async fn find_batch_for_time(
@@ -37,8 +43,10 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for base in bases {
             self.ensure_index(log, base).await?;
             let extent = self.extent(log, base, |index| index.position_for_time(time))?;
-            let matches =
-                |batch: &BatchHeader<'_>| batch.max_timestamp() >= time && batch.last_offset() >= start;
+            // Compaction leaves batches without records, with the time of those that are gone.
+            let matches = |batch: &BatchHeader<'_>| {
+                batch.max_timestamp() >= time && batch.last_offset() >= start && batch.record_count() > 0
+            };
             if let Some(at) = self.find(log, extent, matches).await? {
                 let extent = Extent { from: at, base_offset: None, ..extent };
                 let first = self.bytes(log, extent, at, PROBE_BYTES.min(extent.to - at)).await?;

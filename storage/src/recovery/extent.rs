@@ -19,7 +19,7 @@ use crate::disk::{Disk, File, together};
 use crate::journal::extent::Claim;
 use crate::journal::replay::{Frame, RecoveryError, io_error};
 use crate::journal::{Entry, EntryKind, JournalId, Lsn};
-use crate::segment::{Cursor, Header};
+use crate::segment::{Cursor, Header, SegmentName};
 
 /// What a segment has in some place.
 #[derive(Clone, Copy)]
@@ -60,14 +60,15 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
             )));
         };
         let start = Cursor { segment: entry.segment, position: entry.position };
-        if self.is_own(id, entry.segment, claim, found) {
+        let name = self.logs.get(&id).map_or(entry.segment.into(), |log| log.name(entry));
+        if self.is_own(id, name, claim, found) {
             let begun = self.logs.get(&id).and_then(|log| log.begun(entry.segment));
-            self.segment(id, entry.segment, begun).await?;
+            self.segment(id, name, begun).await?;
             self.supersede(id, start, claim.from);
         } else if let Some(log) = self.logs.get_mut(&id)
             && log.suspect.is_none()
         {
-            let path = self.paths.segment(id, entry.segment);
+            let path = self.paths.segment(id, name);
             let what = format!(
                 "{} at byte {}: the {} bytes that frame {} of journal {journal} tells of are not there",
                 path.display(),
@@ -102,8 +103,10 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
                 continue;
             }
             if let Some(claim) = Claim::read(&entry, payload) {
+                let log = self.logs.get(&entry.partition);
+                let name = log.map_or(entry.segment.into(), |log| log.name(&entry));
                 indexes.push(index);
-                reads.push(Box::pin(self.stands(entry.partition, entry.segment, claim)));
+                reads.push(Box::pin(self.stands(entry.partition, name, claim)));
             }
         }
         let mut found = BTreeMap::new();
@@ -117,11 +120,11 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
     async fn stands(
         &self,
         id: TopicPartition,
-        base: Offset,
+        name: SegmentName,
         claim: Claim,
     ) -> Result<Option<Stands>, RecoveryError> {
-        let path = self.paths.segment(id, base);
-        let file = match self.files.get((id, base)).await {
+        let path = self.paths.segment(id, name);
+        let file = match self.files.get((id, name)).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(io_error(&path))?,
         };
@@ -143,11 +146,11 @@ impl<D: Disk, T: Fn(model::TopicId) -> TopicState> Recovery<'_, D, T> {
     }
 
     /// Whether that is what was claimed, in the log's very segment.
-    fn is_own(&self, id: TopicPartition, base: Offset, claim: Claim, stands: Option<Stands>) -> bool {
-        let begun = self.logs.get(&id).and_then(|log| log.begun(base));
+    fn is_own(&self, id: TopicPartition, name: SegmentName, claim: Claim, stands: Option<Stands>) -> bool {
+        let begun = self.logs.get(&id).and_then(|log| log.begun(name.base));
         stands.is_some_and(|Stands { header, crc }| {
             header.partition == id
-                && header.base == base
+                && header.name() == name
                 && begun.is_none_or(|incarnation| header.incarnation == incarnation)
                 && crc == claim.crc
         })

@@ -5,24 +5,24 @@ use model::Offset;
 use super::extent::Suspect;
 use crate::bytes_at::len_u64;
 use crate::checkpoint::AtRest;
-use crate::journal::entry::LAST;
+use crate::journal::entry::{LAST, of_file_word};
 use crate::journal::{Entry, EntryKind, JournalId};
-use crate::segment::{Cursor, FIRST_POSITION};
+use crate::segment::{Cursor, FIRST_POSITION, SegmentName};
 
 /// Bytes of a segment that are contiguous and not written yet.
 pub(crate) struct Gathered {
-    pub segment: Offset,
+    pub segment: SegmentName,
     pub position: u64,
     pub bytes: Vec<u8>,
 }
 
 impl Gathered {
     pub fn start(&self) -> Cursor {
-        Cursor { segment: self.segment, position: self.position }
+        Cursor { segment: self.segment.base, position: self.position }
     }
 
     pub fn end(&self) -> Cursor {
-        Cursor { segment: self.segment, position: self.position + len_u64(self.bytes.len()) }
+        Cursor { segment: self.segment.base, position: self.position + len_u64(self.bytes.len()) }
     }
 }
 
@@ -69,6 +69,19 @@ impl Recovering {
         rolled.map(|(.., incarnation)| *incarnation).or(active)
     }
 
+    /// The file that an entry speaks of.
+    pub(super) fn name(&self, entry: &Entry) -> SegmentName {
+        let base = entry.segment;
+        let rolled = self.rolled.iter().any(|(rolled, ..)| *rolled == base);
+        let generation = match entry.kind {
+            EntryKind::Redo | EntryKind::Truncate => of_file_word(entry.base_offset).1,
+            _ if rolled => 0,
+            _ if base == self.rest.segment => self.rest.segment_generation,
+            _ => 0,
+        };
+        SegmentName { base, generation }
+    }
+
     /// What an entry does to where the log stands.
     pub(super) fn take(&mut self, entry: &Entry, len: u64) {
         let rest = &mut self.rest;
@@ -83,6 +96,7 @@ impl Recovering {
             EntryKind::Roll => {
                 self.rolled.push((entry.segment, rest.position, rest.incarnation));
                 rest.segment = entry.segment;
+                rest.segment_generation = 0;
                 rest.position = FIRST_POSITION;
             }
             EntryKind::Delete => {}
@@ -96,7 +110,8 @@ impl Recovering {
                 rest.segment = entry.segment;
                 rest.position = entry.position;
                 rest.log_start = rest.log_start.min(entry.end_offset);
-                rest.incarnation = u32::try_from(entry.base_offset.0).unwrap_or(u32::MAX);
+                rest.compacted_to = rest.compacted_to.min(entry.end_offset);
+                (rest.incarnation, rest.segment_generation) = of_file_word(entry.base_offset);
                 self.clear_behind(Cursor { segment: entry.segment, position: entry.position });
             }
         }

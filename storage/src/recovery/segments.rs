@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use model::limits::BLOCK;
-use model::{Offset, TopicId, TopicPartition};
+use model::{TopicId, TopicPartition};
 
 use super::log::Gathered;
 use super::{Recovery, TopicState};
 use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::disk::{Disk, File};
 use crate::journal::replay::{RecoveryError, io_error};
-use crate::segment::{FIRST_POSITION, Header};
+use crate::segment::{FIRST_POSITION, Header, SegmentName};
 
 /// Bytes gathered for one partition before they are written...
 const GATHER_BYTES: usize = 1 << 20;
@@ -22,7 +22,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
     pub(super) async fn write(
         &mut self,
         id: TopicPartition,
-        segment: Offset,
+        segment: SegmentName,
         position: u64,
         bytes: &[u8],
     ) -> Result<(), RecoveryError> {
@@ -60,7 +60,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         let Some(gathered) = log.gathered.take() else { return Ok(()) };
         self.gathered_bytes -= gathered.bytes.len();
         let path = self.paths.segment(id, gathered.segment);
-        let incarnation = log.begun(gathered.segment);
+        let incarnation = log.begun(gathered.segment.base);
         let file = self.segment(id, gathered.segment, incarnation).await?;
         let start = block_down(gathered.position);
         let end = gathered.position + len_u64(gathered.bytes.len());
@@ -85,11 +85,12 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
     pub(super) async fn segment(
         &mut self,
         partition: TopicPartition,
-        base: Offset,
+        name: SegmentName,
         incarnation: Option<u32>,
     ) -> Result<Rc<D::File>, RecoveryError> {
-        let id = (partition, base);
-        let path = self.paths.segment(partition, base);
+        let id = (partition, name);
+        let SegmentName { base, generation } = name;
+        let path = self.paths.segment(partition, name);
         let damaged = |what: &str| Err(RecoveryError::Damaged(format!("{}: {what}", path.display())));
         // Names that a killed process left are there, but not yet for good.
         let unsure = incarnation.is_some() && self.named.insert(id);
@@ -106,13 +107,14 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         };
         let block = file.read(0, BLOCK).await.map_err(io_error(&path))?;
         match (Header::read((*block).as_ref()), incarnation) {
-            (Ok(found), None) if found.partition == partition && found.base == base => {}
+            (Ok(found), None) if found.partition == partition && found.name() == name => {}
             (Ok(_), None) => return damaged("the header is of another segment"),
             (Err(what), None) => return damaged(&what),
-            (Ok(found), Some(incarnation)) if found == (Header { partition, base, incarnation }) => {}
+            (Ok(found), Some(incarnation))
+                if found == (Header { partition, base, incarnation, generation }) => {}
             // New, torn, or left over from before a truncation.
             (_, Some(incarnation)) => {
-                self.make_header(&file, Header { partition, base, incarnation }).await?
+                self.make_header(&file, Header { partition, base, incarnation, generation }).await?
             }
         }
         if unsure {
@@ -131,7 +133,7 @@ impl<D: Disk, T: Fn(TopicId) -> TopicState> Recovery<'_, D, T> {
         }
         let mut block = self.disk.buffer(BLOCK);
         header.write(block.as_mut());
-        let path = self.paths.segment(header.partition, header.base);
+        let path = self.paths.segment(header.partition, header.name());
         file.write(Rc::new(block), 0).await.map_err(io_error(&path))
     }
 }

@@ -1,18 +1,20 @@
 //! One task per log that does what clients, retention and replication may do to it, checking as it goes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::batch::{BatchBuilder, header};
-use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition};
+use model::batch::header;
+use model::{LeaderEpoch, Offset, TopicPartition};
 use storage::disk::Disk;
 use storage::disk::memory::MemoryDisk;
 use storage::disk::random::Random;
-use storage::{LogRef, LogSettings, ReadLimits, Store, StoreError};
+use storage::{CompactionLimits, LogRef, ReadLimits, Store, StoreError};
 
 use crate::derived::Tally;
+use crate::drawn::{build, is_compacted, is_relaxed, settings};
+use crate::keyed;
 use crate::oracle::{Batch, Oracle};
 
 pub type TestStore = Store<MemoryDisk, Tally>;
@@ -28,6 +30,8 @@ pub struct Boot {
     pub append_max: u64,
     /// Says what it does.
     pub loud: bool,
+    /// Segments that compaction replaced.
+    pub replaced: Cell<u64>,
 }
 
 impl Boot {
@@ -41,32 +45,8 @@ impl Boot {
     }
 }
 
-/// Whether a log acknowledges what is written but not synced.
-pub fn is_relaxed(id: TopicPartition) -> bool {
-    id.partition % 3 == 1
-}
-
-/// Settings as wild as they may be.
-pub fn settings(id: TopicPartition, random: &mut Random) -> Rc<LogSettings> {
-    let segment_bytes = match random.below(4) {
-        0 => random.between(1, 10_000),
-        1 => random.between(10_000, 100_000),
-        2 => random.between(100_000, 500_000),
-        _ => 1 << 30,
-    };
-    Rc::new(LogSettings {
-        segment_bytes,
-        segment_ms: if random.one_in(4) { 20 } else { 1 << 40 },
-        segment_jitter_ms: if random.one_in(2) { 10 } else { 0 },
-        retention_ms: if random.one_in(4) { 100 } else { -1 },
-        retention_bytes: if random.one_in(2) { 60_000 } else { -1 },
-        delete_retained: true,
-        acknowledge_written: is_relaxed(id),
-    })
-}
-
 /// What each choice does.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 27] = [
     "append",
     "append",
     "append",
@@ -91,6 +71,9 @@ const NAMES: [&str; 24] = [
     "check",
     "sleep",
     "sleep",
+    "compact",
+    "compact",
+    "compact",
 ];
 
 /// Works on one log until its topic is deleted or `ops` are done.
@@ -102,7 +85,7 @@ pub async fn work(boot: Rc<Boot>, id: TopicPartition, mut random: Random, ops: u
             return;
         }
         let log = store.log(id);
-        let choice = random.below(24);
+        let choice = random.below(27);
         if boot.loud {
             eprintln!(
                 "[step {}] {id}: {} of {}..{}",
@@ -141,9 +124,39 @@ async fn one(
             rested.map(|_| ()).map_err(|error| StoreError::Damaged(error.to_string()))
         }
         21 => check_whole(boot, store, log).await,
+        24.. if is_compacted(log.id) => {
+            boot.oracle.borrow_mut().line(log.id).compacted = true;
+            let limits = CompactionLimits {
+                key_bytes: random.between(0, 8000),
+                bytes_per_second: if random.one_in(2) { 100 << 20 } else { u64::MAX },
+                batch_bytes_max: if random.one_in(4) { 20_000 } else { 16 << 20 },
+            };
+            let passing = compact(Rc::clone(boot), Rc::clone(store), Rc::clone(log), limits);
+            if random.one_in(2) {
+                boot.disk.spawn(passing);
+            } else {
+                passing.await;
+            }
+            Ok(())
+        }
         _ => {
             boot.disk.sleep(Duration::from_micros(random.below(30_000))).await;
             Ok(())
+        }
+    }
+}
+
+/// Passes until all is compacted, or the log changes.
+async fn compact(boot: Rc<Boot>, store: Rc<TestStore>, log: TestLog, limits: CompactionLimits) {
+    loop {
+        let done = match store.compact(&log, limits, boot.disk.now_ms()).await {
+            Ok(done) => done,
+            Err(StoreError::Deleted) => return,
+            Err(error) => panic!("{}: compaction: {error}", log.id),
+        };
+        boot.replaced.set(boot.replaced.get() + done.replaced as u64);
+        if !done.unfinished || done.abandoned {
+            return;
         }
     }
 }
@@ -157,10 +170,10 @@ async fn append(
     let mut ticket = 0;
     for _ in 0..random.between(1, 6) {
         let now_ms = boot.disk.now_ms();
-        let (built, end) = {
+        let ((built, mut records), end) = {
             let mut oracle = boot.oracle.borrow_mut();
             let line = oracle.line(log.id);
-            let built = build(boot, random, now_ms, &mut line.sequences);
+            let built = build(boot, log.id, random, now_ms, &mut line.sequences);
             (built, line.end())
         };
         let batch = Bytes::from(built.clone());
@@ -173,8 +186,11 @@ async fn append(
         let mut bytes = built;
         header::set_base_offset(&mut bytes, placed.base);
         header::set_leader_epoch(&mut bytes, boot.epoch);
-        let batch = Batch { base: placed.base, end: placed.end, bytes };
-        boot.oracle.borrow_mut().line(log.id).batches.push(batch);
+        for record in &mut records {
+            record.offset += placed.base.0;
+        }
+        let batch = Batch { base: placed.base, end: placed.end, bytes, records };
+        boot.oracle.borrow_mut().line(log.id).add(batch, boot.epoch);
         ticket = placed.ticket;
     }
     if random.one_in(2) {
@@ -201,38 +217,6 @@ fn acknowledged(boot: &Boot, log: &TestLog, end: Offset) {
         let line = oracle.line(log.id);
         line.acked = line.acked.max(end);
     }
-}
-
-fn build(
-    boot: &Boot,
-    random: &mut Random,
-    now_ms: i64,
-    sequences: &mut std::collections::BTreeMap<i64, i32>,
-) -> Vec<u8> {
-    let len = match random.below(40) {
-        0 => random.between(1, boot.append_max - 1000),
-        1..8 => random.between(1, 40_000),
-        _ => random.between(1, 2_000),
-    };
-    let records = random.between(1, 4);
-    let value = vec![
-        u8::try_from(random.below(256)).expect("a byte");
-        usize::try_from(len / records).expect("small")
-    ];
-    let mut builder = BatchBuilder::new();
-    for _ in 0..records {
-        builder = builder.value(TimestampMs(now_ms), &value);
-    }
-    if random.one_in(2) {
-        let id = i64::try_from(random.below(4)).expect("small");
-        let next = sequences.entry(id).or_default();
-        builder = builder.producer(ProducerId(id), ProducerEpoch(0), *next);
-        *next += i32::try_from(records).expect("small");
-    }
-    let mut built = builder.build();
-    // Garbage where the broker's own fields go: it has to be overwritten.
-    header::set_base_offset(&mut built, Offset(77));
-    built
 }
 
 async fn read(
@@ -275,6 +259,17 @@ async fn read_at(
         return Ok(from);
     }
     let bytes = pieces.iter().map(storage::Piece::bytes).collect::<Vec<_>>().concat();
+    if line.compacted {
+        line.check_read(log.id, from, &bytes, log.durable_end());
+        let batches = keyed::read(&bytes);
+        let largest = batches.first().map_or(0, |(batch, _)| batch.size_bytes());
+        assert!(bytes.len() <= bytes_max.max(largest), "{}: {} bytes", log.id, bytes.len());
+        let next = batches.last().map(|(batch, _)| batch.last_offset().next());
+        let found = batches.iter().flat_map(|(_, records)| records).map(|record| record.offset).collect();
+        // Where there is nothing to read, nothing may be missing up to the end.
+        line.check_complete(log.id, from..next.unwrap_or(end), &found);
+        return Ok(next.unwrap_or(from));
+    }
     assert_eq!(bytes.is_empty(), from >= end, "{}: read {} bytes at {from}, end {end}", log.id, bytes.len());
     if bytes.is_empty() {
         return Ok(from);
@@ -356,11 +351,18 @@ async fn truncate(
         } else {
             line.holding(to).map_or(end, |at| line.batches[at].base)
         };
-        line.cut_asked = Some(expected);
-        expected
+        // The batch that held it may be gone.
+        let within = line.compacted && to > line.start && to < end;
+        line.cut_asked = Some([expected, if within { to } else { expected }]);
+        line.cut_asked
     };
     let cut = store.truncate(log, to).await?;
-    assert_eq!(cut, expected, "{}: truncation to {to} of a log that ended at {end}", log.id);
+    assert!(
+        expected.is_some_and(|expected| expected.contains(&cut)),
+        "{}: truncation to {to} of a log that ended at {end} left {cut}, not {expected:?}",
+        log.id
+    );
+    let expected = cut;
     let mut oracle = boot.oracle.borrow_mut();
     let line = oracle.line(log.id);
     line.acked = expected;
@@ -382,14 +384,18 @@ pub async fn check_whole(boot: &Rc<Boot>, store: &Rc<TestStore>, log: &TestLog) 
         let line = oracle.line(id);
         assert_eq!(log.end(), line.end(), "{id}: the end");
         let derived = log.with_derived(storage::derived::Derived::snapshot);
-        assert_eq!(derived, Some(line.derived()), "{id}: derived state");
+        let epochs = derived.as_ref().map(|derived| derived.epochs.clone());
+        assert_eq!(epochs.as_ref(), Some(&line.epochs), "{id}: leader epochs");
+        if !line.vague {
+            assert_eq!(derived, Some(line.derived()), "{id}: derived state");
+        }
         let segments = store.segments(log);
         assert!(
             segments.first().is_some_and(|segment| segment.0 <= line.start),
             "{id}: holds its first record"
         );
         assert!(segments.windows(2).all(|pair| pair[0].0 < pair[1].0), "{id}: segments are in order");
-        for (base, ..) in &segments {
+        for (base, ..) in segments.iter().filter(|_| !line.compacted) {
             assert!(line.is_boundary(*base), "{id}: segment {base} begins within a batch");
         }
     }

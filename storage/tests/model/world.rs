@@ -1,6 +1,6 @@
 //! Boots on one disk: recovery, work, and an end of each that is a kill, a power cut or a clean close.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use model::limits::MemoryPlan;
@@ -15,6 +15,7 @@ use storage::recovery::{self, TopicState};
 use storage::{Store, StoreOptions};
 
 use crate::derived::Tally;
+use crate::drawn;
 use crate::oracle::{Oracle, Topic};
 use crate::worker::{self, Boot};
 
@@ -36,6 +37,8 @@ pub struct Totals {
     pub cut_logs: u64,
     /// Logs that lost what was acknowledged when it was written, in a power cut.
     pub shortened: u64,
+    /// Segments that compaction replaced.
+    pub replaced: u64,
     pub digest: u64,
 }
 
@@ -55,6 +58,7 @@ impl Totals {
         self.deleted_topics += run.deleted_topics;
         self.cut_logs += run.cut_logs;
         self.shortened += run.shortened;
+        self.replaced += run.replaced;
         self.digest ^= run.digest;
     }
 
@@ -71,7 +75,8 @@ impl Totals {
             self.forwarded_bytes / 1000,
             self.extent_bytes / 100_000,
             self.entries_replayed / 10,
-            self.shortened * 20,
+            self.shortened * 40,
+            self.replaced,
         ];
         assert!(counts.iter().all(|count| *count >= self.runs / 10), "{self:?}");
     }
@@ -179,7 +184,8 @@ impl World {
                 let epoch = LeaderEpoch(i32::try_from(self.boot).expect("small"));
                 let append_max = self.plan.append_bytes_max().min(1500 << 10);
                 let oracle = Rc::clone(&self.oracle);
-                let boot = Rc::new(Boot { disk, stores, oracle, epoch, append_max, loud: self.loud });
+                let (loud, replaced) = (self.loud, Cell::new(0));
+                let boot = Rc::new(Boot { disk, stores, oracle, epoch, append_max, loud, replaced });
                 self.compare(&boot);
                 self.power_lost = false;
                 return boot;
@@ -221,11 +227,11 @@ impl World {
             }
             let log = boot.store(*id).existing(*id);
             let (start, end) = log.map_or((Offset::ZERO, Offset::ZERO), |log| (log.log_start(), log.end()));
-            if line.cut_asked == Some(end) {
+            if line.was_cut_to(end) {
                 self.totals.cut_logs += 1;
             }
             let kept = if self.power_lost { line.synced } else { line.acked };
-            if end < line.acked && line.cut_asked != Some(end) {
+            if end < line.acked && !line.was_cut_to(end) {
                 self.totals.shortened += 1;
             }
             line.recovered(*id, start, end, kept);
@@ -251,6 +257,7 @@ impl World {
             self.totals.extent_bytes += counters.extent_bytes;
             self.totals.appended += counters.entries;
         }
+        self.totals.replaced += boot.replaced.get();
         if ended.is_some() && closes {
             self.say(|| "closed".into());
             self.totals.closes += 1;
@@ -283,7 +290,7 @@ impl World {
 async fn check(boot: &Rc<Boot>, id: TopicPartition, random: &mut Random) {
     let store = boot.store(id);
     let log = store.log(id);
-    let checked = match store.load(&log, &worker::settings(id, random)).await {
+    let checked = match store.load(&log, &drawn::settings(id, random)).await {
         Ok(()) => worker::check_whole(boot, store, &log).await,
         Err(error) => Err(error),
     };

@@ -19,7 +19,7 @@ use storage::disk::simulation::Simulation;
 use storage::journal::JournalId;
 use storage::paths::Paths;
 use storage::recovery::{self, TopicState};
-use storage::{LogRef, LogSettings, Store, StoreError, StoreOptions};
+use storage::{CompactionSettings, LogRef, LogSettings, Store, StoreError, StoreOptions};
 
 type TestStore = Store<MemoryDisk, EpochsOnly>;
 
@@ -41,6 +41,7 @@ pub struct Rig {
     pub number: u8,
     /// Of the logs of this boot.
     pub segment_bytes: u64,
+    pub compaction: Option<CompactionSettings>,
     pub shape: Shape,
 }
 
@@ -93,6 +94,7 @@ impl Rig {
             random: Random::new(seed),
             number: boot,
             segment_bytes: 700_000,
+            compaction: None,
             shape,
         }
     }
@@ -110,7 +112,11 @@ impl Rig {
 
     pub fn log(&self, id: TopicPartition) -> LogRef<MemoryDisk, EpochsOnly> {
         let log = self.store.log(id);
-        let settings = Rc::new(LogSettings { segment_bytes: self.segment_bytes, ..LogSettings::default() });
+        let settings = Rc::new(LogSettings {
+            segment_bytes: self.segment_bytes,
+            compaction: self.compaction,
+            ..LogSettings::default()
+        });
         self.simulation.run_until(self.store.load(&log, &settings)).unwrap();
         log
     }

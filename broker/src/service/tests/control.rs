@@ -99,7 +99,9 @@ fn settings_are_described_and_altered() {
     assert_eq!(value("retention.ms"), ("9".into(), 1, 1));
     assert_eq!(alter("retention.ms", 1, None), 0);
     assert_eq!(value("retention.ms"), ("604800000".into(), 5, 0));
-    assert_eq!(alter("cleanup.policy", 0, Some("compact")), ErrorCode::InvalidConfig.code());
+    assert_eq!(alter("cleanup.policy", 0, Some("shred")), ErrorCode::InvalidConfig.code());
+    assert_eq!(alter("cleanup.policy", 2, Some("compact")), 0);
+    assert_eq!(value("cleanup.policy"), ("delete,compact".into(), 1, 2));
     assert_eq!(alter("retention.ms", 9, Some("1")), ErrorCode::InvalidRequest.code());
     assert_eq!(describe(2, "nobody").error_code, ErrorCode::UnknownTopicOrPartition.code());
     let own = describe(4, "1");

@@ -5,7 +5,7 @@ use crate::settings::Effect::{Kept, Obeyed, Topics};
 use crate::settings::Kind::{Boolean, Choice, Double, Int, IntOrMinusOne, List, Long};
 use crate::settings::Setting;
 use crate::settings::Update::{Cluster, Start};
-use crate::settings::reason::{COMPACTION, DIRECTORIES, FLUSHING};
+use crate::settings::reason::{CLEANER, DIRECTORIES, FLUSHING};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Setting] = &[
@@ -13,17 +13,17 @@ pub(super) static ROWS: &[Setting] = &[
     row("compression.lz4.level", Int(1, 17), "9", Cluster, Topics, "Level for compression.type=lz4."),
     row("compression.type", Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer", Cluster, Topics, "How batches of a topic that does not say are stored."),
     row("compression.zstd.level", Int(-131_072, 22), "3", Cluster, Topics, "Level for compression.type=zstd."),
-    row("log.cleaner.backoff.ms", Long(0), "15000", Cluster, Kept(COMPACTION), "Rest of the cleaner when there is nothing to compact."),
-    row("log.cleaner.dedupe.buffer.size", ANY_LONG, "134217728", Cluster, Kept(COMPACTION), "Memory in which keys are remembered while compacting."),
+    row("log.cleaner.backoff.ms", Long(0), "15000", Cluster, Obeyed, "Rest of the cleaner when there is nothing to compact."),
+    row("log.cleaner.dedupe.buffer.size", ANY_LONG, "134217728", Cluster, Kept(CLEANER), "Memory in which keys are remembered while compacting."),
     row("log.cleaner.delete.retention.ms", Long(0), "86400000", Cluster, Topics, "How long a compacted topic that does not say keeps tombstones."),
-    row("log.cleaner.enable", Boolean, "true", Start, Kept(COMPACTION), "Whether topics are compacted at all."),
-    row("log.cleaner.io.buffer.load.factor", ANY_DOUBLE, "0.9", Cluster, Kept(COMPACTION), "How full the memory for keys may get."),
-    row("log.cleaner.io.buffer.size", Int(0, MAX), "524288", Cluster, Kept(COMPACTION), "Memory for reading and writing while compacting."),
-    row("log.cleaner.io.max.bytes.per.second", ANY_DOUBLE, "1.7976931348623157E308", Cluster, Kept(COMPACTION), "How fast compaction may read and write."),
+    row("log.cleaner.enable", Boolean, "true", Start, Obeyed, "Whether topics are compacted at all."),
+    row("log.cleaner.io.buffer.load.factor", ANY_DOUBLE, "0.9", Cluster, Kept(CLEANER), "How full the memory for keys may get."),
+    row("log.cleaner.io.buffer.size", Int(0, MAX), "524288", Cluster, Kept(CLEANER), "Memory for reading and writing while compacting."),
+    row("log.cleaner.io.max.bytes.per.second", ANY_DOUBLE, "1.7976931348623157E308", Cluster, Obeyed, "How fast compaction may read and write."),
     row("log.cleaner.max.compaction.lag.ms", Long(1), "9223372036854775807", Cluster, Topics, "Longest time a record may stay uncompacted."),
     row("log.cleaner.min.cleanable.ratio", Double(0.0, 1.0), "0.5", Cluster, Topics, "Share of uncompacted bytes from which compaction starts."),
     row("log.cleaner.min.compaction.lag.ms", Long(0), "0", Cluster, Topics, "Shortest time a record stays uncompacted."),
-    row("log.cleaner.threads", Int(0, MAX), "1", Cluster, Kept(COMPACTION), "Threads that compact."),
+    row("log.cleaner.threads", Int(0, MAX), "1", Cluster, Kept(CLEANER), "Threads that compact."),
     row("log.cleanup.policy", List(&["compact", "delete"]), "delete", Cluster, Topics, "What happens to old records of a topic that does not say."),
     row("log.dir", List(&[]), "millrace-data", Start, Obeyed, "The data directory."),
     row("log.dir.failure.timeout.ms", Long(1), "30000", Start, Kept(DIRECTORIES), "How long a broker lives with a failed directory that the controller does not know of."),

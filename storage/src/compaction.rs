@@ -1,0 +1,361 @@
+//! Log compaction: of each key the last record stays, at the offset that it has.
+//!
+//! A pass reads the part of a log that is new since the last one and learns where each key was written last ([`learn`]); then it reads all
+//! segments up to there and writes what stays of them ([`filter`]) to new ones, which take their place a group at a time, the oldest first
+//! ([`replace`]). A table of fixed size holds the keys: when it is full, the pass ends there, and another one goes on.
+//!
+//! Only sealed segments are compacted, and only once they are at rest: no entry that a start would replay speaks of them.
+
+mod filter;
+mod key_check;
+mod keys;
+mod learn;
+mod memory;
+mod output;
+mod plan;
+mod replace;
+mod source;
+
+use std::io;
+use std::rc::Rc;
+
+use model::Offset;
+
+use crate::bytes_at::len_u64;
+use crate::derived::Derived;
+use crate::disk::Disk;
+use crate::flusher::Tail;
+use crate::log::{Log, Phase, Segment};
+use crate::segment::SegmentName;
+use crate::segment_write::is_full;
+use crate::store::{LogRef, Store, StoreError};
+use filter::Filter;
+use keys::KeyMap;
+use learn::Learner;
+use output::Output;
+use plan::{Part, Plan};
+use source::{Chunk, Source};
+
+pub use key_check::KeyCheck;
+pub use memory::CompactionLimits;
+pub(crate) use plan::Looked;
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Segments that were replaced.
+    pub replaced: usize,
+    /// There was more than the table of keys has room for: another pass has to go on.
+    pub unfinished: bool,
+    /// The log was truncated, trimmed or deleted meanwhile, or the store closes: what was begun was given up.
+    pub abandoned: bool,
+}
+
+/// Why a pass ends early.
+enum Stop {
+    /// The log is not what it was: nothing is wrong.
+    Abandoned,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A log under compaction, until this is dropped.
+struct Guard<'a, D: Disk, S> {
+    store: &'a Store<D, S>,
+    log: &'a Log<D, S>,
+}
+
+impl<D: Disk, S> Drop for Guard<'_, D, S> {
+    fn drop(&mut self) {
+        self.log.compacting.set(false);
+        self.store.compaction_bytes.set(0);
+        self.store.moved.notify();
+    }
+}
+
+/// How much a pass may read and write, and since when it does.
+struct Pace {
+    begun_ns: u64,
+    bytes: u64,
+    limits: CompactionLimits,
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Compacts what is new in a loaded log, as its settings say, whether or not there is enough of it. One pass at a time; appends
+    /// and reads go on meanwhile.
+    pub async fn compact(
+        self: &Rc<Self>,
+        log: &LogRef<D, S>,
+        limits: CompactionLimits,
+        now_ms: i64,
+    ) -> Result<Compacted, StoreError> {
+        let turn = async { Some(self.compacting.turn().await) };
+        let closing = self.moved.until(|| self.closing.get().then_some(None));
+        let _turn = futures_lite::future::or(closing, turn).await;
+        if log.phase.get() != Phase::Loaded || self.closing.get() {
+            return Ok(Compacted { abandoned: true, ..Compacted::default() });
+        }
+        let _reading = log.reading();
+        log.compacting.set(true);
+        let _guard = Guard { store: self, log };
+        let (incarnation, start) = (log.at_rest.get().incarnation, log.log_start());
+        let mut done = Compacted::default();
+        match self.pass(log, limits, now_ms, &mut done).await {
+            Ok(()) => Ok(done),
+            // What was read may have gone: that is no damage.
+            Err(_) if self.has_changed(log, incarnation) || log.log_start() != start => {
+                Ok(Compacted { abandoned: true, ..done })
+            }
+            Err(Stop::Abandoned) => Ok(Compacted { abandoned: true, ..done }),
+            Err(Stop::Failed(StoreError::DiskFull)) => Err(StoreError::DiskFull),
+            Err(Stop::Failed(error)) => {
+                self.count(|counters| counters.compaction_errors += 1);
+                Err(error)
+            }
+        }
+    }
+
+    async fn pass(
+        self: &Rc<Self>,
+        log: &LogRef<D, S>,
+        limits: CompactionLimits,
+        now_ms: i64,
+        done: &mut Compacted,
+    ) -> Result<(), Stop> {
+        self.write_all_of(log, Tail::WhenQuiet).await.map_err(|error| unwritten(log, &error))?;
+        // What is being copied forward goes to the journal ahead of what was queued before it: the plan has to know of it.
+        drop(self.reclaiming.turn().await);
+        self.sync_and_settle(std::slice::from_ref(log)).await.map_err(|error| unwritten(log, &error))?;
+        let Some(plan) = Plan::of(log, now_ms) else { return Ok(()) };
+        // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
+        self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
+        self.lend_for_batches(&limits, 0);
+        let mut pace = Pace { begun_ns: self.disk.now_ns(), bytes: 0, limits };
+        let learner = self.learn(log, &plan, &mut pace).await?;
+        let (covered, unfinished) = (learner.covered, learner.full);
+        tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
+        if covered <= plan.first {
+            return Err(Stop::Abandoned); // Nothing was readable at all, or the plan is of another log.
+        }
+        let mut filter = Filter {
+            keys: learner.keys,
+            covered,
+            upto: plan.upto,
+            now_ms,
+            tombstones_ms: plan.settings.tombstones_ms,
+            record_bytes_max: limits.batch_bytes_max,
+            producers: plan.producers.clone(),
+            blind: false,
+        };
+        for group in plan.groups(covered) {
+            let (replaced, back) = self.compact_group(log, &plan, group, filter, &mut pace).await?;
+            done.replaced += replaced;
+            filter = back;
+        }
+        self.check(log, &plan)?;
+        let rest = log.at_rest.get();
+        log.at_rest.set(crate::checkpoint::AtRest { compacted_to: rest.compacted_to.max(covered), ..rest });
+        self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
+        done.unfinished = unfinished;
+        Ok(())
+    }
+
+    /// Learns where keys were written last, from the first new record on.
+    async fn learn(&self, log: &LogRef<D, S>, plan: &Plan, pace: &mut Pace) -> Result<Learner, Stop> {
+        let CompactionLimits { key_bytes, batch_bytes_max, .. } = pace.limits;
+        let mut learner = Learner::new(KeyMap::with_memory(key_bytes), plan.first, batch_bytes_max);
+        for part in plan.parts.iter().filter(|part| part.end > plan.first) {
+            let mut source = Source::new(log.id, part, pace.limits);
+            while let Some(chunk) = source.next(self).await? {
+                if let Chunk::Batches(bytes) = chunk {
+                    self.spend(log, pace, len_u64(bytes.len())).await;
+                    let (back, taken) = self
+                        .disk
+                        .aside(move || {
+                            let taken = learner.take(&bytes);
+                            (learner, taken)
+                        })
+                        .await;
+                    learner = back;
+                    taken.map_err(|what| source.damaged(self, &what))?;
+                }
+                self.check(log, plan)?;
+                if learner.full {
+                    return Ok(learner);
+                }
+            }
+            learner.pass_to(part.end);
+        }
+        Ok(learner)
+    }
+
+    /// Writes what stays of some segments to a new one and puts that in their place. Returns how many it replaced.
+    async fn compact_group(
+        self: &Rc<Self>,
+        log: &LogRef<D, S>,
+        plan: &Plan,
+        group: &[Part],
+        filter: Filter,
+        pace: &mut Pace,
+    ) -> Result<(usize, Filter), Stop> {
+        let Some(name) = Plan::output(group) else { return Ok((0, filter)) };
+        let built = self.build(log, plan, (group, name), filter, pace).await;
+        let replaced = match built {
+            Ok((Some(segment), filter)) => {
+                let replaced = self.replace(log, plan, group, segment).await;
+                replaced.map(|()| (group.len(), filter))
+            }
+            Ok((None, filter)) => {
+                self.remove_output(log, name).await;
+                Ok((0, filter))
+            }
+            Err(stop) => Err(stop),
+        };
+        if replaced.is_err() && log.name_of(name.base) != name {
+            self.remove_output(log, name).await;
+        }
+        replaced
+    }
+
+    /// A segment with what stays of a group; none when that is all and the group is one segment.
+    async fn build(
+        &self,
+        log: &LogRef<D, S>,
+        plan: &Plan,
+        (group, name): (&[Part], SegmentName),
+        filter: Filter,
+        pace: &mut Pace,
+    ) -> Result<(Option<Segment>, Filter), Stop> {
+        let unwritten = |error: io::Error| self.unwritten_output(log, &error);
+        let mut output = Output::begin(self, log, name, plan.incarnation).await.map_err(unwritten)?;
+        let (changed, filter) = self.write_group(log, plan, group, filter, pace, &mut output).await?;
+        if !changed && group.len() == 1 {
+            return Ok((None, filter));
+        }
+        let time = group.iter().map(|part| part.max_timestamp_ms).max().unwrap_or(-1);
+        let segment = output.finish(self, log, time).await.map_err(unwritten)?;
+        self.count(|counters| counters.compaction_written_bytes += segment.size);
+        Ok((Some(segment), filter))
+    }
+
+    /// Whether something is not as it was.
+    async fn write_group(
+        &self,
+        log: &LogRef<D, S>,
+        plan: &Plan,
+        group: &[Part],
+        mut filter: Filter,
+        pace: &mut Pace,
+        output: &mut Output<D>,
+    ) -> Result<(bool, Filter), Stop> {
+        let mut changed = false;
+        for part in group {
+            let mut source = Source::new(log.id, part, pace.limits);
+            while let Some(chunk) = source.next(self).await? {
+                let before = output.size();
+                match chunk {
+                    Chunk::Batches(bytes) => {
+                        self.spend(log, pace, len_u64(bytes.len())).await;
+                        let (back, filtered) = self
+                            .disk
+                            .aside(move || {
+                                let filtered = filter.filter(&bytes);
+                                (filter, filtered)
+                            })
+                            .await;
+                        filter = back;
+                        let filtered = filtered.map_err(|what| source.damaged(self, &what))?;
+                        changed |= filtered.changed;
+                        let put = output.put(self, &filtered.bytes, &filtered.batches).await;
+                        put.map_err(|error| self.unwritten_output(log, &error))?;
+                    }
+                    Chunk::Large(large) => {
+                        // Nobody looks into it, so it stays, and so does what would delete something in it.
+                        filter.blind = true;
+                        output.note(large.base, large.len, large.max_timestamp);
+                        let mut at = large.at;
+                        while let Some(bytes) = source.piece(self, &large, at).await? {
+                            self.spend(log, pace, len_u64(bytes.len())).await;
+                            at += len_u64(bytes.len());
+                            let put = output.append(self, &bytes).await;
+                            put.map_err(|error| self.unwritten_output(log, &error))?;
+                            self.check(log, plan)?;
+                        }
+                    }
+                }
+                self.spend(log, pace, output.size() - before).await;
+                self.check(log, plan)?;
+            }
+        }
+        Ok((changed, filter))
+    }
+
+    /// Whether the pass may go on.
+    fn check(&self, log: &Log<D, S>, plan: &Plan) -> Result<(), Stop> {
+        if self.has_changed(log, plan.incarnation) {
+            return Err(Stop::Abandoned);
+        }
+        if self.disk_full.get() || self.is_stalled() {
+            return Err(Stop::Failed(StoreError::DiskFull));
+        }
+        Ok(())
+    }
+
+    fn has_changed(&self, log: &Log<D, S>, incarnation: u32) -> bool {
+        let same = log.phase.get() == Phase::Loaded
+            && log.loaded.borrow().as_ref().is_some_and(|loaded| loaded.incarnation == incarnation);
+        !same || self.closing.get()
+    }
+
+    /// So many bytes were read or written: waits until that is not too fast, or until the pass has to end.
+    async fn spend(&self, log: &Log<D, S>, pace: &mut Pace, bytes: u64) {
+        pace.bytes += bytes;
+        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.limits.bytes_per_second.max(1));
+        let passed_ns = u128::from(self.disk.now_ns() - pace.begun_ns);
+        if let Ok(wait) = u64::try_from(due_ns.saturating_sub(passed_ns))
+            && wait > 0
+        {
+            let ended = || self.closing.get() || log.phase.get() != Phase::Loaded;
+            let ending = self.moved.until(|| ended().then_some(()));
+            let wait = self.disk.sleep(std::time::Duration::from_nanos(wait));
+            futures_lite::future::or(ending, wait).await;
+        }
+        self.disk.yield_now().await;
+    }
+
+    fn unwritten_output(&self, log: &Log<D, S>, error: &io::Error) -> Stop {
+        if is_full(error) {
+            self.refuse_appends(&self.paths.partition(log.id), 0, error);
+        }
+        unwritten(log, error)
+    }
+}
+
+fn unwritten<D: Disk, S>(log: &Log<D, S>, error: &io::Error) -> Stop {
+    Stop::Failed(match is_full(error) {
+        true => StoreError::DiskFull,
+        false => StoreError::Unwritten(format!("compacting {}: {error}", log.id)),
+    })
+}
+
+/// How far compaction came in a log.
+impl<D: Disk, S: Derived> Log<D, S> {
+    /// Everything before this offset has been through compaction.
+    pub fn compacted_to(&self) -> Offset {
+        self.at_rest.get().compacted_to
+    }
+
+    /// Behind this offset of a loaded log nothing is gone. Before it tombstones may be, and whoever knows the log as it was up to some
+    /// earlier offset would miss them if it went on from there.
+    pub fn thinned_to(&self) -> Offset {
+        let loaded = self.loaded.borrow();
+        let Some(loaded) = loaded.as_ref() else { return Offset::ZERO };
+        let last = loaded.segments.iter().rposition(|segment| segment.generation > 0);
+        last.map_or(Offset::ZERO, |last| loaded.segments.get(last + 1).map_or(loaded.end, |next| next.base))
+    }
+}

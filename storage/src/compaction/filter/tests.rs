@@ -1,0 +1,262 @@
+//! Batches in, batches out.
+
+use std::io::{Read, Write};
+
+use model::batch::{BatchBuilder, Compression};
+use model::{LeaderEpoch, ProducerEpoch, ProducerId};
+
+use super::super::keys::SLOT_BYTES;
+use super::super::learn::Learner;
+use super::*;
+use crate::decompress;
+
+const ALL: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+const RECORD_BYTES: usize = 1 << 20;
+
+type Pair = (&'static str, Option<&'static str>);
+
+fn builder(base: i64, records: &[Pair]) -> BatchBuilder {
+    let mut batch = BatchBuilder::new().stored_at(Offset(base), LeaderEpoch(1));
+    for (time, (key, value)) in (1000 + base..).zip(records) {
+        batch = batch.record(TimestampMs(time), Some(key.as_bytes()), value.map(str::as_bytes));
+    }
+    batch
+}
+
+fn packed(batch: &BatchBuilder, compression: Compression) -> Vec<u8> {
+    batch.build_compressed(compression, |records| {
+        let mut writer = Writer::new(model::batch::Codec::usual(compression)).unwrap();
+        writer.write_all(records).unwrap();
+        writer.finish().unwrap()
+    })
+}
+
+/// A filter that has learnt these batches from `from` on.
+fn filter(log: &[u8], from: i64, upto: i64) -> Filter {
+    let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(from), RECORD_BYTES);
+    learner.take(log).unwrap();
+    Filter {
+        keys: learner.keys,
+        covered: learner.covered,
+        upto: Offset(upto),
+        now_ms: 5000,
+        tombstones_ms: 100,
+        record_bytes_max: RECORD_BYTES,
+        producers: HashMap::new(),
+        blind: false,
+    }
+}
+
+/// What is in a log: (offset, time, key, value).
+fn records(log: &[u8]) -> Vec<(i64, i64, String, Option<String>)> {
+    let mut found = Vec::new();
+    for batch in RecordBatch::all_in(log) {
+        let batch = batch.unwrap();
+        batch.check_crc().unwrap();
+        let mut payload = Vec::new();
+        let mut reader =
+            decompress::reader(batch.compression().unwrap(), batch.payload().to_vec(), 1 << 20).unwrap();
+        if batch.record_count() > 0 {
+            reader.read_to_end(&mut payload).unwrap();
+        }
+        for record in model::batch::Records::new(&payload, batch.record_count()) {
+            let record = record.unwrap();
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let (offset, time) = (record.offset(&batch).0, record.timestamp(&batch).0);
+            found.push((offset, time, text(record.key.unwrap_or(b"")), record.value.map(text)));
+        }
+    }
+    found
+}
+
+fn one(log: &[u8]) -> RecordBatch<'_> {
+    let (batch, rest) = RecordBatch::parse(log).unwrap();
+    assert!(rest.is_empty());
+    batch
+}
+
+#[test]
+fn the_last_of_each_key_stays_where_it_was_in_every_codec() {
+    for compression in ALL {
+        let log = [
+            packed(&builder(0, &[("a", Some("1")), ("b", Some("2")), ("a", Some("3"))]), compression),
+            packed(&builder(3, &[("c", Some("4"))]), compression),
+            packed(&builder(4, &[("c", Some("5")), ("d", Some("6"))]), compression),
+        ]
+        .concat();
+        let mut filter = filter(&log, 0, 99);
+        let left = filter.filter(&log).unwrap();
+        let expected = [(1, 1001, "b", "2"), (2, 1002, "a", "3"), (4, 1004, "c", "5"), (5, 1005, "d", "6")]
+            .map(|(offset, time, key, value)| (offset, time, key.to_owned(), Some(value.to_owned())));
+        assert_eq!(records(&left.bytes), expected, "{compression:?}");
+        let shapes: Vec<_> = RecordBatch::all_in(&left.bytes)
+            .map(|batch| batch.map(|batch| (batch.base_offset().0, batch.last_offset().0)).unwrap())
+            .collect();
+        assert_eq!(shapes, [(0, 2), (4, 5)]);
+        assert!(
+            RecordBatch::all_in(&left.bytes).all(|batch| batch.unwrap().compression() == Ok(compression))
+        );
+        assert_eq!(left.batches.iter().map(|batch| batch.1).sum::<u64>(), left.bytes.len() as u64);
+        assert_eq!(left.batches[0].2, TimestampMs(1002));
+        assert!(left.changed);
+        let again = filter.filter(&left.bytes).unwrap();
+        assert!(!again.changed && again.bytes == left.bytes);
+        assert!(!filter.blind);
+    }
+}
+
+#[test]
+fn a_tombstone_stays_until_its_horizon_and_keeps_its_time() {
+    for compression in ALL {
+        let log = [
+            packed(&builder(0, &[("a", Some("1"))]), compression),
+            packed(&builder(1, &[("a", None), ("b", Some("2"))]), compression),
+        ]
+        .concat();
+        let mut filter = filter(&log, 0, 99);
+        let left = filter.filter(&log).unwrap().bytes;
+        assert_eq!(records(&left), [(1, 1001, "a".into(), None), (2, 1002, "b".into(), Some("2".into()))]);
+        let batch = one(&left);
+        assert!(batch.has_delete_horizon());
+        assert_eq!((batch.base_timestamp(), batch.max_timestamp()), (TimestampMs(5100), TimestampMs(1002)));
+        filter.now_ms = 5099;
+        assert!(!filter.filter(&left).unwrap().changed, "the horizon is set once");
+        filter.now_ms = 5100;
+        filter.blind = true;
+        assert!(!filter.filter(&left).unwrap().changed, "something may be left of what it deletes");
+        filter.blind = false;
+        let left = filter.filter(&left).unwrap().bytes;
+        assert_eq!(records(&left), [(2, 1002, "b".into(), Some("2".into()))]);
+        assert!(one(&left).has_delete_horizon());
+    }
+}
+
+#[test]
+fn a_batch_whose_records_are_gone_stays_for_its_producer_and_at_the_end() {
+    let batch = |base, producer| {
+        builder(base, &[("a", Some("1")), ("a", Some("2"))])
+            .producer(ProducerId(producer), ProducerEpoch(2), 7)
+            .build()
+    };
+    let log = [batch(0, 1), batch(2, 1), batch(4, 2), batch(6, 3), batch(8, 4)].concat();
+    let mut filter = filter(&log, 0, 8);
+    filter.producers = [(1, 3), (2, 5), (4, 9)].into();
+    let left = filter.filter(&log).unwrap().bytes;
+    let shapes: Vec<_> = RecordBatch::all_in(&left)
+        .map(Result::unwrap)
+        .map(|batch| {
+            (batch.base_offset().0, batch.last_offset().0, batch.record_count(), batch.last_sequence())
+        })
+        .collect();
+    assert_eq!(shapes, [(2, 3, 0, 8), (4, 5, 0, 8), (6, 7, 0, 8), (8, 9, 1, 8)]);
+    assert!(!filter.filter(&left).unwrap().changed);
+    // Another batch has the last sequence of producer 1 by now, and what is compacted ends elsewhere.
+    filter.producers.insert(1, 20);
+    filter.upto = Offset(99);
+    let left = filter.filter(&left).unwrap().bytes;
+    let bases: Vec<i64> = RecordBatch::all_in(&left).map(|batch| batch.unwrap().base_offset().0).collect();
+    assert_eq!(bases, [4, 8]);
+}
+
+#[test]
+fn records_without_a_key_go_and_those_not_covered_stay() {
+    let log = [
+        BatchBuilder::new()
+            .value(TimestampMs(1), b"x")
+            .record(TimestampMs(2), Some(b"a"), Some(b"y"))
+            .build(),
+        builder(2, &[("a", Some("1")), ("a", Some("2")), ("b", Some("3"))]).build(),
+        BatchBuilder::new().stored_at(Offset(5), LeaderEpoch(1)).value(TimestampMs(1), b"x").build(),
+    ]
+    .concat();
+    let mut filter = filter(&log, 0, 99);
+    filter.covered = Offset(3);
+    let left = filter.filter(&log).unwrap().bytes;
+    let offsets: Vec<i64> = records(&left).iter().map(|record| record.0).collect();
+    assert_eq!(offsets, [3, 4, 5], "only what is before offset 3 is judged");
+}
+
+#[test]
+fn control_batches_and_what_cannot_be_read_stay_as_they_are() {
+    let control = BatchBuilder::new().record(TimestampMs(1), Some(b"a"), Some(b"")).control().build();
+    let garbled = builder(1, &[("a", None)]).build_compressed(Compression::Lz4, |_| vec![9; 50]);
+    let tombstone = builder(2, &[("b", None)]).delete_horizon().build();
+    let last = builder(3, &[("a", Some("1"))]).build();
+    let log = [control, garbled, tombstone, last].concat();
+    let mut filter = filter(&log, 0, 99);
+    let left = filter.filter(&log).unwrap();
+    assert!(!left.changed && left.bytes == log);
+    assert!(filter.blind);
+    let mut rotten = log;
+    rotten[62] ^= 1;
+    assert!(filter.filter(&rotten).is_err());
+}
+
+#[test]
+fn what_takes_more_memory_than_there_is_stays_as_it_is() {
+    let value = vec![7; RECORD_BYTES];
+    let large = BatchBuilder::new()
+        .stored_at(Offset(0), LeaderEpoch(1))
+        .record(TimestampMs(1), Some(b"a"), Some(&value))
+        .record(TimestampMs(1), Some(b"a"), Some(b"1"));
+    let log = [
+        packed(&large, Compression::Zstd),
+        builder(2, &[("a", Some("2"))]).build(),
+        builder(3, &[("a", Some("3"))]).build(),
+    ]
+    .concat();
+    let mut filter = filter(&log, 0, 99);
+    let left = filter.filter(&log).unwrap();
+    let bases: Vec<i64> = left.batches.iter().map(|batch| batch.0.0).collect();
+    assert_eq!(bases, [0, 3]);
+    assert!(filter.blind && left.bytes.starts_with(&packed(&large, Compression::Zstd)));
+}
+
+#[test]
+fn several_passes_with_a_small_table_come_to_the_same() {
+    let keys: Vec<String> = (0..300).map(|key| format!("key {key}")).collect();
+    let mut log = Vec::new();
+    let mut last = std::collections::BTreeMap::new();
+    for base in (0..2000_i64).step_by(4) {
+        let mut batch = BatchBuilder::new().stored_at(Offset(base), LeaderEpoch(1));
+        for offset in base..base + 4 {
+            let key = &keys[usize::try_from(offset * 7919 % 300).unwrap()];
+            let value = (offset % 11 != 0).then(|| offset.to_le_bytes());
+            batch =
+                batch.record(TimestampMs(1), Some(key.as_bytes()), value.as_ref().map(|value| &value[..]));
+            last.insert(key.clone(), (offset, value.is_some()));
+        }
+        log.extend(packed(&batch, Compression::Zstd));
+    }
+    let mut from = Offset(0);
+    let mut passes = 0;
+    while from < Offset(2000) {
+        let mut learner = Learner::new(KeyMap::with_memory(70 * SLOT_BYTES), from, RECORD_BYTES);
+        learner.take(&log).unwrap();
+        learner.pass_to(if learner.full { from } else { Offset(2000) });
+        assert!(learner.covered > from);
+        from = learner.covered;
+        let mut filter =
+            Filter { keys: learner.keys, covered: from, tombstones_ms: 0, ..filter(&[], 0, 2000) };
+        log = filter.filter(&log).unwrap().bytes;
+        passes += 1;
+    }
+    assert!(passes > 5, "{passes}");
+    let left: std::collections::BTreeMap<i64, bool> = RecordBatch::all_in(&log)
+        .flat_map(|batch| {
+            let batch = batch.unwrap();
+            let mut records = Records::of(&batch).unwrap();
+            let mut found = Vec::new();
+            while let Some(record) = records.next().unwrap() {
+                found.push((batch.base_offset().0 + i64::from(record.offset_delta), record.has_value));
+            }
+            found
+        })
+        .collect();
+    for (offset, has_value) in last.values() {
+        assert!(left.get(offset) == Some(has_value) || !has_value, "offset {offset}");
+    }
+    assert!(left.keys().all(|offset| last.values().any(|(last, _)| last == offset)), "nothing else is left");
+}

@@ -1,0 +1,74 @@
+//! Memory of a pass: a table of keys for as long as it takes, and what the batch in hand takes. The cache has so much less meanwhile.
+//!
+//! Frames that segments do not have yet cannot make room; there is a ring of them at most, and rarely more than half of it.
+
+use model::limits::{
+    COMPACTED_BATCH_COPIES, COMPACTION_CODEC_BYTES, COMPACTION_STEP_BYTES, MemoryPlan,
+};
+
+use crate::bytes_at::{len_u64, to_usize};
+use crate::decompress::WINDOW_BYTES_MAX;
+use crate::derived::Derived;
+use crate::disk::Disk;
+use crate::store::Store;
+
+const _: () = assert!(COMPACTION_CODEC_BYTES >= WINDOW_BYTES_MAX);
+
+/// What a pass may take.
+#[derive(Clone, Copy, Debug)]
+pub struct CompactionLimits {
+    /// Memory for the keys, bytes.
+    pub key_bytes: u64,
+    /// Bytes read and written per second, about.
+    pub bytes_per_second: u64,
+    /// A larger batch stays as it is, and so does one with a larger record.
+    pub batch_bytes_max: usize,
+}
+
+impl CompactionLimits {
+    /// What memory that is divided like this has room for, at any speed.
+    #[must_use]
+    pub fn of(plan: &MemoryPlan) -> Self {
+        Self {
+            key_bytes: plan.compaction_keys(),
+            bytes_per_second: u64::MAX,
+            batch_bytes_max: to_usize(plan.compacted_batch_bytes_max()),
+        }
+    }
+
+    /// Memory of a pass with so many bytes of batches in hand.
+    fn bytes_with(&self, batches: usize) -> u64 {
+        // While they are small there are a few at a time, and a part of the one behind them.
+        let batches = len_u64(batches.max(2 * COMPACTION_STEP_BYTES));
+        let record = len_u64(self.batch_bytes_max);
+        self.key_bytes + COMPACTION_CODEC_BYTES + record + COMPACTED_BATCH_COPIES * batches
+    }
+}
+
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// A pass is about to have so many bytes of batches in hand: takes the memory for it from the cache.
+    pub(super) fn lend_for_batches(&self, limits: &CompactionLimits, batches: usize) {
+        let bytes = limits.bytes_with(batches);
+        if self.compaction_bytes.replace(bytes) < bytes {
+            self.shrink_cache();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::limits::MEMORY_PER_CORE_MIN;
+
+    use super::*;
+
+    #[test]
+    fn the_largest_batch_takes_no_more_than_the_frames_have() {
+        for share in [MEMORY_PER_CORE_MIN, 100 << 20, 512 << 20, 16 << 30] {
+            let plan = MemoryPlan::new(share, 1).unwrap();
+            let limits = CompactionLimits::of(&plan);
+            let most = limits.bytes_with(limits.batch_bytes_max);
+            assert!(most <= plan.frames(), "{most} of {plan:?}");
+            assert!(limits.bytes_with(1000) <= most);
+        }
+    }
+}
