@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::{ErrorCode, Offset, TimestampMs, TopicId};
 
 use super::classic::Group;
+use super::consumer;
 use super::coordinator::Coordinator;
 use super::desk::{Desk, Then};
 use super::limits::{NAME_BYTES_MAX, OFFSET_METADATA_BYTES_MAX, TOPIC_BYTES_MAX};
@@ -32,7 +33,8 @@ impl Coordinator {
         }
         let mut draft = Draft { expire_time: None, records: Vec::new(), keys: Vec::new(), reserved: 0 };
         draft.expire_time = commit.retention_ms.map(|ms| TimestampMs(desk.wall.0.saturating_add(ms)));
-        let verdicts = commit.topics.iter().map(|topic| draft.commit_topic(group, topic, desk)).collect();
+        let verdicts = commit.topics.iter().map(|topic| draft.commit_topic(group, &commit, topic, desk));
+        let verdicts = verdicts.collect();
         let reply = Reply::OffsetCommit(verdicts);
         if draft.records.is_empty() {
             desk.reply(ticket, reply);
@@ -60,6 +62,14 @@ impl Coordinator {
     }
 
     pub(super) fn offset_fetch(&mut self, ticket: u64, fetch: OffsetFetch) {
+        let group = self.groups.get(fetch.group.as_str());
+        let consumer = group.and_then(|group| group.consumer.as_ref());
+        if let Some(consumer) = consumer
+            && let Err(error) = consumer::may_fetch(&consumer.state, fetch.member.as_ref())
+        {
+            self.desk.reply(ticket, Reply::refused(&Request::OffsetFetch(fetch), error));
+            return;
+        }
         match self.wait_until_stable(ticket, fetch, u64::MAX) {
             Some(fetch) => {
                 let reply = self.fetched(&fetch);
@@ -145,10 +155,18 @@ struct Draft {
 }
 
 impl Draft {
-    fn commit_topic(&mut self, group: &mut Group, topic: &CommitTopic, desk: &Desk) -> TopicVerdict {
+    fn commit_topic(
+        &mut self,
+        group: &mut Group,
+        commit: &OffsetCommit,
+        topic: &CommitTopic,
+        desk: &Desk,
+    ) -> TopicVerdict {
         let name: Arc<str> = topic.name.as_str().into();
         let partitions = topic.partitions.iter().map(|one| {
-            let verdict = self.commit_one(group, &name, topic.topic_id, one, desk);
+            let verdict = group
+                .may_commit_to(commit, topic.topic_id, one.partition)
+                .and_then(|()| self.commit_one(group, &name, topic.topic_id, one, desk));
             (one.partition, verdict.err().unwrap_or(ErrorCode::None))
         });
         let partitions = partitions.collect();
@@ -201,6 +219,9 @@ impl Group {
         if self.state == GroupState::Dead {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
+        if let Some(consumer) = &self.consumer {
+            return consumer::may_commit(&consumer.state, commit).map(|_| ());
+        }
         if commit.generation < 0 && self.state == GroupState::Empty {
             return Ok(());
         }
@@ -216,6 +237,14 @@ impl Group {
             return Err(ErrorCode::RebalanceInProgress);
         }
         Ok(())
+    }
+
+    /// Whether a commit that may be made may be made to this partition.
+    fn may_commit_to(&self, commit: &OffsetCommit, topic: TopicId, partition: i32) -> Result<(), ErrorCode> {
+        match &self.consumer {
+            Some(consumer) => consumer::may_commit(&consumer.state, commit)?.check(topic, partition),
+            None => Ok(()),
+        }
     }
 
     /// A commit landed, or not: its keys are no longer on their way.

@@ -1,6 +1,8 @@
 //! The broker settings that groups obey, with Kafka 4.3's names and defaults.
 
+use super::consumer::Assignor;
 use super::limits::COORDINATOR_BYTES;
+use crate::metadata::Image;
 use crate::settings::broker;
 
 /// What a coordinator is told of the broker's configuration.
@@ -26,6 +28,107 @@ pub struct GroupSettings {
     /// Ours: bytes that groups, members and offsets of this coordinator may take in memory. Above it new members are
     /// told GROUP_MAX_SIZE_REACHED and new offsets INVALID_COMMIT_OFFSET_SIZE; what exists goes on.
     pub memory_bytes_max: u64,
+    /// `group.consumer.*`.
+    pub consumer: ConsumerSettings,
+}
+
+/// What groups by the consumer protocol obey.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerSettings {
+    /// `group.consumer.session.timeout.ms`, 45000, with the least and the most that a group may set.
+    pub session_timeout_ms: Bounded,
+    /// `group.consumer.heartbeat.interval.ms`, 5000, with the least and the most that a group may set.
+    pub heartbeat_interval_ms: Bounded,
+    /// `group.consumer.assignment.interval.ms`, 1000, with the least and the most that a group may set. The first can be
+    /// altered while the broker runs.
+    pub assignment_interval_ms: Bounded,
+    /// `group.consumer.max.size`, 2147483647; cut to [`super::limits::GROUP_MEMBERS_MAX`].
+    pub max_size: u32,
+    /// `group.consumer.migration.policy`, bidirectional.
+    pub migration: Migration,
+    /// `group.consumer.assignors`, uniform and range; the first is the default.
+    pub assignors: Vec<Assignor>,
+}
+
+/// A number of the broker that a group may set for itself, within bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounded {
+    /// What groups have that do not say.
+    pub value: i32,
+    /// The least a group has.
+    pub least: i32,
+    /// The most a group has.
+    pub most: i32,
+}
+
+/// Whether a group may change between the protocols while it has members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Migration {
+    /// From the classic to the consumer protocol.
+    pub upgrade: bool,
+    /// From the consumer to the classic protocol.
+    pub downgrade: bool,
+}
+
+impl Migration {
+    /// By Kafka's name of the policy, in any case of letters.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (upgrade, downgrade) = match name.to_ascii_lowercase().as_str() {
+            "disabled" => (false, false),
+            "upgrade" => (true, false),
+            "downgrade" => (false, true),
+            "bidirectional" => (true, true),
+            _ => return None,
+        };
+        Some(Self { upgrade, downgrade })
+    }
+}
+
+impl Default for ConsumerSettings {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: Bounded { value: 45_000, least: 45_000, most: 60_000 },
+            heartbeat_interval_ms: Bounded { value: 5000, least: 5000, most: 15_000 },
+            assignment_interval_ms: Bounded { value: 1000, least: 0, most: 15_000 },
+            max_size: 2_147_483_647,
+            migration: Migration { upgrade: true, downgrade: true },
+            assignors: Assignor::ALL.to_vec(),
+        }
+    }
+}
+
+impl ConsumerSettings {
+    /// Silence after which a member of `group` is dropped.
+    pub(super) fn session_timeout_ms(&self, image: &Image, group: &str) -> i32 {
+        self.session_timeout_ms.of(image, group, "consumer.session.timeout.ms")
+    }
+
+    /// How often members of `group` are told to show signs of life.
+    pub(super) fn heartbeat_interval_ms(&self, image: &Image, group: &str) -> i32 {
+        self.heartbeat_interval_ms.of(image, group, "consumer.heartbeat.interval.ms")
+    }
+
+    /// Shortest time between two computations of the targets of `group`.
+    pub(super) fn assignment_interval_ms(&self, image: &Image, group: &str) -> i32 {
+        let altered = image.broker().set("group.consumer.assignment.interval.ms");
+        let altered = altered.and_then(|(value, _)| value.parse().ok());
+        let value = altered.unwrap_or(self.assignment_interval_ms.value);
+        Bounded { value, ..self.assignment_interval_ms }.of(image, group, "consumer.assignment.interval.ms")
+    }
+
+    /// `group.consumer.max.size` below our own ceiling.
+    pub(super) fn members_max(&self) -> usize {
+        usize::try_from(self.max_size).unwrap_or(usize::MAX).min(super::limits::GROUP_MEMBERS_MAX)
+    }
+}
+
+impl Bounded {
+    /// As the group says, within the bounds of the broker: those may have changed since. Else the broker's own.
+    fn of(self, image: &Image, group: &str, name: &str) -> i32 {
+        let said = image.group(group).get(name).and_then(|value| value.parse::<i32>().ok());
+        said.map_or(self.value, |value| value.min(self.most).max(self.least))
+    }
 }
 
 impl Default for GroupSettings {
@@ -40,6 +143,7 @@ impl Default for GroupSettings {
             offsets_retention_check_ms: 600_000,
             new_member_join_timeout_ms: 300_000,
             memory_bytes_max: COORDINATOR_BYTES,
+            consumer: ConsumerSettings::default(),
         }
     }
 }
