@@ -33,8 +33,7 @@ impl Coordinator {
         }
         let mut draft = Draft { expire_time: None, records: Vec::new(), keys: Vec::new(), reserved: 0 };
         draft.expire_time = commit.retention_ms.map(|ms| TimestampMs(desk.wall.0.saturating_add(ms)));
-        let verdicts = commit.topics.iter().map(|topic| draft.commit_topic(group, &commit, topic, desk));
-        let verdicts = verdicts.collect();
+        let verdicts = commit.topics.iter().map(|topic| draft.commit_topic(group, topic, desk)).collect();
         let reply = Reply::OffsetCommit(verdicts);
         if draft.records.is_empty() {
             desk.reply(ticket, reply);
@@ -155,18 +154,10 @@ struct Draft {
 }
 
 impl Draft {
-    fn commit_topic(
-        &mut self,
-        group: &mut Group,
-        commit: &OffsetCommit,
-        topic: &CommitTopic,
-        desk: &Desk,
-    ) -> TopicVerdict {
+    fn commit_topic(&mut self, group: &mut Group, topic: &CommitTopic, desk: &Desk) -> TopicVerdict {
         let name: Arc<str> = topic.name.as_str().into();
         let partitions = topic.partitions.iter().map(|one| {
-            let verdict = group
-                .may_commit_to(commit, topic.topic_id, one.partition)
-                .and_then(|()| self.commit_one(group, &name, topic.topic_id, one, desk));
+            let verdict = self.commit_one(group, &name, topic.topic_id, one, desk);
             (one.partition, verdict.err().unwrap_or(ErrorCode::None))
         });
         let partitions = partitions.collect();
@@ -220,7 +211,7 @@ impl Group {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         if let Some(consumer) = &self.consumer {
-            return consumer::may_commit(&consumer.state, commit).map(|_| ());
+            return consumer::may_commit(&consumer.state, commit);
         }
         if commit.generation < 0 && self.state == GroupState::Empty {
             return Ok(());
@@ -237,14 +228,6 @@ impl Group {
             return Err(ErrorCode::RebalanceInProgress);
         }
         Ok(())
-    }
-
-    /// Whether a commit that may be made may be made to this partition.
-    fn may_commit_to(&self, commit: &OffsetCommit, topic: TopicId, partition: i32) -> Result<(), ErrorCode> {
-        match &self.consumer {
-            Some(consumer) => consumer::may_commit(&consumer.state, commit)?.check(topic, partition),
-            None => Ok(()),
-        }
     }
 
     /// A commit landed, or not: its keys are no longer on their way.

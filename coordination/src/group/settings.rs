@@ -154,7 +154,8 @@ impl GroupSettings {
     /// # Errors
     /// A sentence, when it is one but the value is not a number it takes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
-        let fields: [(&str, Field<'_>); 7] = [
+        let consumer = &mut self.consumer;
+        let fields: [(&str, Field<'_>); 19] = [
             ("group.min.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_min)),
             ("group.max.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_max)),
             ("group.initial.rebalance.delay.ms", Field::Natural(&mut self.initial_rebalance_delay_ms)),
@@ -162,6 +163,30 @@ impl GroupSettings {
             ("offset.metadata.max.bytes", Field::Natural(&mut self.offset_metadata_bytes_max)),
             ("offsets.retention.minutes", Field::Natural(&mut self.offsets_retention_minutes)),
             ("offsets.retention.check.interval.ms", Field::Long(&mut self.offsets_retention_check_ms)),
+            ("group.consumer.session.timeout.ms", Field::Int(&mut consumer.session_timeout_ms.value)),
+            ("group.consumer.min.session.timeout.ms", Field::Int(&mut consumer.session_timeout_ms.least)),
+            ("group.consumer.max.session.timeout.ms", Field::Int(&mut consumer.session_timeout_ms.most)),
+            ("group.consumer.heartbeat.interval.ms", Field::Int(&mut consumer.heartbeat_interval_ms.value)),
+            (
+                "group.consumer.min.heartbeat.interval.ms",
+                Field::Int(&mut consumer.heartbeat_interval_ms.least),
+            ),
+            (
+                "group.consumer.max.heartbeat.interval.ms",
+                Field::Int(&mut consumer.heartbeat_interval_ms.most),
+            ),
+            ("group.consumer.assignment.interval.ms", Field::Int(&mut consumer.assignment_interval_ms.value)),
+            (
+                "group.consumer.min.assignment.interval.ms",
+                Field::Int(&mut consumer.assignment_interval_ms.least),
+            ),
+            (
+                "group.consumer.max.assignment.interval.ms",
+                Field::Int(&mut consumer.assignment_interval_ms.most),
+            ),
+            ("group.consumer.max.size", Field::Natural(&mut consumer.max_size)),
+            ("group.consumer.migration.policy", Field::Policy(&mut consumer.migration)),
+            ("group.consumer.assignors", Field::Assignors(&mut consumer.assignors)),
         ];
         let Some((_, field)) = fields.into_iter().find(|(known, _)| *known == name) else { return Ok(false) };
         let Some(setting) = broker::named(name) else { return Ok(false) };
@@ -173,6 +198,8 @@ impl GroupSettings {
             Field::Int(field) => *field = small,
             Field::Natural(field) => *field = small.unsigned_abs(),
             Field::Long(field) => *field = number.unsigned_abs(),
+            Field::Policy(field) => *field = Migration::named(&taken).unwrap_or(*field),
+            Field::Assignors(field) => *field = assignors(&taken)?,
         }
         Ok(true)
     }
@@ -193,6 +220,23 @@ enum Field<'a> {
     Int(&'a mut i32),
     Natural(&'a mut u32),
     Long(&'a mut u64),
+    Policy(&'a mut Migration),
+    Assignors(&'a mut Vec<Assignor>),
+}
+
+/// Ours by their names. A Java class cannot be found.
+fn assignors(list: &str) -> Result<Vec<Assignor>, String> {
+    let known = |name: &str| {
+        Assignor::named(name).ok_or_else(|| {
+        format!("group.consumer.assignors={list} is not implemented by this broker: it has uniform and range, not {name}")
+    })
+    };
+    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let assignors = names.map(known).collect::<Result<Vec<_>, _>>()?;
+    if assignors.is_empty() {
+        return Err("group.consumer.assignors must not be empty".to_owned());
+    }
+    Ok(assignors)
 }
 
 #[cfg(test)]
@@ -210,6 +254,14 @@ mod tests {
             offset_metadata_bytes_max: 1,
             offsets_retention_minutes: 1,
             offsets_retention_check_ms: 1,
+            consumer: ConsumerSettings {
+                session_timeout_ms: Bounded { value: 1, least: 1, most: 1 },
+                heartbeat_interval_ms: Bounded { value: 1, least: 1, most: 1 },
+                assignment_interval_ms: Bounded { value: 1, least: 1, most: 1 },
+                max_size: 1,
+                migration: Migration { upgrade: false, downgrade: false },
+                assignors: Vec::new(),
+            },
             ..GroupSettings::default()
         };
         for setting in broker::all() {
@@ -229,6 +281,9 @@ mod tests {
             ("group.max.size", "2147483648"),
             ("offsets.retention.minutes", "soon"),
             ("offset.metadata.max.bytes", "4k"),
+            ("group.consumer.assignors", "org.example.Mine"),
+            ("group.consumer.assignors", ""),
+            ("group.consumer.migration.policy", "sideways"),
         ] {
             assert!(settings.set(name, value).unwrap_err().contains(name));
         }

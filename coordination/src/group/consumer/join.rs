@@ -28,7 +28,8 @@ pub(super) fn join(turn: &mut Turn<'_>, draft: &mut Draft<'_>, ask: &Join) -> Re
     if state.member(&ask.member_id).is_none() && state.members().len() >= most {
         return Err(ErrorCode::GroupMaxSizeReached);
     }
-    if !supports(state, ask) {
+    let migration = turn.desk.settings.consumer.migration;
+    if !migration.upgrade && !migration.downgrade || !supports(state, ask) {
         return Err(ErrorCode::InconsistentGroupProtocol);
     }
     let id: Arc<str> = if newcomer {
