@@ -14,8 +14,11 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 struct World {
     topics: Vec<i32>,
-    members: Vec<(Vec<usize>, Vec<(usize, i32)>)>,
+    members: Vec<Member>,
 }
+
+/// Topics it reads, and its last target.
+type Member = (Vec<usize>, Vec<(usize, i32)>);
 
 fn topic(number: usize) -> TopicId {
     let mut id = [0; 16];

@@ -220,7 +220,7 @@ fn serve(records: &[Record]) {
     let (mut effects, wall) = (Effects::new(), TimestampMs(1_700_000_000_000));
     machine.loaded(Tick(0), wall, &mut effects);
     let beat = |member: &str, epoch, instance: Option<&str>| {
-        Request::ConsumerHeartbeat(ConsumerHeartbeat {
+        Request::ConsumerHeartbeat(Box::new(ConsumerHeartbeat {
             group: "shop".into(),
             member_id: member.into(),
             makes_own_id: true,
@@ -230,7 +230,7 @@ fn serve(records: &[Record]) {
             topics: Some(vec!["orders".into()]),
             owned: Some(Partitions::new()),
             ..ConsumerHeartbeat::default()
-        })
+        }))
     };
     let mut metadata = vec![0, 0, 0, 0, 0, 1, 0, 6];
     metadata.extend(b"orders\xff\xff\xff\xff");

@@ -191,7 +191,7 @@ impl World {
         let (group, member_id) = (words.next().to_owned(), self.id(words.next()));
         let epoch = words.number("epoch", 0);
         let list = |key: &str| words.text(key).map(|text| text.split('+').map(str::to_owned).collect());
-        Request::ConsumerHeartbeat(ConsumerHeartbeat {
+        Request::ConsumerHeartbeat(Box::new(ConsumerHeartbeat {
             group,
             member_id,
             makes_own_id: !words.flag("v0"),
@@ -205,7 +205,7 @@ impl World {
             regex: words.text("regex"),
             assignor: words.text("assignor"),
             owned: words.text("owned").or_else(|| (epoch == 0).then(String::new)).map(|text| owned(&text)),
-        })
+        }))
     }
 
     fn sync(&self, words: &mut Words) -> Request {

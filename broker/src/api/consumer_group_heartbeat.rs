@@ -50,7 +50,7 @@ pub async fn handle(
         owned: request.topic_partitions.map(partitions),
     };
     let group = heartbeat.group.clone();
-    let heard = ask(&*broker.cluster, &group, GroupRequest::ConsumerHeartbeat(heartbeat)).await;
+    let heard = ask(&*broker.cluster, &group, GroupRequest::ConsumerHeartbeat(Box::new(heartbeat))).await;
     let header = header.clone();
     Called::Later(Box::pin(async move {
         let response = match heard.await {

@@ -29,7 +29,7 @@ pub enum Request {
     /// DeleteGroups: those of the list that this coordinator owns.
     Delete(Vec<String>),
     /// ConsumerGroupHeartbeat.
-    ConsumerHeartbeat(ConsumerHeartbeat),
+    ConsumerHeartbeat(Box<ConsumerHeartbeat>),
     /// ConsumerGroupDescribe: those of the list that this coordinator owns.
     ConsumerDescribe(Vec<String>),
 }

@@ -112,7 +112,7 @@ impl Classic {
         Self {
             number,
             cooperative,
-            instance: (number % 3 == 0).then(|| format!("classic{number}")),
+            instance: number.is_multiple_of(3).then(|| format!("classic{number}")),
             phase: Phase::Away,
             id: String::new(),
             generation: -1,

@@ -376,7 +376,7 @@ impl World {
                 4 | 10..16 if client.alive && (kind == 4 || mixed) => {
                     let says_so = self.random.one_in(2);
                     if let Some(leave) = client.stop(says_so) {
-                        self.ask(who, Request::ConsumerHeartbeat(leave));
+                        self.ask(who, Request::ConsumerHeartbeat(Box::new(leave)));
                     }
                 }
                 5 if client.alive => {
@@ -449,7 +449,7 @@ impl World {
             }
             for who in 0..self.consumers.len() {
                 if let Some(ask) = self.consumers[who].poll(self.now) {
-                    let ticket = self.ask(who, Request::ConsumerHeartbeat(ask));
+                    let ticket = self.ask(who, Request::ConsumerHeartbeat(Box::new(ask)));
                     self.consumers[who].asked(ticket, self.now);
                 }
             }

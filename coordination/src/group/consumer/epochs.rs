@@ -71,11 +71,14 @@ pub(super) fn renew_targets(turn: &Turn<'_>, draft: &mut Draft<'_>) {
     draft.push(ConsumerRecord::TargetEpoch(Some(TargetEpochValue { epoch, time })));
 }
 
+/// Names of topics, and a regular expression.
+type Subscription<'a> = (Vec<&'a str>, Option<&'a str>);
+
 /// What the assignor is told.
 fn spec<'a>(state: &'a State, image: &Image) -> Spec<'a> {
     let mut spec = Spec::default();
     // Most members subscribe to the same.
-    let mut known: BTreeMap<(Vec<&str>, Option<&str>), Arc<[TopicId]>> = BTreeMap::new();
+    let mut known: BTreeMap<Subscription<'_>, Arc<[TopicId]>> = BTreeMap::new();
     for (id, member) in state.members() {
         let metadata = &member.metadata;
         let names: Vec<&str> = metadata.topics.iter().map(String::as_str).collect();

@@ -22,17 +22,24 @@ fn all_partitions(spec: &Spec<'_>) -> Vec<(TopicId, i32)> {
     topics.flat_map(|(topic, count)| (0..count).map(move |partition| (topic, partition))).collect()
 }
 
+/// What one member gets.
+type Share = Vec<(TopicId, i32)>;
+
 /// What each member keeps at first, in the order of members: nothing twice.
-fn kept(spec: &Spec<'_>) -> (Vec<Arc<str>>, Vec<Vec<(TopicId, i32)>>, BTreeSet<(TopicId, i32)>) {
+fn kept(spec: &Spec<'_>) -> (Vec<Share>, BTreeSet<(TopicId, i32)>) {
     let mut taken = BTreeSet::new();
     let mut kept = Vec::with_capacity(spec.members.len());
     for member in spec.members.values() {
         kept.push(sticky(member, spec).filter(|partition| taken.insert(*partition)).collect());
     }
-    (spec.members.keys().cloned().collect(), kept, taken)
+    (kept, taken)
 }
 
-fn targets(ids: Vec<Arc<str>>, shares: Vec<Vec<(TopicId, i32)>>) -> Targets {
+fn ids(spec: &Spec<'_>) -> Vec<Arc<str>> {
+    spec.members.keys().cloned().collect()
+}
+
+fn targets(ids: Vec<Arc<str>>, shares: Vec<Share>) -> Targets {
     let mut targets = Targets::new();
     for (id, share) in ids.into_iter().zip(shares) {
         let target = targets.entry(id).or_default();
@@ -45,7 +52,8 @@ fn targets(ids: Vec<Arc<str>>, shares: Vec<Vec<(TopicId, i32)>>) -> Targets {
 
 /// All members subscribe to the same: shares differ by one at most, and nothing moves that need not.
 fn homogeneous(spec: &Spec<'_>) -> Targets {
-    let (ids, mut shares, mut taken) = kept(spec);
+    let (mut shares, mut taken) = kept(spec);
+    let ids = ids(spec);
     let all = all_partitions(spec);
     if ids.is_empty() {
         return Targets::new();
@@ -78,7 +86,8 @@ fn homogeneous(spec: &Spec<'_>) -> Targets {
 
 /// Members subscribe to different topics: no partition could move to a member that has two less.
 fn heterogeneous(spec: &Spec<'_>) -> Targets {
-    let (ids, shares, taken) = kept(spec);
+    let (shares, taken) = kept(spec);
+    let ids = ids(spec);
     let mut loads: Vec<usize> = shares.iter().map(Vec::len).collect();
     let mut subscribers: BTreeMap<TopicId, Vec<usize>> = BTreeMap::new();
     for (number, member) in spec.members.values().enumerate() {
