@@ -13,7 +13,7 @@ use crate::metadata::Image;
 
 /// A number for the topics that a group subscribes to, as they are: it changes when one comes, goes or grows. Never 0 where
 /// there is one. The number is ours; a Kafka broker that reads it would only compute the targets once more.
-pub(super) fn metadata_hash(state: &State, image: &Image) -> i64 {
+fn metadata_hash(state: &State, image: &Image) -> i64 {
     // FNV-1a.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut found = false;

@@ -23,7 +23,7 @@ use super::record::{
     ClassicMetadata, ConsumerRecord, CurrentValue, EpochValue, MemberMetadata, MemberState, TargetEpochValue,
 };
 use super::state::{Draft, State};
-use super::{Change, Refusal, Soft, Turn, embedded, epochs, heartbeat};
+use super::{Change, Refusal, Soft, Turn, embedded, heartbeat};
 use crate::metadata::Image;
 
 /// Whether a request puts an end to a group without members.
@@ -166,8 +166,8 @@ impl Group {
             }
             self.convert(draft, member, subscription, &held);
         }
-        let metadata_hash = epochs::metadata_hash(draft.state(), image);
-        draft.push(ConsumerRecord::Epoch(Some(EpochValue { epoch: self.generation, metadata_hash })));
+        // No hash: an epoch follows at once, even if the member that joins wants nothing. A rebalance may have been cut short.
+        draft.push(ConsumerRecord::Epoch(Some(EpochValue { epoch: self.generation, metadata_hash: 0 })));
         let time = TimestampMs(0);
         draft.push(ConsumerRecord::TargetEpoch(Some(TargetEpochValue { epoch: self.generation, time })));
         Ok(())
