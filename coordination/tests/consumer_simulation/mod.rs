@@ -165,6 +165,7 @@ impl World {
                 Effect::Append { id, records } => {
                     assert!(!records.is_empty());
                     self.excuse_the_fenced(&records);
+                    self.excuse_the_absent(&records);
                     let before = self.flights.back().map_or(self.now, |(at, ..)| *at);
                     let delay = match (self.calm, self.random.one_in(20)) {
                         (true, _) => 1,
@@ -234,6 +235,20 @@ impl World {
             };
             for (client, excused) in self.classics.iter().zip(&mut self.excused) {
                 if client.id == **member {
+                    excused.extend(client.uses.iter().copied());
+                }
+            }
+        }
+    }
+
+    /// The classic protocol keeps a static member that does not join in time: others may be given what it does not know it lost.
+    fn excuse_the_absent(&mut self, records: &[Record]) {
+        for record in records {
+            let Record::Group { value: Some(value), .. } = record else { continue };
+            for (client, excused) in self.classics.iter().zip(&mut self.excused) {
+                let absent = client.instance.is_some() && client.generation < value.generation;
+                if absent && !self.was_consumer && value.members.iter().any(|one| one.member_id == client.id)
+                {
                     excused.extend(client.uses.iter().copied());
                 }
             }
