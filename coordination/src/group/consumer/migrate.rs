@@ -44,9 +44,9 @@ pub(super) fn is_to_downgrade(state: &State, desk: &Desk) -> bool {
 /// The group as one by the classic protocol: each member has what it holds.
 pub(super) fn to_classic(id: &Arc<str>, state: &State, desk: &Desk) -> Record {
     let mut group = Group::new(Arc::clone(id));
-    // The highest epoch that one of them knows: they are to join again, and need not drop what they have.
-    let epochs = state.members().values().map(|member| member.current.epoch);
-    group.generation = epochs.max().unwrap_or(state.epoch).max(0);
+    // One that no member knows: they are to join again, also if the coordinator is another before they did.
+    let epochs = state.members().values().map(|member| member.current.epoch.saturating_add(1));
+    group.generation = epochs.max().unwrap_or(0).max(state.epoch);
     group.protocol_type = Some(CONSUMER.to_owned());
     group.since = desk.wall;
     let mut held = BTreeMap::new();
