@@ -7,6 +7,7 @@ use coordination::group::consumer::Partitions;
 use coordination::group::{
     ConsumerHeartbeat, ConsumerHeartbeatReply, Reply as GroupReply, Request as GroupRequest,
 };
+use coordination::metadata::features::GROUP_VERSION;
 use model::{ErrorCode, TopicId};
 use net::service::Called;
 use protocol::control::messages::ConsumerGroupHeartbeatRequest;
@@ -31,8 +32,9 @@ pub async fn handle(
     request: ConsumerGroupHeartbeatRequest,
 ) -> Called {
     if !is_served(broker) {
-        let refused = ConsumerHeartbeatReply::error(ErrorCode::UnsupportedVersion, "");
-        return Called::Now(reply(header, &answer(refused)));
+        let refused =
+            message!(ConsumerGroupHeartbeatResponse { error_code: ErrorCode::UnsupportedVersion.code() });
+        return Called::Now(reply(header, &refused));
     }
     let heartbeat = ConsumerHeartbeat {
         group: owned(&request.group_id),
@@ -61,11 +63,15 @@ pub async fn handle(
     }))
 }
 
-/// Whether groups may be by the consumer protocol.
+/// First level of `group.version` in which groups may be by the consumer protocol.
+const SERVED_SINCE: i16 = 1;
+
+/// Whether groups may be by the consumer protocol: the whole cluster has to be at that level, and this broker told to.
 pub fn is_served(broker: &Broker) -> bool {
     let image = broker.cluster.image();
     let protocols = image.broker().value("group.coordinator.rebalance.protocols").unwrap_or_default();
-    protocols.split(',').any(|name| name.trim() == "consumer")
+    image.feature_level(GROUP_VERSION) >= SERVED_SINCE
+        && protocols.split(',').any(|name| name.trim() == "consumer")
 }
 
 fn partitions(owned: Vec<Owned>) -> Partitions {
@@ -109,6 +115,7 @@ mod tests {
         ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
         CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
         FindCoordinatorRequest, FindCoordinatorResponse, ListGroupsRequest, ListGroupsResponse,
+        UpdateFeaturesRequest, UpdateFeaturesResponse, update_features_request::FeatureUpdateKey,
     };
 
     use super::*;
@@ -182,5 +189,32 @@ mod tests {
         assert_eq!(told.error_message.as_deref(), Some("MemberId can't be empty."));
         let told: ConsumerGroupHeartbeatResponse = client.ask(0, &ask);
         assert!(told.error_code == 0 && told.member_id.is_some_and(|id| !id.is_empty()), "it is given one");
+    }
+
+    #[test]
+    fn without_its_level_the_consumer_protocol_is_off_and_groups_stay() {
+        let client = client();
+        let joined: ConsumerGroupHeartbeatResponse = client.ask(1, &joins());
+        assert_eq!(joined.error_code, 0);
+        let level = |level, upgrade_type| {
+            let update = message!(FeatureUpdateKey {
+                feature: GROUP_VERSION.into(),
+                max_version_level: level,
+                upgrade_type: upgrade_type,
+            });
+            let done: UpdateFeaturesResponse =
+                client.ask(2, &message!(UpdateFeaturesRequest { feature_updates: vec![update] }));
+            assert_eq!(done.error_code, 0, "{done:?}");
+        };
+        level(0, 2);
+        let told: ConsumerGroupHeartbeatResponse = client.ask(1, &joins());
+        assert_eq!((told.error_code, told.error_message), (ErrorCode::UnsupportedVersion.code(), None));
+        let describe = message!(ConsumerGroupDescribeRequest { group_ids: vec!["g".into()] });
+        let told: ConsumerGroupDescribeResponse = client.ask(1, &describe);
+        let group = &told.groups[0];
+        assert_eq!((&*group.group_id, group.error_code), ("g", ErrorCode::UnsupportedVersion.code()));
+        level(1, 1);
+        let told: ConsumerGroupDescribeResponse = client.ask(1, &describe);
+        assert_eq!((told.groups[0].error_code, told.groups[0].members.len()), (0, 1));
     }
 }
