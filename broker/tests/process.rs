@@ -8,6 +8,8 @@ mod harness;
 mod admin;
 #[path = "process/configs.rs"]
 mod configs;
+#[path = "process/consumers.rs"]
+mod consumers;
 #[path = "process/endings.rs"]
 mod endings;
 #[path = "process/groups.rs"]
