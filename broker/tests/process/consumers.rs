@@ -12,9 +12,11 @@ use protocol::control::messages::offset_fetch_request::{OffsetFetchRequestGroup,
 use protocol::control::messages::update_features_request::FeatureUpdateKey;
 use protocol::control::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
-    ConsumerGroupHeartbeatResponse, FindCoordinatorRequest, FindCoordinatorResponse, OffsetCommitRequest,
+    ConsumerGroupHeartbeatResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, OffsetCommitRequest,
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, UpdateFeaturesRequest,
     UpdateFeaturesResponse, consumer_group_describe_response::DescribedGroup,
+    incremental_alter_configs_request,
 };
 use protocol::{Text, Uuid, message};
 
@@ -309,4 +311,32 @@ fn the_level_of_the_protocol_outlives_a_kill_and_so_does_the_group() {
     level(&mut client, 1, 1);
     member.beat(&mut client);
     assert_eq!((member.epoch, member.owned.len()), (1, 4));
+}
+
+/// Of groups among the resources with settings.
+const GROUP_RESOURCE: i8 = 32;
+
+#[test]
+fn a_groups_own_interval_is_told_to_its_members_also_after_a_kill() {
+    use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let scratch = Scratch::new();
+    let (broker, mut client) = begin(&scratch, AT_ONCE);
+    let member = Member::join(&mut client, "member", None);
+    let interval = |client: &mut Client| {
+        member.heartbeat(client, &ConsumerGroupHeartbeatRequest::default()).heartbeat_interval_ms
+    };
+    assert_eq!(interval(&mut client), 5000);
+    let setting =
+        message!(AlterableConfig { name: "consumer.heartbeat.interval.ms".into(), value: Some("7000".into()) });
+    let resource = message!(AlterConfigsResource {
+        resource_type: GROUP_RESOURCE,
+        resource_name: GROUP.into(),
+        configs: vec![setting],
+    });
+    let request = message!(IncrementalAlterConfigsRequest { resources: vec![resource] });
+    let response: IncrementalAlterConfigsResponse = client.ask(1, &request);
+    assert_eq!(response.responses[0].error_code, 0, "{response:?}");
+    assert_eq!(interval(&mut client), 7000);
+    let (_broker, mut client) = again(&scratch, AT_ONCE, broker);
+    assert_eq!(interval(&mut client), 7000);
 }

@@ -179,14 +179,15 @@ final class AdminScenes {
         runner.ask(new Step(CONNECTION, ApiMessageType.DESCRIBE_QUORUM, version, names -> request));
     }
 
-    /** Levels that change nothing, and mistakes. */
+    /** Levels that change nothing that the requests here would feel, and mistakes. */
     void features() throws IOException {
         short version = runner.version(ApiMessageType.UPDATE_FEATURES);
         var updates = new FeatureUpdateKeyCollection();
         var update = new FeatureUpdateKey().setFeature("metadata.version").setMaxVersionLevel((short) 30);
-        switch (model.random.nextInt(5)) {
+        switch (model.random.nextInt(6)) {
             case 0 -> update.setMaxVersionLevel((short) -1);
             case 1 -> update.setFeature("no.such.version").setMaxVersionLevel((short) model.random.nextInt(2));
+            case 2 -> update.setFeature("group.version").setMaxVersionLevel((short) (model.random.nextInt(4) - 1));
             default -> {
                 // The level that it has.
             }
