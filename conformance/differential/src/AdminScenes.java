@@ -179,7 +179,7 @@ final class AdminScenes {
         runner.ask(new Step(CONNECTION, ApiMessageType.DESCRIBE_QUORUM, version, names -> request));
     }
 
-    /** Levels that change nothing that the requests here would feel, and mistakes. */
+    /** Levels that change nothing, and mistakes. */
     void features() throws IOException {
         short version = runner.version(ApiMessageType.UPDATE_FEATURES);
         var updates = new FeatureUpdateKeyCollection();
@@ -187,7 +187,7 @@ final class AdminScenes {
         switch (model.random.nextInt(6)) {
             case 0 -> update.setMaxVersionLevel((short) -1);
             case 1 -> update.setFeature("no.such.version").setMaxVersionLevel((short) model.random.nextInt(2));
-            case 2 -> update.setFeature("group.version").setMaxVersionLevel((short) (model.random.nextInt(4) - 1));
+            case 2 -> update.setFeature("group.version").setMaxVersionLevel((short) (1 + model.random.nextInt(2)));
             default -> {
                 // The level that it has.
             }
