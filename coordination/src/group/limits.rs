@@ -43,6 +43,9 @@ pub const REGEX_NAMES_PER_STEP: usize = 64;
 pub const REGEX_REFRESH_MS: u64 = 10_000;
 /// Records of one append by a group of the consumer protocol after which it takes no more requests in.
 pub const RECORDS_PER_APPEND: usize = 1024;
+/// Entries of groups copied for one append after which it takes no more requests in: each request that changes something is
+/// decided on a copy of the group, and a core has other things to do after some milliseconds.
+pub const ENTRIES_PER_APPEND: usize = 1 << 16;
 
 /// Bytes a group is counted with beside its strings, members and offsets.
 pub const GROUP_BYTES: u64 = 768;

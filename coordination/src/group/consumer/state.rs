@@ -301,6 +301,12 @@ impl State {
         votes.into_iter().find(|(_, count)| *count == most).map(|(name, _)| name)
     }
 
+    /// How much there is to copy in a copy of it.
+    pub fn entries(&self) -> usize {
+        let topics = self.topic_users.len() + self.regexes.len();
+        2 * self.members.len() + self.statics.len() + self.owners.len() + topics
+    }
+
     /// What it takes in memory.
     pub fn bytes(&self) -> u64 {
         let member = |(id, member): (&Arc<str>, &Member)| {
@@ -341,11 +347,13 @@ pub(in crate::group) struct Draft<'a> {
     base: &'a State,
     changed: Option<Box<State>>,
     pub records: Vec<ConsumerRecord>,
+    /// Entries that were copied on the way.
+    pub copied: usize,
 }
 
 impl<'a> Draft<'a> {
     pub const fn on(base: &'a State) -> Self {
-        Self { base, changed: None, records: Vec::new() }
+        Self { base, changed: None, records: Vec::new(), copied: 0 }
     }
 
     pub fn state(&self) -> &State {
@@ -353,17 +361,24 @@ impl<'a> Draft<'a> {
     }
 
     pub fn push(&mut self, record: ConsumerRecord) {
-        self.changed.get_or_insert_with(|| Box::new(self.base.clone())).apply(&record);
+        let changed = self.changed.get_or_insert_with(|| {
+            self.copied += self.base.entries();
+            Box::new(self.base.clone())
+        });
+        changed.apply(&record);
         self.records.push(record);
     }
 
     /// Tries a decision: what it changed stays only when it is made.
     pub fn attempt<T, E>(&mut self, decide: impl FnOnce(&mut Draft<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut attempt = Draft::on(self.state());
-        let made = decide(&mut attempt)?;
-        let (changed, records) = (attempt.changed, attempt.records);
-        self.changed = changed.or(self.changed.take());
-        self.records.extend(records);
-        Ok(made)
+        let made = decide(&mut attempt);
+        let Draft { changed, records, copied, .. } = attempt;
+        self.copied += copied;
+        if made.is_ok() {
+            self.changed = changed.or(self.changed.take());
+            self.records.extend(records);
+        }
+        made
     }
 }

@@ -8,7 +8,7 @@ use model::ErrorCode;
 use super::super::classic::Group;
 use super::super::coordinator::Coordinator;
 use super::super::desk::{Desk, Then};
-use super::super::limits::RECORDS_PER_APPEND;
+use super::super::limits::{ENTRIES_PER_APPEND, RECORDS_PER_APPEND};
 use super::super::record::Record;
 use super::super::reply::{ConsumerHeartbeatReply, GroupState, JoinReply, Reply, SyncReply};
 use super::super::request::{ConsumerHeartbeat, Request};
@@ -176,7 +176,10 @@ impl Group {
         let (mut replies, mut change) = (Vec::new(), None);
         let Consumer { state, soft } = &mut *consumer;
         let mut draft = Draft::on(state);
-        while change.is_none() && draft.records.len() < RECORDS_PER_APPEND {
+        while change.is_none()
+            && draft.records.len() < RECORDS_PER_APPEND
+            && draft.copied < ENTRIES_PER_APPEND
+        {
             let ends = |waiting: &Waiting| match waiting {
                 Waiting::Request { request, .. } => migrate::ends(request, draft.state()),
                 _ => false,
