@@ -69,10 +69,10 @@ pub mod messages {
         list_groups_request, list_groups_response, list_offsets_request, list_offsets_response,
         list_partition_reassignments_request, list_partition_reassignments_response, metadata_request,
         metadata_response, offset_commit_request, offset_commit_response, offset_delete_request,
-        offset_delete_response, offset_fetch_request, offset_fetch_response,
-        offset_for_leader_epoch_request, offset_for_leader_epoch_response, push_telemetry_request,
-        push_telemetry_response, sync_group_request, sync_group_response, unregister_broker_request,
-        unregister_broker_response, update_features_request, update_features_response,
+        offset_delete_response, offset_fetch_request, offset_fetch_response, offset_for_leader_epoch_request,
+        offset_for_leader_epoch_response, push_telemetry_request, push_telemetry_response,
+        sync_group_request, sync_group_response, unregister_broker_request, unregister_broker_response,
+        update_features_request, update_features_response,
     };
 }
 

@@ -249,7 +249,9 @@ fn regular_expressions_take_bounded_time_and_memory() {
     // Different ones in one group are counted.
     let mut codes = Vec::new();
     for number in 0..70 {
-        codes.push(ask(&mut client, &join_by("many", &format!("m{number}"), &format!("a{number}"))).error_code);
+        codes.push(
+            ask(&mut client, &join_by("many", &format!("m{number}"), &format!("a{number}"))).error_code,
+        );
     }
     assert!(codes[..64].iter().all(|code| *code == 0), "{codes:?}");
     assert!(codes[64..].iter().all(|code| *code == ErrorCode::InvalidRegularExpression.code()), "{codes:?}");

@@ -80,11 +80,14 @@ impl Member {
     /// Asks to join; it has what it was told.
     fn join(client: &mut Client, id: &'static str, instance: Option<&'static str>) -> Self {
         let mut member = Self { id, instance, epoch: 0, topic: Uuid::ZERO, owned: Vec::new() };
-        member.ask(client, &message!(ConsumerGroupHeartbeatRequest {
-            rebalance_timeout_ms: 60_000,
-            subscribed_topic_names: Some(vec![TOPIC.into()]),
-            topic_partitions: Some(Vec::new()),
-        }));
+        member.ask(
+            client,
+            &message!(ConsumerGroupHeartbeatRequest {
+                rebalance_timeout_ms: 60_000,
+                subscribed_topic_names: Some(vec![TOPIC.into()]),
+                topic_partitions: Some(Vec::new()),
+            }),
+        );
         member
     }
 
@@ -182,8 +185,11 @@ fn described(client: &mut Client) -> DescribedGroup {
     }
 }
 
-/// State, epoch, and each member with its epoch and partitions.
-fn shown(client: &mut Client) -> (String, i32, Vec<(String, i32, Vec<i32>)>) {
+/// A member's id, epoch and partitions.
+type Shown = (String, i32, Vec<i32>);
+
+/// State, epoch and members of the group.
+fn shown(client: &mut Client) -> (String, i32, Vec<Shown>) {
     let group = described(client);
     assert_eq!(group.error_code, 0, "{group:?}");
     let members = group.members.iter().map(|member| {
@@ -326,8 +332,10 @@ fn a_groups_own_interval_is_told_to_its_members_also_after_a_kill() {
         member.heartbeat(client, &ConsumerGroupHeartbeatRequest::default()).heartbeat_interval_ms
     };
     assert_eq!(interval(&mut client), 5000);
-    let setting =
-        message!(AlterableConfig { name: "consumer.heartbeat.interval.ms".into(), value: Some("7000".into()) });
+    let setting = message!(AlterableConfig {
+        name: "consumer.heartbeat.interval.ms".into(),
+        value: Some("7000".into())
+    });
     let resource = message!(AlterConfigsResource {
         resource_type: GROUP_RESOURCE,
         resource_name: GROUP.into(),

@@ -1,5 +1,6 @@
 """Groups by the consumer protocol (KIP-848): Kafka's Java consumer, and what Kafka's tools show and set of such groups."""
 
+import re
 import time
 
 from harness.check import Context, check, equal, eventually, that
@@ -145,15 +146,15 @@ def a_groups_own_session_timeout_is_obeyed(ctx: Context) -> None:
 def the_level_of_group_version_turns_the_protocol_off(ctx: Context) -> None:
     with Tools(ctx) as tools:
         said = tools.call(FEATURES, "describe")
-        [line] = [line.split("\t") for line in said.splitlines() if line.startswith("Feature: group.version")]
-        equal([word.split(": ")[1] for word in line[1:4]], ["0", "1", "1"], "least, most and present level")
+        [told] = [dict(re.findall(r"(\w+): (\S+)", line)) for line in said.splitlines() if "group.version" in line]
+        equal([told[f"{word}Version{level}"] for word, level in (("SupportedMin", ""), ("SupportedMax", ""), ("Finalized", "Level"))],
+              ["0", "1", "1"], "least, most and present level")
         said = tools.call(FEATURES, "upgrade", "--feature", "group.version=2", status=1)
         that("only supports versions 0-1" in said, f"it said {said!r}")
         said = tools.call(FEATURES, "disable", "--feature", "group.version")
         that("group.version was disabled." in said, f"it said {said!r}")
         try:
-            eventually(lambda: that("FinalizedVersionLevel: 0" in next(
-                line for line in tools.call(FEATURES, "describe").splitlines() if "group.version" in line), "still there"))
+            eventually(lambda: that(re.search(r"group.version\s.*FinalizedVersionLevel: 0", tools.call(FEATURES, "describe")), "still there"))
             program(ctx, "unsupported", "GroupClient")
         finally:
             said = tools.call(FEATURES, "upgrade", "--feature", "group.version=1")

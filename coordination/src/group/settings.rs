@@ -350,7 +350,10 @@ mod tests {
             judged(&[("group.consumer.assignment.interval.ms", "15001")]).unwrap_err(),
             "group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms"
         );
-        let slow = [("group.consumer.max.heartbeat.interval.ms", "60000"), ("group.consumer.heartbeat.interval.ms", "45000")];
+        let slow = [
+            ("group.consumer.max.heartbeat.interval.ms", "60000"),
+            ("group.consumer.heartbeat.interval.ms", "45000"),
+        ];
         assert_eq!(
             judged(&slow).unwrap_err(),
             "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms"
