@@ -152,8 +152,8 @@ impl Coordinator {
             }
             if let Some(consumer) = &mut group.consumer {
                 if result.is_err() {
-                    // What the epoch was to take in has to be looked at again.
-                    consumer.soft.seen = None;
+                    // What the epoch was to take in has to be looked at again, and regular expressions looked up.
+                    (consumer.soft.seen, consumer.soft.resolved) = (None, None);
                 }
                 consumer.arm(id, desk);
             }
