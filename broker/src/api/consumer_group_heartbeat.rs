@@ -103,9 +103,17 @@ fn answer(told: ConsumerHeartbeatReply) -> ConsumerGroupHeartbeatResponse {
     })
 }
 
-/// What people are told; the name of the error where nobody said more.
+/// Bytes of a string that clients read.
+const TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
+/// What people are told; the name of the error where nobody said more. Names of groups and members are in it, and may be long.
 pub fn sentence(error: ErrorCode, why: String) -> Text {
-    Text::from(if why.is_empty() { error.name().to_owned() } else { why })
+    let mut text = if why.is_empty() { error.name().to_owned() } else { why };
+    if text.len() > TEXT_BYTES_MAX {
+        let end = (0..=TEXT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+    }
+    Text::from(text)
 }
 
 #[cfg(test)]
@@ -189,6 +197,14 @@ mod tests {
         assert_eq!(told.error_message.as_deref(), Some("MemberId can't be empty."));
         let told: ConsumerGroupHeartbeatResponse = client.ask(0, &ask);
         assert!(told.error_code == 0 && told.member_id.is_some_and(|id| !id.is_empty()), "it is given one");
+    }
+
+    #[test]
+    fn a_sentence_is_no_longer_than_what_can_be_read() {
+        let long = "\u{1f980}".repeat(10_000);
+        let told = sentence(ErrorCode::GroupIdNotFound, format!("Group {long} not found."));
+        assert!(told.len() <= TEXT_BYTES_MAX && told.len() > TEXT_BYTES_MAX - 4);
+        assert_eq!(&*sentence(ErrorCode::GroupIdNotFound, String::new()), "GROUP_ID_NOT_FOUND");
     }
 
     #[test]

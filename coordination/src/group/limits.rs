@@ -34,7 +34,7 @@ pub const MEMBER_TOPICS_MAX: usize = 10_000;
 pub const REGEX_BYTES_MAX: usize = 4096;
 /// Bytes of a compiled regular expression; above it INVALID_REGULAR_EXPRESSION. Matching takes time in proportion to it
 /// and to the name, whatever both are.
-pub const REGEX_PROGRAM_BYTES_MAX: usize = 64 << 10;
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 << 10;
 /// Different regular expressions in one group; above it INVALID_REGULAR_EXPRESSION.
 pub const REGEXES_MAX: usize = 64;
 /// Names looked at in one step while regular expressions are resolved.
