@@ -16,6 +16,7 @@ MODULES = {
                    "clients.librdkafka.restart"],
     "groups": ["clients.librdkafka.groups", "clients.librdkafka.group_offsets", "clients.librdkafka.group_admin"],
     "storms": ["clients.librdkafka.group_storms"],
+    "consumers": ["clients.librdkafka.consumer_protocol", "clients.java.consumers"],
     "rdkafka": ["clients.crates.checks"],
     "rskafka": ["clients.crates.checks"],
     "node-rdkafka": ["clients.node.checks"],
@@ -23,7 +24,7 @@ MODULES = {
     "fuzz": ["fuzz.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups", "clients.java.admin"],
 }
-SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java",
+SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "java",
                                                                  "differential", "fuzz"],
           **{name: [name] for name in MODULES}}
 

@@ -6,6 +6,8 @@ pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod alter_user_scram_credentials;
 pub mod altering;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod coordinator;
 pub mod create_partitions;
 pub mod create_topics;

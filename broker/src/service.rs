@@ -205,6 +205,14 @@ impl Broker {
             ApiKey::DescribeGroups => {
                 return Ok(api::describe_groups::handle(self, header, decode(request)?).await);
             }
+            ApiKey::ConsumerGroupHeartbeat => {
+                let handled =
+                    api::consumer_group_heartbeat::handle(self, session, header, decode(request)?).await;
+                return Ok(handled);
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                return Ok(api::consumer_group_describe::handle(self, header, decode(request)?).await);
+            }
             ApiKey::DeleteGroups => {
                 return Ok(api::delete_groups::handle(self, header, decode(request)?).await);
             }

@@ -13,6 +13,8 @@ mod behind;
 mod beside;
 #[path = "hostile/bombs.rs"]
 mod bombs;
+#[path = "hostile/consumers.rs"]
+mod consumers;
 #[path = "hostile/crowds.rs"]
 mod crowds;
 #[path = "hostile/deaf.rs"]

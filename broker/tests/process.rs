@@ -10,6 +10,8 @@ mod admin;
 mod compaction;
 #[path = "process/configs.rs"]
 mod configs;
+#[path = "process/consumers.rs"]
+mod consumers;
 #[path = "process/endings.rs"]
 mod endings;
 #[path = "process/groups.rs"]

@@ -1,12 +1,14 @@
-//! Classic consumer groups and committed offsets: one [`Coordinator`] per partition of `__consumer_offsets`.
+//! Consumer groups and committed offsets: one [`Coordinator`] per partition of `__consumer_offsets`.
 //!
 //! A request becomes records to append and a parked reply. Offsets and group metadata (hard state) change only by
 //! replay of records that are durable; who is joining and every timer (soft state) change at once and are lost with
-//! the process, as in Kafka. The behaviour is that of the classic protocol of Apache Kafka 4.3.1.
+//! the process, as in Kafka. The behaviour is that of the classic protocol of Apache Kafka 4.3.1; groups by the consumer
+//! protocol (KIP-848) are in [`consumer`].
 
 mod admin;
 mod classic;
 mod commit;
+pub mod consumer;
 mod coordinator;
 mod desk;
 mod expiry;
@@ -33,11 +35,12 @@ pub use desk::Effect;
 pub use placement::partition_of;
 pub use record::{Decoded, GroupValue, MemberValue, OffsetValue, Record, RecordError};
 pub use reply::{
-    CommittedOffset, DescribedGroup, DescribedMember, FetchedTopic, GroupState, JoinMember, JoinReply,
-    LeaveReply, LeftMember, ListedGroup, OffsetDeleteReply, OffsetFetchReply, Reply, SyncReply, TopicVerdict,
+    CommittedOffset, ConsumerHeartbeatReply, DescribedConsumer, DescribedConsumerGroup, DescribedGroup,
+    DescribedMember, FetchedTopic, GroupState, GroupType, JoinMember, JoinReply, LeaveReply, LeftMember,
+    ListedGroup, OffsetDeleteReply, OffsetFetchReply, Reply, SyncReply, TopicVerdict,
 };
 pub use request::{
-    CommitPartition, CommitTopic, Heartbeat, Join, Leave, Leaver, ListFilter, OffsetCommit, OffsetDelete,
-    OffsetFetch, PartitionsOf, Request, Sync,
+    CommitPartition, CommitTopic, ConsumerHeartbeat, Heartbeat, Join, Leave, Leaver, ListFilter,
+    OffsetCommit, OffsetDelete, OffsetFetch, PartitionsOf, Request, Sync,
 };
-pub use settings::GroupSettings;
+pub use settings::{Bounded, ConsumerSettings, GroupSettings, Migration};

@@ -168,7 +168,8 @@ fn groups_of_every_version_are_read() {
 
 #[test]
 fn other_kinds_are_skipped_and_damage_is_an_error() {
-    assert_eq!(decode(&bytes("0003000161"), Some(&[])), Ok(Decoded::Unknown(3)));
+    assert_eq!(decode(&bytes("0004000161"), Some(&[])), Ok(Decoded::Unknown(4)));
+    assert_eq!(decode(&bytes("0003000161"), Some(&[])), Err(RecordError::Truncated));
     assert_eq!(decode(&bytes("7fff"), None), Ok(Decoded::Unknown(32_767)));
     assert_eq!(decode(&bytes(OFFSET_KEY), Some(&bytes("0005"))), Err(RecordError::ValueVersion(5)));
     assert_eq!(decode(&bytes(GROUP_KEY), Some(&bytes("ffff"))), Err(RecordError::ValueVersion(-1)));

@@ -12,15 +12,19 @@ mod show;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use coordination::effects::Effects;
+use coordination::group::consumer::Partitions;
 use coordination::group::record::{decode, encode};
 use coordination::group::{
-    CommitPartition, CommitTopic, Coordinator, Decoded, Effect, GroupSettings, Heartbeat, Input, Join, Leave,
-    Leaver, ListFilter, OffsetCommit, OffsetDelete, OffsetFetch, PartitionsOf, Record, Request, Sync,
+    CommitPartition, CommitTopic, ConsumerHeartbeat, Coordinator, Decoded, Effect, GroupSettings, Heartbeat,
+    Input, Join, Leave, Leaver, ListFilter, Migration, OffsetCommit, OffsetDelete, OffsetFetch, PartitionsOf,
+    Record, Request, Sync,
 };
 use coordination::machine::Machine;
+use coordination::metadata::{Image, Overrides, Record as Change};
 use model::{ErrorCode, Offset, Tick, TimestampMs, TopicId};
 
 /// The wall clock at tick 0.
@@ -29,6 +33,7 @@ const EPOCH_MS: i64 = 1_700_000_000_000;
 struct World {
     machine: Coordinator,
     settings: GroupSettings,
+    image: Arc<Image>,
     now: u64,
     tickets: u64,
     /// Durable, as bytes.
@@ -72,6 +77,12 @@ impl<'a> Words<'a> {
     }
 }
 
+/// `orders:0,1+audit:3`, or nothing.
+fn owned(text: &str) -> Partitions {
+    let parts = text.split('+').filter(|part| !part.is_empty()).map(partitions_of);
+    parts.map(|part| (topic_id(&part.topic), part.partitions.into_iter().collect())).collect()
+}
+
 /// `range` without metadata, `range:orders+audit` with a consumer's subscription.
 fn protocol(text: &str) -> (String, Bytes) {
     let Some((name, topics)) = text.split_once(':') else { return (text.into(), Bytes::new()) };
@@ -82,7 +93,8 @@ fn protocol(text: &str) -> (String, Bytes) {
         bytes.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
         bytes.extend(topic.as_bytes());
     }
-    bytes.extend([0xff; 4]);
+    // No user data, and nothing owned.
+    bytes.extend([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
     (name.into(), bytes.into())
 }
 
@@ -123,6 +135,7 @@ impl World {
         Self {
             machine: Coordinator::new(GroupSettings::default(), 1),
             settings: GroupSettings::default(),
+            image: Arc::default(),
             now: 0,
             tickets: 0,
             log: Vec::new(),
@@ -171,6 +184,28 @@ impl World {
             require_known_member_id: words.flag("known"),
             can_skip_assignment: words.flag("skip"),
         })
+    }
+
+    /// Who joins sends everything, who does not only what it says.
+    fn beat(&self, words: &mut Words) -> Request {
+        let (group, member_id) = (words.next().to_owned(), self.id(words.next()));
+        let epoch = words.number("epoch", 0);
+        let list = |key: &str| words.text(key).map(|text| text.split('+').map(str::to_owned).collect());
+        Request::ConsumerHeartbeat(Box::new(ConsumerHeartbeat {
+            group,
+            member_id,
+            makes_own_id: !words.flag("v0"),
+            epoch,
+            instance_id: words.text("instance"),
+            rack_id: words.text("rack"),
+            rebalance_timeout_ms: words.number("rebalance", if epoch == 0 { 60_000 } else { -1 }),
+            client_id: "c".into(),
+            client_host: "/10.0.0.1".into(),
+            topics: list("topics").or_else(|| (epoch == 0).then(Vec::new)),
+            regex: words.text("regex"),
+            assignor: words.text("assignor"),
+            owned: words.text("owned").or_else(|| (epoch == 0).then(String::new)).map(|text| owned(&text)),
+        }))
     }
 
     fn sync(&self, words: &mut Words) -> Request {
@@ -230,8 +265,11 @@ impl World {
                 generation: words.number("gen", 1),
             }),
             "leave" => self.leave(words),
+            "beat" => self.beat(words),
+            "consumer-describe" => Request::ConsumerDescribe(names(words)),
             "commit" => self.commit(words),
             "fetch" => Request::OffsetFetch(OffsetFetch {
+                member: words.text("member").map(|name| (self.id(&name), words.number("epoch", -1))),
                 group: words.next().into(),
                 require_stable: words.plain.iter().any(|word| *word == "stable"),
                 topics: (!words.flag("all")).then(|| {
@@ -314,6 +352,7 @@ impl World {
     fn reload(&mut self) -> String {
         self.flights.clear();
         self.machine = Coordinator::new(self.settings.clone(), self.now + 77);
+        self.machine.set_image(Arc::clone(&self.image));
         for (key, value) in &self.log {
             let Ok(Decoded::Record(record)) = decode(key, value.as_deref()) else { panic!("not our record") };
             self.machine.replay(&record);
@@ -324,6 +363,25 @@ impl World {
         self.take(&mut effects)
     }
 
+    /// `orders 3` has so many partitions from now on, 0 is none.
+    fn topic(&mut self, words: &mut Words) -> String {
+        let name = words.next();
+        let partitions: u32 = words.next().parse().unwrap();
+        let (id, index) = (topic_id(name), self.image.applied() + 1);
+        let change = match (self.image.topic(name), partitions) {
+            (_, 0) => Change::TopicDeleted { id },
+            (Some(_), partitions) => Change::PartitionsAdded { id, partitions },
+            (None, partitions) => {
+                Change::TopicCreated { id, name: name.into(), partitions, configs: Overrides::new() }
+            }
+        };
+        let mut image = Image::clone(&self.image);
+        image.apply(index, &change);
+        self.image = Arc::new(image);
+        self.machine.set_image(Arc::clone(&self.image));
+        String::new()
+    }
+
     fn configure(&mut self, words: &Words) -> String {
         let settings = &mut self.settings;
         settings.initial_rebalance_delay_ms = words.number("delay", settings.initial_rebalance_delay_ms);
@@ -332,6 +390,13 @@ impl World {
             words.number("retention_minutes", settings.offsets_retention_minutes);
         settings.offsets_retention_check_ms = words.number("check", settings.offsets_retention_check_ms);
         settings.memory_bytes_max = words.number("memory", settings.memory_bytes_max);
+        let consumer = &mut settings.consumer;
+        consumer.max_size = words.number("consumer_max_size", consumer.max_size);
+        consumer.assignment_interval_ms.value =
+            words.number("interval", consumer.assignment_interval_ms.value);
+        if let Some(policy) = words.text("migration") {
+            consumer.migration = Migration::named(&policy).unwrap();
+        }
         self.machine.set_settings(self.settings.clone());
         String::new()
     }
@@ -339,6 +404,7 @@ impl World {
     fn line(&mut self, verb: &str, words: &mut Words) -> String {
         match verb {
             "settings" => self.configure(words),
+            "topic" => self.topic(words),
             "auto" => {
                 self.auto = true;
                 String::new()

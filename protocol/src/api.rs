@@ -64,6 +64,8 @@ apis! {
     60 DescribeCluster 0-2, flexible 0;
     61 DescribeProducers 0-0, flexible 0;
     64 UnregisterBroker 0-0, flexible 0;
+    68 ConsumerGroupHeartbeat 0-1, flexible 0;
+    69 ConsumerGroupDescribe 0-1, flexible 0;
     71 GetTelemetrySubscriptions 0-0, flexible 0;
     72 PushTelemetry 0-0, flexible 0;
     74 ListConfigResources 0-1, flexible 0;

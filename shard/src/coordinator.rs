@@ -8,6 +8,7 @@ mod loading;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -155,6 +156,7 @@ impl<D: Disk> Shard<D> {
 
     fn take_seat(self: &Rc<Self>, id: TopicPartition) -> Rc<Seat> {
         let seat = self.coordinators.make(id);
+        seat.machine.borrow_mut().set_image(self.image());
         self.coordinators.seats.borrow_mut().insert(id, Rc::clone(&seat));
         let log = self.store.log(id);
         if log.log_start() == log.end() {
@@ -206,11 +208,14 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// New metadata: offsets of deleted topics go, and so do coordinators whose own topic did.
-    pub(crate) fn tell_coordinators(self: &Rc<Self>, old: &Image, new: &Image) {
+    /// New metadata: groups look at it, offsets of deleted topics go, and so do coordinators whose own topic did.
+    pub(crate) fn tell_coordinators(self: &Rc<Self>, old: &Image, new: &Arc<Image>) {
         let seats: Vec<Rc<Seat>> = self.coordinators.seats.borrow().values().cloned().collect();
         if seats.is_empty() {
             return;
+        }
+        for seat in &seats {
+            seat.machine.borrow_mut().set_image(Arc::clone(new));
         }
         let gone = old.topics_sorted().into_iter().filter(|topic| new.topic_by_id(topic.id).is_none());
         let gone: Vec<(String, TopicId)> = gone.map(|topic| (topic.name.to_string(), topic.id)).collect();
@@ -337,7 +342,7 @@ impl<D: Disk> Shard<D> {
 fn offset_topic(record: Record) -> Option<String> {
     match record {
         Record::Offset { topic, .. } => Some(topic.to_string()),
-        Record::Group { .. } => None,
+        Record::Group { .. } | Record::Consumer { .. } => None,
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: ListGroups
                 group_id: Text::from(listed.group),
                 protocol_type: Text::from(listed.protocol_type),
                 group_state: Text::from(listed.state.name()),
-                group_type: Text::from("classic"),
+                group_type: Text::from(listed.kind.name()),
             })
         });
         reply(&header, &message!(ListGroupsResponse { error_code: error.code(), groups: groups.collect() }))

@@ -45,7 +45,8 @@ async fn one_group(broker: &Broker, header: &RequestHeader, request: OffsetFetch
     });
     let asked = topics.clone().unwrap_or_default();
     let group = owned(&request.group_id);
-    let fetch = OffsetFetch { group: group.clone(), topics, require_stable: request.require_stable };
+    let require_stable = request.require_stable;
+    let fetch = OffsetFetch { group: group.clone(), topics, require_stable, member: None };
     let fetched = ask(&*broker.cluster, &group, GroupRequest::OffsetFetch(fetch)).await;
     let header = header.clone();
     Called::Later(Box::pin(async move {
@@ -139,7 +140,11 @@ async fn ask_for(
         known
     });
     let name = owned(&group.group_id);
-    let fetch = OffsetFetch { group: name.clone(), topics, require_stable };
+    // An id without an epoch, or the other way round, is judged too: only neither says nothing.
+    let says_who = group.member_id.is_some() || group.member_epoch >= 0;
+    let member =
+        says_who.then(|| (group.member_id.as_ref().map(owned).unwrap_or_default(), group.member_epoch));
+    let fetch = OffsetFetch { group: name.clone(), topics, require_stable, member };
     let fetched = ask(&*broker.cluster, &name, GroupRequest::OffsetFetch(fetch)).await;
     Asked { group: group.group_id, unknown, fetched }
 }

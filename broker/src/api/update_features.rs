@@ -107,8 +107,10 @@ mod tests {
             if version < 3 {
                 assert_eq!((supported.len(), finalized.len()), (0, 0));
             } else {
-                assert_eq!(supported, [("metadata.version", 30, 30)]);
-                assert_eq!(finalized, [("metadata.version", 30, 30)]);
+                // A range that begins at 0 is more than clients of version 3 can read.
+                let all = [("group.version", 0, 1), ("metadata.version", 30, 30)];
+                assert_eq!(supported, if version == 3 { &all[1..] } else { &all[..] });
+                assert_eq!(finalized, [("group.version", 1, 1), ("metadata.version", 30, 30)]);
                 assert!(told.finalized_features_epoch > 0);
             }
         }

@@ -99,6 +99,12 @@ fn every_version_of_every_api_is_answered() {
                 ApiKey::LeaveGroup => default_of!(LeaveGroupRequest, LeaveGroupResponse),
                 ApiKey::ListGroups => default_of!(ListGroupsRequest, ListGroupsResponse),
                 ApiKey::DescribeGroups => default_of!(DescribeGroupsRequest, DescribeGroupsResponse),
+                ApiKey::ConsumerGroupHeartbeat => {
+                    default_of!(ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse);
+                }
+                ApiKey::ConsumerGroupDescribe => {
+                    default_of!(ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse);
+                }
                 ApiKey::DeleteGroups => default_of!(DeleteGroupsRequest, DeleteGroupsResponse),
                 ApiKey::DescribeConfigs => default_of!(DescribeConfigsRequest, DescribeConfigsResponse),
                 ApiKey::CreatePartitions => default_of!(CreatePartitionsRequest, CreatePartitionsResponse),

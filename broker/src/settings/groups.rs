@@ -12,6 +12,7 @@ pub(super) fn groups(config: &Config) -> Result<(GroupSettings, OffsetsTopic), C
     for (key, value) in config.pairs() {
         groups.set(key, value).map_err(|why| config.error(key, &why))?;
     }
+    groups.check().map_err(|(key, why)| config.error(&key, &why))?;
     let read = Reader(config);
     let topic = OffsetsTopic {
         partitions: read.number("offsets.topic.num.partitions")?,

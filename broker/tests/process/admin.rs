@@ -75,7 +75,8 @@ fn what_administrators_are_told_is_so_before_and_after_a_kill() {
     let request = message!(UpdateFeaturesRequest { feature_updates: vec![update] });
     let updated: UpdateFeaturesResponse = client.ask(2, &request);
     assert_eq!((updated.error_code, updated.error_message), (0, None));
-    assert_eq!(levels(&mut client), [("metadata.version".to_owned(), 30)]);
+    let every = [("group.version".to_owned(), 1), ("metadata.version".to_owned(), 30)];
+    assert_eq!(levels(&mut client), every);
     assert_eq!(quorum(&mut client), first, "where there is one level nobody chooses");
     assert_eq!(client.create("another", 1), 0);
     assert_eq!(quorum(&mut client), (first.0, first.1 + 1), "a topic is an entry of the metadata log");
@@ -87,7 +88,7 @@ fn what_administrators_are_told_is_so_before_and_after_a_kill() {
     assert_eq!(sizes(&directory(&mut client)), [size], "recovered from the journal");
     let again = quorum(&mut client);
     assert!(again.0 == first.0 + 1 && again.1 > first.1, "{first:?} {again:?}");
-    assert_eq!(levels(&mut client), [("metadata.version".to_owned(), 30)]);
+    assert_eq!(levels(&mut client), every);
 }
 
 /// Of subscriptions to clients' metrics among the resources with settings.

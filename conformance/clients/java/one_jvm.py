@@ -10,6 +10,7 @@ from harness.check import Context, equal, that
 from .programs import class_path
 
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+EVERY_GROUP = "org.apache.kafka.tools.GroupsCommand"
 CONFIGS = "kafka.admin.ConfigCommand"
 CONSOLE = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"

@@ -1,4 +1,4 @@
-"""A Java program of our own on Kafka's clients: KafkaProducer, KafkaConsumer.assign without a group, Admin."""
+"""Java programs of our own on Kafka's clients: KafkaProducer, KafkaConsumer.assign without a group, Admin."""
 
 import os
 import shutil
@@ -25,10 +25,10 @@ def class_path() -> str:
     return f"{jars}:{CLASSES}"
 
 
-def program(ctx: Context, scenario: str) -> None:
-    """Runs one scenario; it ends with its own word that all of it held."""
+def program(ctx: Context, scenario: str, name: str = "AssignedClient") -> None:
+    """Runs one scenario of a program; it ends with its own word that all of it held."""
     logging = f"-Dlog4j2.configurationFile={paths.KAFKA.parent / 'log4j2.xml'}"
-    command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "AssignedClient", scenario,
+    command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, name, scenario,
                ctx.bootstrap, ctx.name()]
     said = run(command, env={"CLASSPATH": class_path(), "LC_ALL": os.environ.get("LC_ALL", "C.UTF-8")}).stdout
     that(said.strip().endswith(f"{scenario}: everything held"), f"it said {said[-1000:]!r}")

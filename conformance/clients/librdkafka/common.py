@@ -63,6 +63,11 @@ def dotted(config: dict[str, object]) -> dict[str, object]:
     return {key.replace("_", "."): value for key, value in config.items()}
 
 
+def said(config: dict[str, object]) -> dict[str, object]:
+    """Without options that are None: some may not even be named together with others."""
+    return {key: value for key, value in config.items() if value is not None}
+
+
 class Deliveries:
     """Collects delivery reports: `records` in the order they came, errors by name."""
 

@@ -1,5 +1,6 @@
 """Groups under change: members come, go and die for a while, brokers too; no record is lost, no partition owned twice."""
 
+import itertools
 import random
 import threading
 import time
@@ -8,14 +9,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from harness.check import Context, check, equal, that
 
-from .common import again, create_topic, dotted, producer
-from .members import EVENTUALLY_BOUND_S, GROUP_SETTINGS, QUIET, Stranger
+from .common import again, create_topic, dotted, producer, said
+from .members import BY_CONSUMER, CONSUMER_SETTINGS, EVENTUALLY_BOUND_S, GROUP_SETTINGS, QUIET, Stranger
 
 STORM_S = 20
 PARTITIONS = 8
 SOFT = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
 RETRIABLE = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID,
              KafkaError._STATE, KafkaError._NO_OFFSET, KafkaError._ASSIGNMENT_LOST, KafkaError.NOT_COORDINATOR,
+             KafkaError.STALE_MEMBER_EPOCH, KafkaError.FENCED_MEMBER_EPOCH,
              KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError._TIMED_OUT, *SOFT)
 """A commit that ends so was not taken: its records come again to somebody."""
 
@@ -72,9 +74,10 @@ class Runner(threading.Thread):
         self._closing = False
         self._fresh: set[int] = set()
         self._next: dict[int, int] = {}
-        self._client = Consumer({"bootstrap.servers": ctx.bootstrap, "group.id": group, "enable.auto.commit": False,
-                                 "auto.offset.reset": "earliest", "session.timeout.ms": 20_000,
-                                 "heartbeat.interval.ms": 100, "reconnect.backoff.max.ms": 500, **QUIET, **dotted(config)})
+        defaults = {"bootstrap.servers": ctx.bootstrap, "group.id": group, "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest", "session.timeout.ms": 20_000, "heartbeat.interval.ms": 100,
+                    "reconnect.backoff.max.ms": 500, **QUIET}
+        self._client = Consumer(said({**defaults, **dotted(config)}))
 
     def run(self) -> None:
         self._client.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -175,11 +178,13 @@ class Writer(threading.Thread):
             self.errors.append(error.name())
 
 
-def storm(ctx: Context, exclusive: bool = True, **config: object) -> None:
-    """Members come and go at random; then one reads what is left, and the ledger must hold every record.
+def storm(ctx: Context, *kinds: dict[str, object], exclusive: bool = True, kills_too: bool = False) -> None:
+    """Members of all `kinds` in turn come and go at random; then one reads what is left, and the ledger must hold every record.
 
-    `exclusive` False: the broker or members are killed meanwhile, so a member that has not yet been told of its end
-    may still count a partition as its own."""
+    `kills_too`: the broker and members are killed meanwhile. Then, or when not `exclusive`, a member that has not yet been
+    told of its end may still count a partition as its own."""
+    exclusive = exclusive and not kills_too
+    kind = itertools.cycle(kinds)
     topic, group = create_topic(ctx, partitions=PARTITIONS), ctx.name("g")
     ledger, writer, chance = Ledger(exclusive), Writer(ctx, topic), random.Random(7)
     strangers: list[Stranger] = []
@@ -190,7 +195,7 @@ def storm(ctx: Context, exclusive: bool = True, **config: object) -> None:
         ends, kills = time.monotonic() + STORM_S, 0
         while time.monotonic() < ends:
             if len(running) < 2 or (len(running) < 6 and chance.random() < 0.55):
-                running.append(Runner(ctx, group, topic, ledger, config))
+                running.append(Runner(ctx, group, topic, ledger, next(kind)))
                 running[-1].start()
             else:
                 # One that leaves before it has a member id is no member to librdkafka, so it does not say that it goes,
@@ -199,11 +204,11 @@ def storm(ctx: Context, exclusive: bool = True, **config: object) -> None:
                     gone.append(chance.choice(settled))
                     running.remove(gone[-1])
                     gone[-1].leaving.set()
-            if not exclusive and chance.random() < 0.2:
-                strangers.append(Stranger(ctx, group, topic, session_timeout_ms=1500, **config))
+            if kills_too and chance.random() < 0.2:
+                strangers.append(Stranger(ctx, group, topic, **{"session_timeout_ms": 1500, **next(kind)}))
             if strangers and chance.random() < 0.3:
                 strangers.pop().kill()
-            if not exclusive and kills < 2 and time.monotonic() > ends - STORM_S * (2 - kills) / 3:
+            if kills_too and kills < 2 and time.monotonic() > ends - STORM_S * (2 - kills) / 3:
                 again(ctx, kill=True)
                 kills += 1
             time.sleep(chance.uniform(0.1, 0.6))
@@ -224,19 +229,35 @@ def storm(ctx: Context, exclusive: bool = True, **config: object) -> None:
     equal(ledger.wrong, [], "what must not happen")
     lost = [writer.sent - len(set(read)) for read in ledger.read]
     equal(lost, [0] * PARTITIONS, f"records lost by partition, of {writer.sent} each")
-    that(ledger.rebalances > (20 if exclusive else 8), f"only {ledger.rebalances} assignments: no storm")
+    that(ledger.rebalances > (8 if kills_too else 20), f"only {ledger.rebalances} assignments: no storm")
 
 
 @check("storms", GROUP_SETTINGS)
 def eager_members_come_and_go(ctx: Context) -> None:
-    storm(ctx, partition_assignment_strategy="range")
+    storm(ctx, {"partition_assignment_strategy": "range"})
 
 
 @check("storms", GROUP_SETTINGS)
 def cooperative_members_come_and_go(ctx: Context) -> None:
-    storm(ctx, partition_assignment_strategy="cooperative-sticky")
+    storm(ctx, {"partition_assignment_strategy": "cooperative-sticky"})
 
 
 @check("storms", GROUP_SETTINGS)
 def members_and_brokers_are_killed(ctx: Context) -> None:
-    storm(ctx, exclusive=False, partition_assignment_strategy="range")
+    storm(ctx, {"partition_assignment_strategy": "range"}, kills_too=True)
+
+
+@check("storms", CONSUMER_SETTINGS)
+def members_by_the_consumer_protocol_come_and_go(ctx: Context) -> None:
+    storm(ctx, BY_CONSUMER)
+
+
+@check("storms", {**CONSUMER_SETTINGS, "group.consumer.session.timeout.ms": "1500"})
+def members_by_the_consumer_protocol_and_brokers_are_killed(ctx: Context) -> None:
+    storm(ctx, BY_CONSUMER, kills_too=True)
+
+
+@check("storms", CONSUMER_SETTINGS)
+def members_by_both_protocols_come_and_go(ctx: Context) -> None:
+    # While a group changes its protocol Kafka gives partitions away that their holders may still use.
+    storm(ctx, BY_CONSUMER, {"partition_assignment_strategy": "cooperative-sticky"}, exclusive=ctx.target == "millrace")

@@ -8,7 +8,7 @@ from confluent_kafka.admin import NewPartitions, NewTopic
 from harness.check import Context, check, equal, that
 
 from .common import admin_client, answer, await_served, create_topic, producer, send
-from .members import GROUP_SETTINGS, Member, Place, Stranger, all_got, beat_for, divided, drive
+from .members import BY_CONSUMER, CONSUMER_SETTINGS, GROUP_SETTINGS, Member, Place, Stranger, all_got, beat_for, divided, drive
 
 
 def numbers(ctx: Context, topics: list[str], partitions: int, first: int, end: int) -> None:
@@ -25,15 +25,16 @@ def until_got(members: list[Member], count: int) -> None:
     beat_for(members, 0.2)
 
 
-def come_and_leave(ctx: Context, strategy: str, shares: list[int]) -> None:
+def come_and_leave(ctx: Context, strategy: str, shares: list[int], **config: object) -> None:
     """Members join one by one, read, commit and leave: each place has one owner, each record comes once."""
+    config = config or {"partition_assignment_strategy": strategy}
     topics = sorted([create_topic(ctx, partitions=3, word="a"), create_topic(ctx, partitions=3, word="b")])
     places = {(topic, number) for topic in topics for number in range(3)}
     group = ctx.name("g")
     members: list[Member] = []
     sent = 0
     for count in (1, 2, 3):
-        members.append(Member(ctx, group, topics, partition_assignment_strategy=strategy))
+        members.append(Member(ctx, group, topics, **config))
         drive(members, lambda: divided(members, places), f"{count} members that share all partitions")
         numbers(ctx, topics, 3, sent, sent + 300)
         sent += 300
@@ -69,6 +70,11 @@ def members_share_by_round_robin(ctx: Context) -> None:
 @check("groups", GROUP_SETTINGS)
 def members_share_cooperatively(ctx: Context) -> None:
     come_and_leave(ctx, "cooperative-sticky", [3, 3])
+
+
+@check("groups", CONSUMER_SETTINGS)
+def members_share_by_the_consumer_protocol(ctx: Context) -> None:
+    come_and_leave(ctx, "uniform", [3, 3], **BY_CONSUMER)
 
 
 @check("groups", GROUP_SETTINGS)
@@ -112,12 +118,17 @@ def strategies_that_do_not_meet_are_refused(ctx: Context) -> None:
 
 @check("groups", GROUP_SETTINGS)
 def a_pattern_finds_new_topics_and_partitions(ctx: Context) -> None:
+    finds_what_is_new(ctx)
+
+
+def finds_what_is_new(ctx: Context, **config: object) -> None:
+    """A member that subscribes by a pattern has what there is of topics like it, and not for long what is gone."""
     word = ctx.name("p")
     group = ctx.name("g")
     one = f"{word}-one"
     answer(admin_client(ctx).create_topics([NewTopic(one, 1, 1)])[one])
     await_served(ctx, one, 1)
-    member = Member(ctx, group, [f"^{word}-.*"])
+    member = Member(ctx, group, [f"^{word}-.*"], **config)
     places: set[Place] = {(one, 0)}
     drive([member], lambda: member.owned == places, "the first topic")
     two = f"{word}-two"
@@ -136,17 +147,27 @@ def a_pattern_finds_new_topics_and_partitions(ctx: Context) -> None:
 
 @check("groups", GROUP_SETTINGS)
 def a_static_member_comes_back_to_its_partitions(ctx: Context) -> None:
+    leaves_and_comes_back(ctx)
+
+
+@check("groups", CONSUMER_SETTINGS)
+def a_static_member_by_the_consumer_protocol_comes_back_to_its_partitions(ctx: Context) -> None:
+    leaves_and_comes_back(ctx, **BY_CONSUMER)
+
+
+def leaves_and_comes_back(ctx: Context, **config: object) -> None:
+    """One of two static members, twice: it finds its partitions, and the other one feels nothing."""
     topic = create_topic(ctx, partitions=4)
     places = {(topic, number) for number in range(4)}
     group = ctx.name("g")
-    one = Member(ctx, group, [topic], group_instance_id="one")
-    two = Member(ctx, group, [topic], group_instance_id="two")
+    one = Member(ctx, group, [topic], group_instance_id="one", **config)
+    two = Member(ctx, group, [topic], group_instance_id="two", **config)
     drive([one, two], lambda: divided([one, two], places), "two owners")
     owned, told = two.owned.copy(), list(one.told)
     for _ in range(2):
         two.close()
         beat_for([one], 0.5)
-        two = Member(ctx, group, [topic], group_instance_id="two")
+        two = Member(ctx, group, [topic], group_instance_id="two", **config)
         drive([one, two], lambda: two.owned, "partitions for the one that came back")
         equal(two.owned, owned, "its partitions")
     beat_for([one, two], 1)

@@ -11,13 +11,21 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from harness.check import EVENTUALLY_BOUND_S, Context, that
 
-from .common import QUIET, dotted
+from .common import QUIET, dotted, said
 
 Place = tuple[str, int]
 """Topic and partition."""
 
 GROUP_SETTINGS = {"group.initial.rebalance.delay.ms": "0", "group.min.session.timeout.ms": "1000"}
 """Of the brokers of these checks: no waiting for members that may join an empty group, and short sessions."""
+
+CONSUMER_SETTINGS = {**GROUP_SETTINGS, "group.consumer.min.heartbeat.interval.ms": "100",
+                     "group.consumer.heartbeat.interval.ms": "200", "group.consumer.min.session.timeout.ms": "1000",
+                     "group.consumer.session.timeout.ms": "20000", "group.consumer.assignment.interval.ms": "0"}
+"""The same for the consumer protocol, where the broker says how often members are heard of."""
+
+BY_CONSUMER = {"group_protocol": "consumer", "session_timeout_ms": None, "heartbeat_interval_ms": None}
+"""Options of a member by the consumer protocol (KIP-848)."""
 
 
 class Member:
@@ -34,7 +42,7 @@ class Member:
         """Errors that fail nothing: a broker that is being restarted is no failure of the group."""
         self.told: list[tuple[str, frozenset[Place]]] = []
         self.got: list[Message] = []
-        self.client = Consumer({**defaults, **dotted(config)})
+        self.client = Consumer(said({**defaults, **dotted(config)}))
         self.client.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def _assigned(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -113,6 +121,7 @@ class Stranger:
     def __init__(self, ctx: Context, group: str, topic: str, **config: object):
         settings = {"bootstrap.servers": ctx.bootstrap, "group.id": group, "auto.offset.reset": "earliest",
                     "enable.auto.commit": False, "heartbeat.interval.ms": 200, **QUIET, **dotted(config)}
+        settings = said(settings)
         command = [sys.executable, str(Path(__file__).with_name("stranger.py")), json.dumps(settings), topic]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
 

@@ -184,9 +184,10 @@ final class AdminScenes {
         short version = runner.version(ApiMessageType.UPDATE_FEATURES);
         var updates = new FeatureUpdateKeyCollection();
         var update = new FeatureUpdateKey().setFeature("metadata.version").setMaxVersionLevel((short) 30);
-        switch (model.random.nextInt(5)) {
+        switch (model.random.nextInt(6)) {
             case 0 -> update.setMaxVersionLevel((short) -1);
             case 1 -> update.setFeature("no.such.version").setMaxVersionLevel((short) model.random.nextInt(2));
+            case 2 -> update.setFeature("group.version").setMaxVersionLevel((short) (1 + model.random.nextInt(2)));
             default -> {
                 // The level that it has.
             }

@@ -10,29 +10,25 @@ use super::coordinator::Coordinator;
 use super::desk::{Deletion, Then};
 use super::limits::{GROUPS_PER_DELETE, TOMBSTONES_PER_APPEND};
 use super::record::Record;
-use super::reply::{DescribedGroup, DescribedMember, GroupState, ListedGroup, Reply};
+use super::reply::{DescribedGroup, DescribedMember, GroupState, GroupType, ListedGroup, Reply};
 use super::request::ListFilter;
 
 impl Coordinator {
     pub(super) fn list(&mut self, ticket: u64, filter: &ListFilter) {
         let states: Vec<String> = filter.states.iter().map(|state| state.trim().to_lowercase()).collect();
-        let classic = filter.types.iter().any(|kind| kind.trim().eq_ignore_ascii_case("classic"));
-        let fits = |group: &&Group| {
-            group.durable
-                && (filter.types.is_empty() || classic)
-                && (states.is_empty() || states.contains(&group.state.name().to_lowercase()))
+        let types: Vec<String> = filter.types.iter().map(|kind| kind.trim().to_lowercase()).collect();
+        let fits = |listed: &ListedGroup| {
+            (types.is_empty() || types.iter().any(|kind| kind == listed.kind.name()))
+                && (states.is_empty() || states.contains(&listed.state.name().to_lowercase()))
         };
-        let listed = self.groups.values().filter(fits).map(|group| ListedGroup {
-            group: group.id.to_string(),
-            protocol_type: group.protocol_type.clone().unwrap_or_default(),
-            state: group.state,
-        });
+        let listed = self.groups.values().filter(|group| group.durable).map(Group::list).filter(fits);
         let reply = Reply::List(Ok(listed.collect()));
         self.desk.reply(ticket, reply);
     }
 
     pub(super) fn describe(&mut self, ticket: u64, groups: &[String]) {
-        let one = |id: &String| match self.groups.get(id.as_str()).filter(|group| group.durable) {
+        let known = |group: &&Group| group.durable && group.consumer.is_none();
+        let one = |id: &String| match self.groups.get(id.as_str()).filter(known) {
             Some(group) => group.describe(),
             None => DescribedGroup::unknown(id, ErrorCode::None),
         };
@@ -48,7 +44,8 @@ impl Coordinator {
             let verdict = match self.groups.get_mut(id.as_str()) {
                 None => ErrorCode::GroupIdNotFound,
                 Some(_) if appends >= GROUPS_PER_DELETE => ErrorCode::CoordinatorNotAvailable,
-                Some(group) => match group.state {
+                Some(group) if !group.queue.is_idle() => ErrorCode::CoordinatorNotAvailable,
+                Some(group) => match group.phase() {
                     GroupState::Dead => ErrorCode::GroupIdNotFound,
                     GroupState::Empty => {
                         appends += self.delete_one(id, Then::Deleted { deletion, place });
@@ -74,7 +71,7 @@ impl Coordinator {
         let Some(group) = self.groups.get_mut(id) else { return 0 };
         let desk = &mut self.desk;
         let mut records = group.tombstones();
-        records.push(Record::Group { group: Arc::clone(&group.id), value: None });
+        records.extend(group.end());
         group.transition_dead();
         let mut appends = 0;
         let mut then = Some(then);
@@ -115,6 +112,31 @@ impl Group {
         if self.state == GroupState::Dead {
             self.state = GroupState::Empty;
         }
+    }
+
+    /// Tombstones of all but its offsets.
+    pub fn end(&self) -> Vec<Record> {
+        let Some(consumer) = &self.consumer else {
+            return vec![Record::Group { group: Arc::clone(&self.id), value: None }];
+        };
+        let changes = consumer.state.tombstones().into_iter();
+        changes.map(|change| Record::Consumer { group: Arc::clone(&self.id), change }).collect()
+    }
+
+    /// Where it stands, by whichever protocol.
+    fn phase(&self) -> GroupState {
+        match &self.consumer {
+            Some(consumer) if self.state != GroupState::Dead => consumer.state.phase(),
+            _ => self.state,
+        }
+    }
+
+    fn list(&self) -> ListedGroup {
+        let (kind, protocol_type) = match &self.consumer {
+            Some(_) => (GroupType::Consumer, "consumer".to_owned()),
+            None => (GroupType::Classic, self.protocol_type.clone().unwrap_or_default()),
+        };
+        ListedGroup { group: self.id.to_string(), protocol_type, state: self.phase(), kind }
     }
 
     fn describe(&self) -> DescribedGroup {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{ErrorCode, TimestampMs, TopicId};
 
+use super::consumer::{Consumer, Queue};
 use super::desk::{Desk, Then};
 use super::limits::GROUP_BYTES;
 use super::member::Member;
@@ -27,6 +28,11 @@ pub(super) struct Group {
     pub offsets: Offsets,
     /// Something of it is in the log: before, nobody hears of it.
     pub durable: bool,
+
+    /// What makes it a group by the consumer protocol: then it has no members of its own. Its state is hard.
+    pub consumer: Option<Box<Consumer>>,
+    /// Requests to it that wait because it is by the consumer protocol, or is changing its protocol.
+    pub queue: Queue,
 
     /// Offsets on their way, with how many commits each and the topic's id.
     pub committing: BTreeMap<(Arc<str>, i32), (u32, TopicId)>,
@@ -68,6 +74,8 @@ impl Group {
             kept: None,
             offsets: Offsets::default(),
             durable: false,
+            consumer: None,
+            queue: Queue::default(),
             committing: BTreeMap::new(),
             flights: 0,
             storing: None,
@@ -277,6 +285,9 @@ impl Group {
 
     /// Whether offsets of `topic` are in use; a consumer group that cannot tell uses them all.
     pub fn is_subscribed(&self, topic: &str) -> bool {
+        if let Some(consumer) = &self.consumer {
+            return consumer.state.is_subscribed(topic);
+        }
         self.subscribed
             .as_ref()
             .map_or_else(|| self.uses_consumer_protocol(), |topics| topics.contains(topic))
@@ -285,6 +296,7 @@ impl Group {
     pub fn may_delete_offsets(&self) -> Result<(), ErrorCode> {
         match self.state {
             GroupState::Dead => Err(ErrorCode::GroupIdNotFound),
+            // One by the consumer protocol too.
             GroupState::Empty => Ok(()),
             _ if self.uses_consumer_protocol() => Ok(()),
             _ => Err(ErrorCode::NonEmptyGroup),
@@ -307,7 +319,8 @@ impl Group {
 
     /// Nothing of it is or will be in the log and nobody is in it.
     pub fn is_vacant(&self) -> bool {
-        !self.durable && self.flights == 0 && self.members.is_empty() && self.pending_joins.is_empty()
+        let nobody = self.members.is_empty() && self.pending_joins.is_empty() && self.consumer.is_none();
+        !self.durable && self.flights == 0 && nobody && self.queue.is_idle()
     }
 
     /// Brings the coordinator's count of bytes up to date.
@@ -315,7 +328,8 @@ impl Group {
         if members_changed {
             self.assert_sound();
             let pending: u64 = self.pending_joins.keys().map(|id| 64 + id.len() as u64).sum();
-            self.members_bytes = pending + self.members.values().map(Member::bytes).sum::<u64>();
+            let consumer = self.consumer.as_ref().map_or(0, |consumer| consumer.state.bytes());
+            self.members_bytes = pending + consumer + self.members.values().map(Member::bytes).sum::<u64>();
         }
         let bytes = GROUP_BYTES + self.id.len() as u64 + self.members_bytes + self.offsets.bytes();
         desk.bytes = desk.bytes - self.counted + bytes;
@@ -335,6 +349,7 @@ impl Group {
         );
         let joined = matches!(self.state, GroupState::Stable | GroupState::CompletingRebalance);
         assert!(!joined || !self.members.is_empty(), "a generation has members");
+        assert!(self.consumer.is_none() || self.members.is_empty(), "a group is of one type");
     }
 
     /// Takes it out of the count and of the timers: it is about to be forgotten.
@@ -345,6 +360,9 @@ impl Group {
         }
         desk.timers.cancel(&mut self.join_timer);
         desk.timers.cancel(&mut self.sync_timer);
+        if let Some(consumer) = &mut self.consumer {
+            consumer.soft.clear(desk);
+        }
         desk.bytes -= self.counted;
         self.counted = 0;
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::{ErrorCode, Offset, TimestampMs, TopicId};
 
 use super::classic::Group;
+use super::consumer;
 use super::coordinator::Coordinator;
 use super::desk::{Desk, Then};
 use super::limits::{NAME_BYTES_MAX, OFFSET_METADATA_BYTES_MAX, TOPIC_BYTES_MAX};
@@ -60,6 +61,14 @@ impl Coordinator {
     }
 
     pub(super) fn offset_fetch(&mut self, ticket: u64, fetch: OffsetFetch) {
+        let group = self.groups.get(fetch.group.as_str());
+        let consumer = group.and_then(|group| group.consumer.as_ref());
+        if let Some(consumer) = consumer
+            && let Err(error) = consumer::may_fetch(&consumer.state, fetch.member.as_ref())
+        {
+            self.desk.reply(ticket, Reply::refused(&Request::OffsetFetch(fetch), error));
+            return;
+        }
         match self.wait_until_stable(ticket, fetch, u64::MAX) {
             Some(fetch) => {
                 let reply = self.fetched(&fetch);
@@ -200,6 +209,9 @@ impl Group {
     fn may_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode> {
         if self.state == GroupState::Dead {
             return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        if let Some(consumer) = &self.consumer {
+            return consumer::may_commit(&consumer.state, commit);
         }
         if commit.generation < 0 && self.state == GroupState::Empty {
             return Ok(());

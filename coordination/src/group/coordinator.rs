@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::{ErrorCode, Tick, TimestampMs, TopicId};
 
 use super::classic::Group;
+use super::consumer::{ConsumerRecord, Resolver, Waiting};
 use super::desk::{Desk, Effect, Then, append_error};
 use super::limits::TIMERS_PER_TICK;
 use super::record::Record;
@@ -15,6 +16,7 @@ use super::settings::GroupSettings;
 use super::timers::Timer;
 use crate::effects::Effects;
 use crate::machine::Machine;
+use crate::metadata::Image;
 
 /// What can happen to a coordinator.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,13 +58,21 @@ pub enum Input {
 pub struct Coordinator {
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) desk: Desk,
+    /// Looks up regular expressions.
+    pub(super) resolver: Resolver,
 }
 
 impl Coordinator {
     /// Of an empty log. `seed` makes member ids: random, new at every start.
     #[must_use]
-    pub const fn new(settings: GroupSettings, seed: u64) -> Self {
-        Self { groups: BTreeMap::new(), desk: Desk::new(settings, seed) }
+    pub fn new(settings: GroupSettings, seed: u64) -> Self {
+        Self { groups: BTreeMap::new(), desk: Desk::new(settings, seed), resolver: Resolver::default() }
+    }
+
+    /// Takes the topics there are, and the settings of groups, from the next decision on. Groups by the consumer protocol
+    /// look at it with the next heartbeat of a member.
+    pub fn set_image(&mut self, image: Arc<Image>) {
+        self.desk.image = image;
     }
 
     /// Applies a record of the log or of a snapshot, in order, before [`loaded`](Self::loaded).
@@ -74,6 +84,11 @@ impl Coordinator {
     pub fn loaded(&mut self, now: Tick, wall: TimestampMs, effects: &mut Effects<Effect>) {
         (self.desk.now, self.desk.wall) = (now, wall);
         for group in self.groups.values_mut() {
+            if let Some(consumer) = &mut group.consumer {
+                consumer.arm(&group.id, &mut self.desk);
+                group.recount(true, &mut self.desk);
+                continue;
+            }
             group.restore();
             let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
             for id in &ids {
@@ -96,6 +111,9 @@ impl Coordinator {
         for (id, group) in &self.groups {
             if let Some(kept) = &group.kept {
                 records.push(Record::Group { group: Arc::clone(id), value: Some(Arc::clone(kept)) });
+            }
+            for change in group.consumer.iter().flat_map(|consumer| consumer.state.to_records()) {
+                records.push(Record::Consumer { group: Arc::clone(id), change });
             }
             for (topic, partition, value) in group.offsets.iter() {
                 let (group, topic, value) = (Arc::clone(id), Arc::clone(topic), Some(value.clone()));
@@ -146,10 +164,20 @@ impl Coordinator {
         self.desk.settings.memory_bytes_max = bytes;
     }
 
-    fn request(&mut self, ticket: u64, request: Request) {
-        let light = matches!(request, Request::Heartbeat(_) | Request::List(_) | Request::Describe(_));
+    pub(super) fn request(&mut self, ticket: u64, request: Request) {
+        let turns = self.takes_turns(&request);
+        let light = match request {
+            Request::List(_) | Request::Describe(_) | Request::ConsumerDescribe(_) => true,
+            Request::Heartbeat(_) => turns.is_none(),
+            _ => false,
+        };
         if self.desk.full() && !light {
             self.desk.reply(ticket, Reply::refused(&request, ErrorCode::CoordinatorNotAvailable));
+            return;
+        }
+        if let Some(group) = turns {
+            let ticket = self.desk.park(ticket);
+            self.enqueue(&group, Waiting::Request { ticket, request: Box::new(request) });
             return;
         }
         match request {
@@ -163,6 +191,8 @@ impl Coordinator {
             Request::List(filter) => self.list(ticket, &filter),
             Request::Describe(groups) => self.describe(ticket, &groups),
             Request::Delete(groups) => self.delete(ticket, &groups),
+            Request::ConsumerHeartbeat(heartbeat) => self.consumer_heartbeat(ticket, &heartbeat),
+            Request::ConsumerDescribe(groups) => self.consumer_describe(ticket, &groups),
         }
     }
 
@@ -173,6 +203,14 @@ impl Coordinator {
                 Timer::Expiry { after } => {
                     self.expire(after.as_ref());
                     return;
+                }
+                Timer::Resolve => {
+                    self.resolve();
+                    return;
+                }
+                Timer::Lapse { group, member, lapse } => {
+                    self.lapsed(group, member, *lapse);
+                    continue;
                 }
                 Timer::Session { group, .. }
                 | Timer::InitialJoin { group, .. }
@@ -189,7 +227,7 @@ impl Coordinator {
                     group.complete_join(&mut self.desk);
                 }
                 Timer::Sync { generation, .. } => group.sync_expired(generation, &mut self.desk),
-                Timer::Expiry { .. } => {}
+                Timer::Expiry { .. } | Timer::Resolve | Timer::Lapse { .. } => {}
             }
             group.recount(true, &mut self.desk);
         }
@@ -218,11 +256,35 @@ impl Coordinator {
             Record::Group { group: id, value: None } => {
                 let Some(group) = self.groups.get_mut(id) else { return };
                 group.kept = None;
-                if group.offsets.is_empty() {
-                    group.discard(&mut self.desk);
-                    self.groups.remove(id);
-                }
+                self.forget_if_gone(id);
             }
+            Record::Consumer { group: id, change: ConsumerRecord::Epoch(None) } => {
+                let Some(group) = self.groups.get_mut(id) else { return };
+                if let Some(mut consumer) = group.consumer.take() {
+                    consumer.soft.clear(&mut self.desk);
+                }
+                group.durable = group.kept.is_some() || !group.offsets.is_empty();
+                self.forget_if_gone(id);
+            }
+            Record::Consumer { group: id, change } => {
+                let known = self.groups.get(id).is_some_and(|group| group.consumer.is_some());
+                if !known && change.is_tombstone() {
+                    return;
+                }
+                let group = self.groups.entry(Arc::clone(id)).or_insert_with(|| Group::new(Arc::clone(id)));
+                group.durable = true;
+                group.consumer.get_or_insert_default().state.apply(change);
+            }
+        }
+    }
+
+    /// A group of which the log says nothing any more is forgotten, unless it is only changing its protocol.
+    fn forget_if_gone(&mut self, id: &str) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let gone = group.kept.is_none() && group.consumer.is_none() && group.offsets.is_empty();
+        if gone && group.queue.is_idle() {
+            group.discard(&mut self.desk);
+            self.groups.remove(id);
         }
     }
 
@@ -236,7 +298,12 @@ impl Coordinator {
 
     fn unload(&mut self) {
         let error = ErrorCode::NotCoordinator;
-        for group in std::mem::take(&mut self.groups).into_values() {
+        for mut group in std::mem::take(&mut self.groups).into_values() {
+            for waiting in std::mem::take(&mut group.queue.waiting) {
+                if let Waiting::Request { ticket, request } = waiting {
+                    self.desk.release(ticket, Reply::refused(&request, error));
+                }
+            }
             for member in group.members.into_values() {
                 if let Some(ticket) = member.joining {
                     self.desk.release(ticket, Reply::Join(JoinReply::error(error, &member.id)));
@@ -247,8 +314,16 @@ impl Coordinator {
             }
         }
         for flight in std::mem::take(&mut self.desk.flights).into_values() {
-            if let Then::Answer { ticket, reply } | Then::Committed { ticket, reply, .. } = flight.then {
-                self.desk.release(ticket, reply.failed(error));
+            match flight.then {
+                Then::Answer { ticket, reply } | Then::Committed { ticket, reply, .. } => {
+                    self.desk.release(ticket, reply.failed(error));
+                }
+                Then::Consumer { replies, .. } => {
+                    for (ticket, reply) in replies {
+                        self.desk.release(ticket, reply.failed(error));
+                    }
+                }
+                _ => {}
             }
             for (ticket, fetch) in flight.fetches {
                 self.desk.release(ticket, Reply::refused(&Request::OffsetFetch(fetch), error));
@@ -260,6 +335,7 @@ impl Coordinator {
             self.desk.release(deletion.ticket, Reply::Delete(verdicts));
         }
         self.desk.timers.clear();
+        self.stop_resolving();
         self.desk.bytes = 0;
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{ErrorCode, Tick, TimestampMs};
 
+use super::consumer::Change;
 use super::ids::IdSource;
 use super::limits::REQUESTS_PARKED_MAX;
 use super::member::Member;
@@ -14,6 +15,7 @@ use super::reply::{JoinReply, Reply};
 use super::request::OffsetFetch;
 use super::settings::GroupSettings;
 use super::timers::Timers;
+use crate::metadata::Image;
 
 /// What a coordinator asks of its driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +55,8 @@ pub(super) enum Then {
     Deleted { deletion: u64, place: usize },
     /// Expired offsets, and the group with them when it is `whole`.
     Expired { whole: bool },
+    /// Decisions about a group by the consumer protocol, with the answers to whoever waits for them.
+    Consumer { replies: Vec<(u64, Reply)>, change: Option<Change> },
 }
 
 /// An append that is not known to be durable.
@@ -76,6 +80,10 @@ pub(super) struct Deletion {
 #[derive(Debug)]
 pub(super) struct Desk {
     pub settings: GroupSettings,
+    /// Topics, and the settings of groups.
+    pub image: Arc<Image>,
+    /// Groups whose regular expressions are to be looked up.
+    pub to_look_up: Vec<Arc<str>>,
     pub now: Tick,
     pub wall: TimestampMs,
     pub timers: Timers,
@@ -90,9 +98,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub const fn new(settings: GroupSettings, seed: u64) -> Self {
+    pub fn new(settings: GroupSettings, seed: u64) -> Self {
         Self {
             settings,
+            image: Arc::default(),
+            to_look_up: Vec::new(),
             now: Tick(0),
             wall: TimestampMs(0),
             timers: Timers::new(),
@@ -122,6 +132,11 @@ impl Desk {
         debug_assert!(self.parked > 0, "ticket {ticket} was not parked");
         self.parked = self.parked.saturating_sub(1);
         self.reply(ticket, reply);
+    }
+
+    /// Takes a parked ticket back, to be seen to as if it had just come.
+    pub const fn unpark(&mut self) {
+        self.parked = self.parked.saturating_sub(1);
     }
 
     pub const fn parked(&self) -> usize {

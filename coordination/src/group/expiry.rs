@@ -87,13 +87,15 @@ impl Group {
             }
         }
         // Whoever was given an id will come back with it.
-        let empty = self.state == GroupState::Empty && self.flights == 0 && self.pending_joins.is_empty();
+        let consumers = self.consumer.as_ref().map_or(0, |consumer| consumer.state.members().len());
+        let idle = self.flights == 0 && self.pending_joins.is_empty() && self.queue.is_idle();
+        let empty = self.state == GroupState::Empty && consumers == 0 && idle;
         if self.state == GroupState::Dead {
             records.clear();
         }
         let whole = all && empty;
         if whole {
-            records.push(Record::Group { group: Arc::clone(&self.id), value: None });
+            records.extend(self.end());
         }
         (records, whole)
     }

@@ -21,6 +21,11 @@ impl IdSource {
         mixed ^ mixed >> 31
     }
 
+    /// `<uuid>`.
+    pub fn uuid(&mut self) -> String {
+        self.member_id("").split_off(1)
+    }
+
     /// `<name>-<uuid>`.
     pub fn member_id(&mut self, name: &str) -> String {
         let high = self.next() & 0xffff_ffff_ffff_0fff | 0x4000;

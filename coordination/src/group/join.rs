@@ -15,7 +15,7 @@ use super::timers::Timer;
 
 impl Coordinator {
     pub(super) fn join(&mut self, ticket: u64, join: &Join) {
-        if let Err(error) = self.admit(join) {
+        if let Err(error) = admit(&self.desk, join) {
             self.desk.reply(ticket, Reply::Join(JoinReply::error(error, &join.member_id)));
             return;
         }
@@ -45,37 +45,36 @@ impl Coordinator {
         }
         group.recount(true, desk);
     }
+}
 
-    /// What needs no group to be refused.
-    fn admit(&self, join: &Join) -> Result<(), ErrorCode> {
-        let settings = &self.desk.settings;
-        if join.group.is_empty() || join.group.len() > NAME_BYTES_MAX {
-            return Err(ErrorCode::InvalidGroupId);
-        }
-        let allowed = settings.session_timeout_ms_min..=settings.session_timeout_ms_max;
-        if !allowed.contains(&join.session_timeout_ms) {
-            return Err(ErrorCode::InvalidSessionTimeout);
-        }
-        let names = [&join.client_id, &join.client_host, &join.protocol_type];
-        let mut names =
-            names.into_iter().chain(&join.instance_id).chain(join.protocols.iter().map(|one| &one.0));
-        let metadata = protocol_bytes(&join.protocols);
-        if names.any(|name| name.len() > NAME_BYTES_MAX)
-            || join.protocols.len() > MEMBER_PROTOCOLS_MAX
-            || metadata > MEMBER_BYTES_MAX
-        {
-            return Err(ErrorCode::InvalidRequest);
-        }
-        if join.member_id.is_empty() && !self.desk.affords((2048 + metadata) as u64) {
-            return Err(ErrorCode::GroupMaxSizeReached);
-        }
-        Ok(())
+/// What needs no group to be refused.
+pub(super) fn admit(desk: &Desk, join: &Join) -> Result<(), ErrorCode> {
+    let settings = &desk.settings;
+    if join.group.is_empty() || join.group.len() > NAME_BYTES_MAX {
+        return Err(ErrorCode::InvalidGroupId);
     }
+    let allowed = settings.session_timeout_ms_min..=settings.session_timeout_ms_max;
+    if !allowed.contains(&join.session_timeout_ms) {
+        return Err(ErrorCode::InvalidSessionTimeout);
+    }
+    let names = [&join.client_id, &join.client_host, &join.protocol_type];
+    let mut names = names.into_iter().chain(&join.instance_id).chain(join.protocols.iter().map(|one| &one.0));
+    let metadata = protocol_bytes(&join.protocols);
+    if names.any(|name| name.len() > NAME_BYTES_MAX)
+        || join.protocols.len() > MEMBER_PROTOCOLS_MAX
+        || metadata > MEMBER_BYTES_MAX
+    {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    if join.member_id.is_empty() && !desk.affords((2048 + metadata) as u64) {
+        return Err(ErrorCode::GroupMaxSizeReached);
+    }
+    Ok(())
 }
 
 impl Group {
     /// What Kafka writes for a group that was only just thought of.
-    fn blank(&self) -> super::record::Record {
+    pub fn blank(&self) -> super::record::Record {
         let value = super::record::GroupValue {
             protocol_type: String::new(),
             generation: 0,
@@ -93,7 +92,7 @@ impl Group {
         let most = desk.settings.members_max();
         let known = self.members.get(member_id);
         match self.state {
-            GroupState::Empty | GroupState::Dead => true,
+            GroupState::Empty | GroupState::Dead | GroupState::Assigning | GroupState::Reconciling => true,
             GroupState::PreparingRebalance => {
                 known.is_some_and(|member| member.joining.is_some()) || self.joining() < most
             }
@@ -190,7 +189,7 @@ impl Group {
                 desk.reply(ticket, Reply::Join(self.joined(&join.member_id)));
             }
             GroupState::CompletingRebalance | GroupState::Stable => self.update_member(ticket, join, desk),
-            GroupState::Empty | GroupState::Dead => {
+            GroupState::Empty | GroupState::Dead | GroupState::Assigning | GroupState::Reconciling => {
                 let unknown = JoinReply::error(ErrorCode::UnknownMemberId, &join.member_id);
                 desk.reply(ticket, Reply::Join(unknown));
             }

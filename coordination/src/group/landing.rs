@@ -8,7 +8,6 @@ use model::ErrorCode;
 use super::classic::Group;
 use super::coordinator::Coordinator;
 use super::desk::{Desk, Flight, Then};
-use super::record::Record;
 use super::reply::{GroupState, JoinReply, Reply};
 
 impl Coordinator {
@@ -19,8 +18,7 @@ impl Coordinator {
             let mut touched: BTreeSet<&Arc<str>> = BTreeSet::new();
             for record in &flight.records {
                 self.apply(record);
-                let (Record::Offset { group, .. } | Record::Group { group, .. }) = record;
-                touched.insert(group);
+                touched.insert(record.group());
             }
             for id in touched {
                 if let Some(group) = self.groups.get_mut(id) {
@@ -49,7 +47,8 @@ impl Coordinator {
                 }
             }
             Then::Assigned { generation, assignments } => {
-                if let Some(group) = group {
+                // One that is changing its protocol rebalances if that fails.
+                if let Some(group) = group.filter(|group| !group.queue.storing) {
                     group.assigned(generation, assignments, result, &mut self.desk);
                     group.recount(true, &mut self.desk);
                 }
@@ -83,6 +82,7 @@ impl Coordinator {
                     group.revive();
                 }
             }
+            Then::Consumer { replies, change } => self.consumer_landed(&id, replies, change, result),
         }
         self.forget_if_vacant(&id);
         for (ticket, fetch) in flight.fetches {

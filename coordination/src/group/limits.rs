@@ -28,6 +28,25 @@ pub const APPENDS_PER_EXPIRY: usize = 128;
 /// Timers fired by one tick; what is left is due at once.
 pub const TIMERS_PER_TICK: usize = 256;
 
+/// Topics a member of a group by the consumer protocol may name; above it INVALID_REQUEST.
+pub const MEMBER_TOPICS_MAX: usize = 10_000;
+/// Bytes of a regular expression; above it INVALID_REGULAR_EXPRESSION.
+pub const REGEX_BYTES_MAX: usize = 4096;
+/// Bytes of a compiled regular expression; above it INVALID_REGULAR_EXPRESSION. Matching takes time in proportion to it
+/// and to the name, whatever both are.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 << 10;
+/// Different regular expressions in one group; above it INVALID_REGULAR_EXPRESSION.
+pub const REGEXES_MAX: usize = 64;
+/// Names looked at in one step while regular expressions are resolved.
+pub const REGEX_NAMES_PER_STEP: usize = 64;
+/// Between two resolutions of a group's regular expressions because topics came or went: as in Kafka.
+pub const REGEX_REFRESH_MS: u64 = 10_000;
+/// Records of one append by a group of the consumer protocol after which it takes no more requests in.
+pub const RECORDS_PER_APPEND: usize = 1024;
+/// Entries of groups copied for one append after which it takes no more requests in: each request that changes something is
+/// decided on a copy of the group, and a core has other things to do after some milliseconds.
+pub const ENTRIES_PER_APPEND: usize = 1 << 16;
+
 /// Bytes a group is counted with beside its strings, members and offsets.
 pub const GROUP_BYTES: u64 = 768;
 /// Bytes a member is counted with beside its strings, metadata and assignment.

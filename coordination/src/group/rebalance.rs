@@ -18,7 +18,10 @@ impl Group {
             GroupState::Stable | GroupState::CompletingRebalance | GroupState::Empty => {
                 self.prepare_rebalance(desk)
             }
-            GroupState::PreparingRebalance | GroupState::Dead => self.complete_join_if_all(desk),
+            GroupState::PreparingRebalance
+            | GroupState::Dead
+            | GroupState::Assigning
+            | GroupState::Reconciling => self.complete_join_if_all(desk),
         }
     }
 
@@ -51,7 +54,7 @@ impl Group {
         self.join_timer = Some(desk.timers.schedule(desk.now.after_ms(delay_ms), timer));
     }
 
-    fn wait_for_members(&mut self, desk: &mut Desk) {
+    pub fn wait_for_members(&mut self, desk: &mut Desk) {
         desk.timers.cancel(&mut self.join_timer);
         let at = desk.after(self.rebalance_timeout_ms());
         self.join_timer = Some(desk.timers.schedule(at, Timer::Join { group: Arc::clone(&self.id) }));

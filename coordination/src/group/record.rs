@@ -2,7 +2,7 @@
 //!
 //! Read: OffsetCommit keys 0 and 1, values 0 to 4; GroupMetadata key 2, values 0 to 4. Written, as Kafka 4.3.1 does:
 //! OffsetCommit key 1, value 4, or value 1 with an explicit expiry; GroupMetadata key 2, value 3. A record without
-//! value is a tombstone.
+//! value is a tombstone. Those of groups by the consumer protocol are in `consumer::record`.
 #![deny(clippy::indexing_slicing)]
 
 use std::fmt;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Offset, TimestampMs, TopicId};
 
+use super::consumer::{self, ConsumerRecord};
 use super::wire::{Reader, Writer};
 
 /// One change of the hard state.
@@ -34,6 +35,23 @@ pub enum Record {
         /// `None` is a tombstone.
         value: Option<Arc<GroupValue>>,
     },
+    /// Something of a group by the consumer protocol, or that it is gone.
+    Consumer {
+        /// The group.
+        group: Arc<str>,
+        /// What.
+        change: ConsumerRecord,
+    },
+}
+
+impl Record {
+    /// The group it is about.
+    #[must_use]
+    pub const fn group(&self) -> &Arc<str> {
+        match self {
+            Self::Offset { group, .. } | Self::Group { group, .. } | Self::Consumer { group, .. } => group,
+        }
+    }
 }
 
 /// A committed offset.
@@ -137,6 +155,7 @@ pub fn encode(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Group { group, value } => {
             (Writer::default().i16(2).string(group).finish(), value.as_deref().map(encode_group))
         }
+        Record::Consumer { group, change } => consumer::record::encode(group, change),
     }
 }
 
@@ -187,7 +206,10 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Decoded, RecordError> 
             group: key.string(false)?.into(),
             value: value.map(decode_group).transpose()?.map(Arc::new),
         },
-        unknown => return Ok(Decoded::Unknown(unknown)),
+        kind => match consumer::record::decode(kind, &mut key, value)? {
+            Some((group, change)) => Record::Consumer { group, change },
+            None => return Ok(Decoded::Unknown(kind)),
+        },
     };
     Ok(Decoded::Record(record))
 }

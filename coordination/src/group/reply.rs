@@ -1,8 +1,11 @@
 //! What clients are told, without wire versions.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use model::{ErrorCode, Offset, TopicId};
 
+use super::consumer::Partitions;
 use super::request::Request;
 
 /// The answer to a [`Request`], of the same name.
@@ -28,6 +31,99 @@ pub enum Reply {
     Describe(Vec<DescribedGroup>),
     /// DeleteGroups, in the order of the request.
     Delete(Vec<(String, ErrorCode)>),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerHeartbeatReply),
+    /// ConsumerGroupDescribe, in the order of the request.
+    ConsumerDescribe(Vec<DescribedConsumerGroup>),
+}
+
+/// ConsumerGroupHeartbeat's answer.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ConsumerHeartbeatReply {
+    /// Why not, with a sentence for people.
+    pub refused: Option<(ErrorCode, String)>,
+    /// The member's id.
+    pub member_id: Option<String>,
+    /// Its epoch from now on.
+    pub epoch: i32,
+    /// When to ask again.
+    pub heartbeat_interval_ms: i32,
+    /// What it may use, when that is to be told.
+    pub assignment: Option<Partitions>,
+}
+
+impl ConsumerHeartbeatReply {
+    /// An error.
+    #[must_use]
+    pub fn error(error: ErrorCode, why: impl Into<String>) -> Self {
+        Self { refused: Some((error, why.into())), ..Self::default() }
+    }
+
+    /// NONE, or why not.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        self.refused.as_ref().map_or(ErrorCode::None, |(error, _)| *error)
+    }
+}
+
+/// A group by the consumer protocol in detail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedConsumerGroup {
+    /// Its id.
+    pub group: String,
+    /// Why it is not described, with a sentence for people.
+    pub refused: Option<(ErrorCode, String)>,
+    /// Where it stands.
+    pub state: GroupState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch for which the targets were computed.
+    pub target_epoch: i32,
+    /// The assignor in use.
+    pub assignor: String,
+    /// Its members, by id.
+    pub members: Vec<DescribedConsumer>,
+}
+
+impl DescribedConsumerGroup {
+    pub(super) fn unknown(group: &str, error: ErrorCode, why: String) -> Self {
+        Self {
+            group: group.to_owned(),
+            refused: Some((error, why)),
+            state: GroupState::Dead,
+            epoch: 0,
+            target_epoch: 0,
+            assignor: String::new(),
+            members: Vec::new(),
+        }
+    }
+}
+
+/// A member of a group by the consumer protocol in detail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedConsumer {
+    /// Its id.
+    pub member_id: String,
+    /// Its instance id, when static.
+    pub instance_id: Option<String>,
+    /// Where it is.
+    pub rack_id: Option<String>,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The client's id.
+    pub client_id: String,
+    /// Where it came from.
+    pub client_host: String,
+    /// Topics it subscribes to by name.
+    pub topics: BTreeSet<String>,
+    /// The regular expression it subscribes by.
+    pub regex: Option<String>,
+    /// What it may use.
+    pub assigned: Partitions,
+    /// What it is to have in the end.
+    pub target: Partitions,
+    /// It uses the classic protocol.
+    pub classic: bool,
 }
 
 /// JoinGroup's answer.
@@ -182,6 +278,10 @@ pub enum GroupState {
     CompletingRebalance,
     /// Everybody can have its assignment.
     Stable,
+    /// Only by the consumer protocol: targets are to be computed anew.
+    Assigning,
+    /// Only by the consumer protocol: members are on the way to their targets.
+    Reconciling,
     /// Being deleted, or unknown.
     Dead,
 }
@@ -195,12 +295,34 @@ impl GroupState {
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
             Self::Stable => "Stable",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
             Self::Dead => "Dead",
         }
     }
 }
 
-/// A group in a list; its type is "classic".
+/// By which protocol a group is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupType {
+    /// The classic one: JoinGroup and SyncGroup.
+    Classic,
+    /// KIP-848's: ConsumerGroupHeartbeat.
+    Consumer,
+}
+
+impl GroupType {
+    /// Kafka's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// A group in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedGroup {
     /// Its id.
@@ -209,6 +331,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Where it stands.
     pub state: GroupState,
+    /// Its type.
+    pub kind: GroupType,
 }
 
 /// A group in detail.
@@ -287,6 +411,13 @@ impl Reply {
             Request::Delete(groups) => {
                 Self::Delete(groups.iter().map(|group| (group.clone(), error)).collect())
             }
+            Request::ConsumerHeartbeat(_) => {
+                Self::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error, ""))
+            }
+            Request::ConsumerDescribe(groups) => {
+                let one = |group: &String| DescribedConsumerGroup::unknown(group, error, String::new());
+                Self::ConsumerDescribe(groups.iter().map(one).collect())
+            }
         }
     }
 
@@ -301,6 +432,12 @@ impl Reply {
             Self::OffsetCommit(topics) => Self::OffsetCommit(mark(topics)),
             Self::OffsetDelete(_) => Self::OffsetDelete(OffsetDeleteReply { error, topics: Vec::new() }),
             Self::Leave(_) => Self::Leave(LeaveReply { error, members: Vec::new() }),
+            Self::ConsumerHeartbeat(reply) if reply.refused.is_none() => {
+                Self::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error, ""))
+            }
+            Self::Join(reply) if reply.error.is_ok() => Self::Join(JoinReply::error(error, &reply.member_id)),
+            Self::Sync(reply) if reply.error.is_ok() => Self::Sync(SyncReply::error(error)),
+            Self::Heartbeat(ErrorCode::None) => Self::Heartbeat(error),
             other => other,
         }
     }

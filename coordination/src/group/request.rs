@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use model::{Offset, TimestampMs, TopicId};
 
+use super::consumer::Partitions;
+
 /// A request; each carries the group it is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
@@ -26,6 +28,41 @@ pub enum Request {
     Describe(Vec<String>),
     /// DeleteGroups: those of the list that this coordinator owns.
     Delete(Vec<String>),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(Box<ConsumerHeartbeat>),
+    /// ConsumerGroupDescribe: those of the list that this coordinator owns.
+    ConsumerDescribe(Vec<String>),
+}
+
+/// ConsumerGroupHeartbeat: what is `None` did not change since the last one.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ConsumerHeartbeat {
+    /// The group.
+    pub group: String,
+    /// The member; before version 1 empty for one that wants to be given an id.
+    pub member_id: String,
+    /// From version 1 on the client makes the id.
+    pub makes_own_id: bool,
+    /// Its epoch; 0 to join, -1 to leave, -2 for a static member that will come back.
+    pub epoch: i32,
+    /// Its instance id, when static.
+    pub instance_id: Option<String>,
+    /// Where it is.
+    pub rack_id: Option<String>,
+    /// How long it may take to give partitions back, or -1.
+    pub rebalance_timeout_ms: i32,
+    /// The client's id.
+    pub client_id: String,
+    /// Where it comes from, as Kafka writes it ("/127.0.0.1").
+    pub client_host: String,
+    /// Topics it subscribes to by name.
+    pub topics: Option<Vec<String>>,
+    /// The regular expression it subscribes by; empty for none any more.
+    pub regex: Option<String>,
+    /// The assignor it wants.
+    pub assignor: Option<String>,
+    /// The partitions it uses.
+    pub owned: Option<Partitions>,
 }
 
 /// JoinGroup.
@@ -114,7 +151,7 @@ pub struct OffsetCommit {
     pub member_id: String,
     /// Its instance id, when static.
     pub instance_id: Option<String>,
-    /// The generation, or -1 for one outside of group management.
+    /// The generation, or the member's epoch, or -1 for one outside of group management.
     pub generation: i32,
     /// Versions 2 to 4: how long the offsets are kept from now on.
     pub retention_ms: Option<i64>,
@@ -159,6 +196,8 @@ pub struct OffsetFetch {
     pub topics: Option<Vec<PartitionsOf>>,
     /// Wait for commits of this group that are on their way.
     pub require_stable: bool,
+    /// The member that asks, with its epoch: from version 9 on, of one that uses the consumer protocol.
+    pub member: Option<(String, i32)>,
 }
 
 /// Partitions of one topic.
@@ -184,6 +223,6 @@ pub struct OffsetDelete {
 pub struct ListFilter {
     /// Names of states, "Stable".
     pub states: Vec<String>,
-    /// Names of types; here all groups are "classic".
+    /// Names of types: "classic" and "consumer".
     pub types: Vec<String>,
 }

@@ -1,6 +1,8 @@
 //! The broker settings that groups obey, with Kafka 4.3's names and defaults.
 
+use super::consumer::Assignor;
 use super::limits::COORDINATOR_BYTES;
+use crate::metadata::Image;
 use crate::settings::broker;
 
 /// What a coordinator is told of the broker's configuration.
@@ -26,6 +28,107 @@ pub struct GroupSettings {
     /// Ours: bytes that groups, members and offsets of this coordinator may take in memory. Above it new members are
     /// told GROUP_MAX_SIZE_REACHED and new offsets INVALID_COMMIT_OFFSET_SIZE; what exists goes on.
     pub memory_bytes_max: u64,
+    /// `group.consumer.*`.
+    pub consumer: ConsumerSettings,
+}
+
+/// What groups by the consumer protocol obey.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerSettings {
+    /// `group.consumer.session.timeout.ms`, 45000, with the least and the most that a group may set.
+    pub session_timeout_ms: Bounded,
+    /// `group.consumer.heartbeat.interval.ms`, 5000, with the least and the most that a group may set.
+    pub heartbeat_interval_ms: Bounded,
+    /// `group.consumer.assignment.interval.ms`, 1000, with the least and the most that a group may set. The first can be
+    /// altered while the broker runs.
+    pub assignment_interval_ms: Bounded,
+    /// `group.consumer.max.size`, 2147483647; cut to [`super::limits::GROUP_MEMBERS_MAX`].
+    pub max_size: u32,
+    /// `group.consumer.migration.policy`, bidirectional.
+    pub migration: Migration,
+    /// `group.consumer.assignors`, uniform and range; the first is the default.
+    pub assignors: Vec<Assignor>,
+}
+
+/// A number of the broker that a group may set for itself, within bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounded {
+    /// What groups have that do not say.
+    pub value: i32,
+    /// The least a group has.
+    pub least: i32,
+    /// The most a group has.
+    pub most: i32,
+}
+
+/// Whether a group may change between the protocols while it has members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Migration {
+    /// From the classic to the consumer protocol.
+    pub upgrade: bool,
+    /// From the consumer to the classic protocol.
+    pub downgrade: bool,
+}
+
+impl Migration {
+    /// By Kafka's name of the policy, in any case of letters.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (upgrade, downgrade) = match name.to_ascii_lowercase().as_str() {
+            "disabled" => (false, false),
+            "upgrade" => (true, false),
+            "downgrade" => (false, true),
+            "bidirectional" => (true, true),
+            _ => return None,
+        };
+        Some(Self { upgrade, downgrade })
+    }
+}
+
+impl Default for ConsumerSettings {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: Bounded { value: 45_000, least: 45_000, most: 60_000 },
+            heartbeat_interval_ms: Bounded { value: 5000, least: 5000, most: 15_000 },
+            assignment_interval_ms: Bounded { value: 1000, least: 0, most: 15_000 },
+            max_size: 2_147_483_647,
+            migration: Migration { upgrade: true, downgrade: true },
+            assignors: Assignor::ALL.to_vec(),
+        }
+    }
+}
+
+impl ConsumerSettings {
+    /// Silence after which a member of `group` is dropped.
+    pub(super) fn session_timeout_ms(&self, image: &Image, group: &str) -> i32 {
+        self.session_timeout_ms.of(image, group, "consumer.session.timeout.ms")
+    }
+
+    /// How often members of `group` are told to show signs of life.
+    pub(super) fn heartbeat_interval_ms(&self, image: &Image, group: &str) -> i32 {
+        self.heartbeat_interval_ms.of(image, group, "consumer.heartbeat.interval.ms")
+    }
+
+    /// Shortest time between two computations of the targets of `group`.
+    pub(super) fn assignment_interval_ms(&self, image: &Image, group: &str) -> i32 {
+        let altered = image.broker().set("group.consumer.assignment.interval.ms");
+        let altered = altered.and_then(|(value, _)| value.parse().ok());
+        let value = altered.unwrap_or(self.assignment_interval_ms.value);
+        Bounded { value, ..self.assignment_interval_ms }.of(image, group, "consumer.assignment.interval.ms")
+    }
+
+    /// `group.consumer.max.size` below our own ceiling.
+    pub(super) fn members_max(&self) -> usize {
+        usize::try_from(self.max_size).unwrap_or(usize::MAX).min(super::limits::GROUP_MEMBERS_MAX)
+    }
+}
+
+impl Bounded {
+    /// As the group says, within the bounds of the broker: those may have changed since. Else the broker's own.
+    fn of(self, image: &Image, group: &str, name: &str) -> i32 {
+        let said = image.group(group).get(name).and_then(|value| value.parse::<i32>().ok());
+        said.map_or(self.value, |value| value.min(self.most).max(self.least))
+    }
 }
 
 impl Default for GroupSettings {
@@ -40,6 +143,7 @@ impl Default for GroupSettings {
             offsets_retention_check_ms: 600_000,
             new_member_join_timeout_ms: 300_000,
             memory_bytes_max: COORDINATOR_BYTES,
+            consumer: ConsumerSettings::default(),
         }
     }
 }
@@ -50,7 +154,8 @@ impl GroupSettings {
     /// # Errors
     /// A sentence, when it is one but the value is not a number it takes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
-        let fields: [(&str, Field<'_>); 7] = [
+        let consumer = &mut self.consumer;
+        let fields: [(&str, Field<'_>); 19] = [
             ("group.min.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_min)),
             ("group.max.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_max)),
             ("group.initial.rebalance.delay.ms", Field::Natural(&mut self.initial_rebalance_delay_ms)),
@@ -58,6 +163,30 @@ impl GroupSettings {
             ("offset.metadata.max.bytes", Field::Natural(&mut self.offset_metadata_bytes_max)),
             ("offsets.retention.minutes", Field::Natural(&mut self.offsets_retention_minutes)),
             ("offsets.retention.check.interval.ms", Field::Long(&mut self.offsets_retention_check_ms)),
+            ("group.consumer.session.timeout.ms", Field::Int(&mut consumer.session_timeout_ms.value)),
+            ("group.consumer.min.session.timeout.ms", Field::Int(&mut consumer.session_timeout_ms.least)),
+            ("group.consumer.max.session.timeout.ms", Field::Int(&mut consumer.session_timeout_ms.most)),
+            ("group.consumer.heartbeat.interval.ms", Field::Int(&mut consumer.heartbeat_interval_ms.value)),
+            (
+                "group.consumer.min.heartbeat.interval.ms",
+                Field::Int(&mut consumer.heartbeat_interval_ms.least),
+            ),
+            (
+                "group.consumer.max.heartbeat.interval.ms",
+                Field::Int(&mut consumer.heartbeat_interval_ms.most),
+            ),
+            ("group.consumer.assignment.interval.ms", Field::Int(&mut consumer.assignment_interval_ms.value)),
+            (
+                "group.consumer.min.assignment.interval.ms",
+                Field::Int(&mut consumer.assignment_interval_ms.least),
+            ),
+            (
+                "group.consumer.max.assignment.interval.ms",
+                Field::Int(&mut consumer.assignment_interval_ms.most),
+            ),
+            ("group.consumer.max.size", Field::Natural(&mut consumer.max_size)),
+            ("group.consumer.migration.policy", Field::Policy(&mut consumer.migration)),
+            ("group.consumer.assignors", Field::Assignors(&mut consumer.assignors)),
         ];
         let Some((_, field)) = fields.into_iter().find(|(known, _)| *known == name) else { return Ok(false) };
         let Some(setting) = broker::named(name) else { return Ok(false) };
@@ -69,8 +198,44 @@ impl GroupSettings {
             Field::Int(field) => *field = small,
             Field::Natural(field) => *field = small.unsigned_abs(),
             Field::Long(field) => *field = number.unsigned_abs(),
+            Field::Policy(field) => *field = Migration::named(&taken).unwrap_or(*field),
+            Field::Assignors(field) => *field = assignors(&taken)?,
         }
         Ok(true)
+    }
+
+    /// Whether the settings fit each other, as Kafka has it at its start.
+    ///
+    /// # Errors
+    /// The one that does not, and why in Kafka's words.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let consumer = &self.consumer;
+        let kinds = [
+            ("heartbeat.interval.ms", consumer.heartbeat_interval_ms),
+            ("session.timeout.ms", consumer.session_timeout_ms),
+            ("assignment.interval.ms", consumer.assignment_interval_ms),
+        ];
+        let refuse = |name: String, how: &str, other: &str| {
+            let why = format!("{name} must be {how} {other}");
+            Err((name, why))
+        };
+        for (kind, Bounded { value, least, most }) in kinds {
+            let name = |which: &str| format!("group.consumer.{which}{kind}");
+            if most < least {
+                return refuse(name("max."), "greater than or equal to", &name("min."));
+            }
+            if value < least {
+                return refuse(name(""), "greater than or equal to", &name("min."));
+            }
+            if value > most {
+                return refuse(name(""), "less than or equal to", &name("max."));
+            }
+        }
+        if consumer.heartbeat_interval_ms.value >= consumer.session_timeout_ms.value {
+            let name = "group.consumer.heartbeat.interval.ms".to_owned();
+            return refuse(name, "less than", "group.consumer.session.timeout.ms");
+        }
+        Ok(())
     }
 
     /// `offsets.retention.minutes` in milliseconds.
@@ -89,6 +254,23 @@ enum Field<'a> {
     Int(&'a mut i32),
     Natural(&'a mut u32),
     Long(&'a mut u64),
+    Policy(&'a mut Migration),
+    Assignors(&'a mut Vec<Assignor>),
+}
+
+/// Ours by their names. A Java class cannot be found.
+fn assignors(list: &str) -> Result<Vec<Assignor>, String> {
+    let known = |name: &str| {
+        Assignor::named(name).ok_or_else(|| {
+        format!("group.consumer.assignors={list} is not implemented by this broker: it has uniform and range, not {name}")
+    })
+    };
+    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let assignors = names.map(known).collect::<Result<Vec<_>, _>>()?;
+    if assignors.is_empty() {
+        return Err("group.consumer.assignors must not be empty".to_owned());
+    }
+    Ok(assignors)
 }
 
 #[cfg(test)]
@@ -106,6 +288,14 @@ mod tests {
             offset_metadata_bytes_max: 1,
             offsets_retention_minutes: 1,
             offsets_retention_check_ms: 1,
+            consumer: ConsumerSettings {
+                session_timeout_ms: Bounded { value: 1, least: 1, most: 1 },
+                heartbeat_interval_ms: Bounded { value: 1, least: 1, most: 1 },
+                assignment_interval_ms: Bounded { value: 1, least: 1, most: 1 },
+                max_size: 1,
+                migration: Migration { upgrade: false, downgrade: false },
+                assignors: Vec::new(),
+            },
             ..GroupSettings::default()
         };
         for setting in broker::all() {
@@ -125,10 +315,48 @@ mod tests {
             ("group.max.size", "2147483648"),
             ("offsets.retention.minutes", "soon"),
             ("offset.metadata.max.bytes", "4k"),
+            ("group.consumer.assignors", "org.example.Mine"),
+            ("group.consumer.assignors", ""),
+            ("group.consumer.migration.policy", "sideways"),
         ] {
             assert!(settings.set(name, value).unwrap_err().contains(name));
         }
         assert_eq!(settings.set("log.retention.ms", "x"), Ok(false));
         assert_eq!(settings, GroupSettings::default());
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let judged = |pairs: &[(&str, &str)]| {
+            let mut settings = GroupSettings::default();
+            for (name, value) in pairs {
+                assert_eq!(settings.set(name, value), Ok(true));
+            }
+            settings.check().map_err(|(_, why)| why)
+        };
+        assert_eq!(judged(&[]), Ok(()));
+        let short = ("group.consumer.session.timeout.ms", "6000");
+        assert_eq!(judged(&[("group.consumer.min.session.timeout.ms", "6000"), short]), Ok(()));
+        assert_eq!(
+            judged(&[short]).unwrap_err(),
+            "group.consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"
+        );
+        assert_eq!(
+            judged(&[("group.consumer.max.heartbeat.interval.ms", "1000")]).unwrap_err(),
+            "group.consumer.max.heartbeat.interval.ms must be greater than or equal to \
+             group.consumer.min.heartbeat.interval.ms"
+        );
+        assert_eq!(
+            judged(&[("group.consumer.assignment.interval.ms", "15001")]).unwrap_err(),
+            "group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms"
+        );
+        let slow = [
+            ("group.consumer.max.heartbeat.interval.ms", "60000"),
+            ("group.consumer.heartbeat.interval.ms", "45000"),
+        ];
+        assert_eq!(
+            judged(&slow).unwrap_err(),
+            "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms"
+        );
     }
 }

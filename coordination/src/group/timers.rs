@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use model::Tick;
 
+use super::consumer::Lapse;
+
 /// A timer that is due.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Timer {
@@ -16,6 +18,10 @@ pub(super) enum Timer {
     Join { group: Arc<str> },
     /// A generation waited long enough for members to sync.
     Sync { group: Arc<str>, generation: i32 },
+    /// A member of a group by the consumer protocol did not do in time what it was to do.
+    Lapse { group: Arc<str>, member: Arc<str>, lapse: Lapse },
+    /// Regular expressions are to be looked up.
+    Resolve,
     /// Time to look for expired offsets; goes on behind the group named, if any.
     Expiry { after: Option<Arc<str>> },
 }

@@ -31,6 +31,10 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    pub fn i8(&mut self) -> Result<i8, RecordError> {
+        Ok(i8::from_be_bytes(self.array()?))
+    }
+
     pub fn i16(&mut self) -> Result<i16, RecordError> {
         Ok(i16::from_be_bytes(self.array()?))
     }
@@ -123,6 +127,10 @@ impl Writer {
         self
     }
 
+    pub fn i8(&mut self, value: i8) -> &mut Self {
+        self.put(&value.to_be_bytes())
+    }
+
     pub fn i16(&mut self, value: i16) -> &mut Self {
         self.put(&value.to_be_bytes())
     }
@@ -165,6 +173,27 @@ impl Writer {
     pub fn compact_string(&mut self, text: &str) -> &mut Self {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX - 1);
         self.unsigned(length + 1).put(text.as_bytes())
+    }
+
+    pub fn compact_nullable_string(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.compact_string(text),
+            None => self.unsigned(0),
+        }
+    }
+
+    pub fn compact_bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.compact_count(bytes.len()).put(bytes)
+    }
+
+    /// The length of a compact array that is not null.
+    pub fn compact_count(&mut self, count: usize) -> &mut Self {
+        self.unsigned(u32::try_from(count).unwrap_or(u32::MAX - 1) + 1)
+    }
+
+    /// One tagged field: its tag, its size and what is in it.
+    pub fn tag(&mut self, tag: u32, field: &[u8]) -> &mut Self {
+        self.unsigned(tag).unsigned(u32::try_from(field.len()).unwrap_or(u32::MAX)).put(field)
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {

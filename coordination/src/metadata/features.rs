@@ -20,16 +20,21 @@ pub struct Feature {
     pub default: i16,
 }
 
+/// Groups by the consumer protocol (KIP-848): served at level 1, refused at level 0.
+pub const GROUP_VERSION: &str = "group.version";
+
 /// Every feature that this broker has, by name.
 ///
 /// `metadata.version` 30 is what Kafka 4.3 calls 4.3-IV0, and stands for what clients see of the metadata. It cannot be lowered, because
 /// the formats at rest are ours and know no other level.
-pub const FEATURES: &[Feature] = &[Feature { name: "metadata.version", min: 30, max: 30, default: 30 }];
+pub const FEATURES: &[Feature] = &[
+    Feature { name: GROUP_VERSION, min: 0, max: 1, default: 1 },
+    Feature { name: "metadata.version", min: 30, max: 30, default: 30 },
+];
 
 /// Kafka's other features. None of them is here, and one can be told so: level 0 is what they have.
-const ABSENT: [&str; 6] = [
+const ABSENT: [&str; 5] = [
     "eligible.leader.replicas.version",
-    "group.version",
     "kraft.version",
     "share.version",
     "streams.version",
@@ -182,7 +187,7 @@ mod tests {
         assert!(refusal(&image, "a.version", 1, None).ends_with("the given upgrade type."));
         let both = [wanted("a.version", 2, Some(Direction::Up)), wanted("c.version", 1, Some(Direction::Up))];
         assert!(update(&image, TWO, 7, &both).is_err());
-        assert_eq!(update(&image, TWO, 7, &[wanted("group.version", 0, Some(Direction::Down))]), Ok(vec![]));
+        assert_eq!(update(&image, TWO, 7, &[wanted("share.version", 0, Some(Direction::Down))]), Ok(vec![]));
         assert!(
             refusal(&image, "c.version", 0, Some(Direction::Down)).ends_with("Feature c.version not found.")
         );

@@ -1,8 +1,8 @@
-//! The settings of groups, and the bounds that the broker sets them. None has an effect before the protocols they tune
-//! are there: they are judged, kept and told.
+//! The settings of groups, and the bounds that the broker sets them. Those of share and streams groups have no effect before
+//! these are there: they are judged, kept and told.
 
 use super::Kind::{Boolean, Choice, Int, OffsetReset};
-use super::reason::{CONSUMER_GROUPS, SHARE_GROUPS, STREAMS_GROUPS};
+use super::reason::{SHARE_GROUPS, STREAMS_GROUPS};
 use super::{Effect, Kind, Setting, Update};
 
 const MAX: i32 = i32::MAX;
@@ -19,12 +19,23 @@ const fn row(
     Setting { broker, ..row }
 }
 
+const fn obeyed(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    broker: &'static [&'static str],
+    about: &'static str,
+) -> Setting {
+    let row = Setting::new(name, kind, Some(default), Update::Cluster, Effect::Obeyed, about);
+    Setting { broker, ..row }
+}
+
 /// Every setting of a group, by name.
 #[rustfmt::skip]
 pub static ROWS: &[Setting] = &[
-    row("consumer.assignment.interval.ms", Int(0, MAX), "1000", &["group.consumer.assignment.interval.ms"], CONSUMER_GROUPS, "Shortest time between two assignments."),
-    row("consumer.heartbeat.interval.ms", Int(1, MAX), "5000", &["group.consumer.heartbeat.interval.ms"], CONSUMER_GROUPS, "How often members are told to show signs of life."),
-    row("consumer.session.timeout.ms", Int(1, MAX), "45000", &["group.consumer.session.timeout.ms"], CONSUMER_GROUPS, "A silent member is dropped after this."),
+    obeyed("consumer.assignment.interval.ms", Int(0, MAX), "1000", &["group.consumer.assignment.interval.ms"], "Shortest time between two assignments."),
+    obeyed("consumer.heartbeat.interval.ms", Int(1, MAX), "5000", &["group.consumer.heartbeat.interval.ms"], "How often members are told to show signs of life."),
+    obeyed("consumer.session.timeout.ms", Int(1, MAX), "45000", &["group.consumer.session.timeout.ms"], "A silent member is dropped after this."),
     row("share.assignment.interval.ms", Int(0, MAX), "1000", &["group.share.assignment.interval.ms"], SHARE_GROUPS, "Shortest time between two assignments of the share group."),
     row("share.auto.offset.reset", OffsetReset, "latest", &[], SHARE_GROUPS, "Where a new share group begins to read."),
     row("share.delivery.count.limit", Int(2, MAX), "5", &["group.share.delivery.count.limit"], SHARE_GROUPS, "How often a record is handed out before it is given up."),

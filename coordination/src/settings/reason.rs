@@ -4,10 +4,8 @@ pub(super) const ONE_BROKER: &str =
     "one broker is the whole cluster, so there is no controller quorum to reach and nobody to replicate to";
 pub(super) const COORDINATORS: &str =
     "a group coordinator runs on the core that owns its partition and needs no threads or buffers of its own";
-pub(super) const PROTOCOLS: &str = "the classic protocol is the one that is served";
 pub(super) const OFFSETS: &str =
     "a commit is on stable storage before it is answered, as sent, on the one broker there is";
-pub(super) const CONSUMER_GROUPS: &str = "groups by the consumer protocol (KIP-848) are not there yet";
 pub(super) const SHARE_GROUPS: &str = "share groups are not there yet";
 pub(super) const STREAMS_GROUPS: &str = "streams groups are not there yet";
 pub(super) const TRANSACTIONS: &str = "transactions are not there yet";

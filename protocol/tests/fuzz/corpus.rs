@@ -166,6 +166,19 @@ fn request(key: ApiKey, version: i16) -> Bytes {
         ApiKey::DescribeGroups => {
             encode!(message!(m::DescribeGroupsRequest { groups: vec![name(), name()] }))
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            use m::consumer_group_heartbeat_request::TopicPartitions as T;
+            let owned = message!(T { partitions: vec![0, 1] });
+            encode!(message!(m::ConsumerGroupHeartbeatRequest {
+                group_id: "group".into(),
+                member_id: "member".into(),
+                subscribed_topic_names: Some(vec![name(), name()]),
+                topic_partitions: Some(vec![owned]),
+            }))
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            encode!(message!(m::ConsumerGroupDescribeRequest { group_ids: vec![name(), name()] }))
+        }
         ApiKey::DeleteGroups => {
             encode!(message!(m::DeleteGroupsRequest { groups_names: vec![name(), name()] }))
         }

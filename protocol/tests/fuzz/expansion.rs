@@ -155,6 +155,17 @@ fn groups() {
         Shape::new(5, &[1], &tagged(&[1, 0, 0]), &[0]),
     ]);
     hold::<m::DescribeGroupsRequest>(&[Shape::new(6, &[], &[1], &[0; 2])]);
+    hold::<m::ConsumerGroupDescribeRequest>(&[Shape::new(1, &[], &[1], &[0; 2])]);
+    // Names of topics; topics of which no partition is owned, and one of which many are.
+    let before = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let no_names = [&before[..], &[0, 0, 0]].concat();
+    let one = [&no_names[..], &[2], &[0; 16]].concat();
+    hold::<m::ConsumerGroupHeartbeatRequest>(&[
+        Shape::new(1, &before, &[1], &[0, 0, 0, 0]),
+        Shape::new(1, &no_names, &[&[0; 16][..], &[1, 0]].concat(), &[0]),
+        Shape::new(1, &no_names, &tagged(&[&[0; 16][..], &[1]].concat()), &[0]),
+        Shape::new(1, &one, &[0; 4], &[0, 0]),
+    ]);
     hold::<m::DeleteGroupsRequest>(&[Shape::new(2, &[], &[1], &[0])]);
     hold::<m::ListGroupsRequest>(&[Shape::new(5, &[], &[1], &[1, 0])]);
     hold::<m::FindCoordinatorRequest>(&[Shape::new(6, &[0], &[1], &[0])]);

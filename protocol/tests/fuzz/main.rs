@@ -81,6 +81,8 @@ fn decode_frame(frame: &Bytes) {
         ApiKey::SyncGroup => again::<m::SyncGroupRequest>(&header, frame),
         ApiKey::DescribeGroups => again::<m::DescribeGroupsRequest>(&header, frame),
         ApiKey::ListGroups => again::<m::ListGroupsRequest>(&header, frame),
+        ApiKey::ConsumerGroupHeartbeat => again::<m::ConsumerGroupHeartbeatRequest>(&header, frame),
+        ApiKey::ConsumerGroupDescribe => again::<m::ConsumerGroupDescribeRequest>(&header, frame),
         ApiKey::DeleteGroups => again::<m::DeleteGroupsRequest>(&header, frame),
         ApiKey::OffsetDelete => again::<m::OffsetDeleteRequest>(&header, frame),
         ApiKey::ApiVersions => again::<m::ApiVersionsRequest>(&header, frame),

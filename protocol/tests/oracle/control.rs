@@ -98,6 +98,12 @@ fn case(key: ApiKey, version: i16) {
         ApiKey::SyncGroup => control!(SyncGroupRequest, SyncGroupResponse),
         ApiKey::DescribeGroups => control!(DescribeGroupsRequest, DescribeGroupsResponse),
         ApiKey::ListGroups => control!(ListGroupsRequest, ListGroupsResponse),
+        ApiKey::ConsumerGroupHeartbeat => {
+            control!(ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            control!(ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse)
+        }
         ApiKey::DeleteGroups => control!(DeleteGroupsRequest, DeleteGroupsResponse),
         ApiKey::OffsetDelete => control!(OffsetDeleteRequest, OffsetDeleteResponse),
         ApiKey::ApiVersions => control!(ApiVersionsRequest, ApiVersionsResponse),

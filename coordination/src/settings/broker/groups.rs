@@ -5,28 +5,26 @@ use crate::settings::Effect::{Kept, Obeyed};
 use crate::settings::Kind::{ChoiceAnyCase, Int, List, Long, Short};
 use crate::settings::Setting;
 use crate::settings::Update::{Cluster, Start};
-use crate::settings::reason::{
-    CONSUMER_GROUPS, COORDINATORS, OFFSETS, PROTOCOLS, SHARE_GROUPS, STREAMS_GROUPS,
-};
+use crate::settings::reason::{COORDINATORS, OFFSETS, SHARE_GROUPS, STREAMS_GROUPS};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Setting] = &[
-    row("group.consumer.assignment.interval.ms", Int(0, MAX), "1000", Cluster, Kept(CONSUMER_GROUPS), "Shortest time between two assignments of a consumer group."),
-    row("group.consumer.assignors", List(&[]), "uniform,range", Start, Kept(CONSUMER_GROUPS), "How partitions can be shared out by the broker; the first is the default."),
-    row("group.consumer.heartbeat.interval.ms", Int(1, MAX), "5000", Start, Kept(CONSUMER_GROUPS), "How often members of a consumer group are told to show signs of life."),
-    row("group.consumer.max.assignment.interval.ms", Int(0, MAX), "15000", Start, Kept(CONSUMER_GROUPS), "Most that a consumer group may set as its assignment interval."),
-    row("group.consumer.max.heartbeat.interval.ms", Int(1, MAX), "15000", Start, Kept(CONSUMER_GROUPS), "Most that a consumer group may set as its heartbeat interval."),
-    row("group.consumer.max.session.timeout.ms", Int(1, MAX), "60000", Start, Kept(CONSUMER_GROUPS), "Most that a consumer group may set as its session timeout."),
-    row("group.consumer.max.size", Int(1, MAX), "2147483647", Start, Kept(CONSUMER_GROUPS), "Members of one consumer group."),
-    row("group.consumer.migration.policy", ChoiceAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), "bidirectional", Start, Kept(CONSUMER_GROUPS), "Whether a group may change between the classic and the consumer protocol."),
-    row("group.consumer.min.assignment.interval.ms", Int(0, MAX), "0", Start, Kept(CONSUMER_GROUPS), "Least that a consumer group may set as its assignment interval."),
-    row("group.consumer.min.heartbeat.interval.ms", Int(1, MAX), "5000", Start, Kept(CONSUMER_GROUPS), "Least that a consumer group may set as its heartbeat interval."),
-    row("group.consumer.min.session.timeout.ms", Int(1, MAX), "45000", Start, Kept(CONSUMER_GROUPS), "Least that a consumer group may set as its session timeout."),
-    row("group.consumer.session.timeout.ms", Int(1, MAX), "45000", Start, Kept(CONSUMER_GROUPS), "A silent member of a consumer group is dropped after this."),
+    row("group.consumer.assignment.interval.ms", Int(0, MAX), "1000", Cluster, Obeyed, "Shortest time between two assignments of a consumer group."),
+    row("group.consumer.assignors", List(&[]), "uniform,range", Start, Obeyed, "How partitions can be shared out by the broker; the first is the default."),
+    row("group.consumer.heartbeat.interval.ms", Int(1, MAX), "5000", Start, Obeyed, "How often members of a consumer group are told to show signs of life."),
+    row("group.consumer.max.assignment.interval.ms", Int(0, MAX), "15000", Start, Obeyed, "Most that a consumer group may set as its assignment interval."),
+    row("group.consumer.max.heartbeat.interval.ms", Int(1, MAX), "15000", Start, Obeyed, "Most that a consumer group may set as its heartbeat interval."),
+    row("group.consumer.max.session.timeout.ms", Int(1, MAX), "60000", Start, Obeyed, "Most that a consumer group may set as its session timeout."),
+    row("group.consumer.max.size", Int(1, MAX), "2147483647", Start, Obeyed, "Members of one consumer group."),
+    row("group.consumer.migration.policy", ChoiceAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), "bidirectional", Start, Obeyed, "Whether a group may change between the classic and the consumer protocol."),
+    row("group.consumer.min.assignment.interval.ms", Int(0, MAX), "0", Start, Obeyed, "Least that a consumer group may set as its assignment interval."),
+    row("group.consumer.min.heartbeat.interval.ms", Int(1, MAX), "5000", Start, Obeyed, "Least that a consumer group may set as its heartbeat interval."),
+    row("group.consumer.min.session.timeout.ms", Int(1, MAX), "45000", Start, Obeyed, "Least that a consumer group may set as its session timeout."),
+    row("group.consumer.session.timeout.ms", Int(1, MAX), "45000", Start, Obeyed, "A silent member of a consumer group is dropped after this."),
     row("group.coordinator.append.linger.ms", Int(-1, MAX), "-1", Start, Kept(COORDINATORS), "How long a coordinator gathers records before it writes them."),
     row("group.coordinator.background.threads", Int(1, MAX), "2", Start, Kept(COORDINATORS), "Threads that compute assignments."),
     row("group.coordinator.cached.buffer.max.bytes", Int(524_288, MAX), "1048588", Cluster, Kept(COORDINATORS), "Largest buffer that a coordinator keeps for the next write."),
-    row("group.coordinator.rebalance.protocols", List(&["consumer", "classic", "share", "streams"]), "classic,consumer,streams", Start, Kept(PROTOCOLS), "Group protocols that are served."),
+    row("group.coordinator.rebalance.protocols", List(&["consumer", "classic", "share", "streams"]), "classic,consumer,streams", Start, Obeyed, "Group protocols that are served; the classic one always is."),
     row("group.coordinator.threads", Int(1, MAX), "4", Start, Kept(COORDINATORS), "Threads of the group coordinators."),
     row("group.initial.rebalance.delay.ms", ANY_INT, "3000", Start, Obeyed, "How long the first rebalance of an empty group waits for more members."),
     row("group.max.session.timeout.ms", ANY_INT, "1800000", Start, Obeyed, "Longest session timeout a member may ask for."),

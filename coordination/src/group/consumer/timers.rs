@@ -1,0 +1,140 @@
+//! What a group by the consumer protocol knows beside its records: who is silent for how long, and which metadata it has
+//! looked at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::Tick;
+
+use super::super::desk::Desk;
+use super::super::timers::{Timer, TimerKey};
+use super::Consumer;
+use super::record::MemberState;
+use super::state::{Member, State};
+
+/// Why a member is to go when a timer fires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::group) enum Lapse {
+    /// It was silent for its session timeout.
+    Session,
+    /// It did not give partitions back, in this epoch.
+    Revoke(i32),
+    /// It uses the classic protocol and did not join again.
+    Join,
+    /// It uses the classic protocol and did not ask for its assignment.
+    Sync,
+}
+
+#[derive(Debug, Default)]
+struct MemberTimers {
+    session: Option<TimerKey>,
+    revoke: Option<TimerKey>,
+    join: Option<TimerKey>,
+    sync: Option<TimerKey>,
+}
+
+impl MemberTimers {
+    const fn slot(&mut self, lapse: Lapse) -> &mut Option<TimerKey> {
+        match lapse {
+            Lapse::Session => &mut self.session,
+            Lapse::Revoke(_) => &mut self.revoke,
+            Lapse::Join => &mut self.join,
+            Lapse::Sync => &mut self.sync,
+        }
+    }
+
+    fn cancel(&mut self, desk: &mut Desk) {
+        for slot in [&mut self.session, &mut self.revoke, &mut self.join, &mut self.sync] {
+            desk.timers.cancel(slot);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(in crate::group) struct Soft {
+    timers: BTreeMap<Arc<str>, MemberTimers>,
+    /// The metadata that the epoch took in last.
+    pub seen: Option<u64>,
+    /// The metadata in which regular expressions were looked up last, and when.
+    pub resolved: Option<(u64, Tick)>,
+    /// They are being looked up.
+    pub resolving: bool,
+}
+
+impl Soft {
+    /// Schedules a timer in place of the last one of its kind.
+    pub fn schedule(&mut self, group: &Arc<str>, member: &Arc<str>, lapse: Lapse, ms: i32, desk: &mut Desk) {
+        let at = desk.after(ms);
+        let slot = self.timers.entry(Arc::clone(member)).or_default().slot(lapse);
+        desk.timers.cancel(slot);
+        let timer = Timer::Lapse { group: Arc::clone(group), member: Arc::clone(member), lapse };
+        *slot = Some(desk.timers.schedule(at, timer));
+    }
+
+    pub fn cancel(&mut self, member: &str, lapse: Lapse, desk: &mut Desk) {
+        if let Some(timers) = self.timers.get_mut(member) {
+            desk.timers.cancel(timers.slot(lapse));
+        }
+    }
+
+    /// A timer fired: it is not scheduled any more.
+    pub fn fired(&mut self, member: &str, lapse: Lapse) {
+        if let Some(timers) = self.timers.get_mut(member) {
+            *timers.slot(lapse) = None;
+        }
+    }
+
+    pub fn is_scheduled(&self, member: &str, lapse: Lapse) -> bool {
+        self.timers.get(member).is_some_and(|timers| match lapse {
+            Lapse::Session => timers.session.is_some(),
+            Lapse::Revoke(_) => timers.revoke.is_some(),
+            Lapse::Join => timers.join.is_some(),
+            Lapse::Sync => timers.sync.is_some(),
+        })
+    }
+
+    /// Forgets the timers of whoever is not in `state`.
+    fn retain(&mut self, state: &State, desk: &mut Desk) {
+        self.timers.retain(|id, timers| {
+            let stays = state.member(id).is_some();
+            if !stays {
+                timers.cancel(desk);
+            }
+            stays
+        });
+    }
+
+    pub fn clear(&mut self, desk: &mut Desk) {
+        for (_, mut timers) in std::mem::take(&mut self.timers) {
+            timers.cancel(desk);
+        }
+    }
+}
+
+impl Consumer {
+    /// Makes the timers fit the members, after a start and whenever an append landed or did not: nobody is watched who is
+    /// gone, and nobody is in the group whose silence is not counted.
+    pub fn arm(&mut self, group: &Arc<str>, desk: &mut Desk) {
+        let Self { state, soft } = self;
+        soft.retain(state, desk);
+        for (id, member) in state.members() {
+            if !soft.is_scheduled(id, Lapse::Session) {
+                let timeout_ms = session_timeout_ms(group, member, desk);
+                soft.schedule(group, id, Lapse::Session, timeout_ms, desk);
+            }
+            let revoke = Lapse::Revoke(member.current.epoch);
+            let revokes = member.current.state == MemberState::Unrevoked && !member.uses_classic();
+            if revokes && !soft.is_scheduled(id, revoke) {
+                soft.schedule(group, id, revoke, member.metadata.rebalance_timeout_ms, desk);
+            }
+        }
+    }
+}
+
+/// Silence after which a member goes.
+pub(super) fn session_timeout_ms(group: &str, member: &Member, desk: &Desk) -> i32 {
+    match &member.metadata.classic {
+        Some(classic) => classic.session_timeout_ms,
+        None => desk.settings.consumer.session_timeout_ms(&desk.image, group),
+    }
+}
