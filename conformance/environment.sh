@@ -59,6 +59,20 @@ need_rust() {
   need cc build-essential "linking"
 }
 
+# need_node WANTED: the machine's, or where that is older the one in npm's package, before all others on PATH.
+need_node() {
+  local npms=$work/node/node_modules/node/bin
+  need node nodejs "the guide for Node"
+  need npm npm "the guide for Node"
+  printf '%s\n' "$1" "$(node --version | sed 's/^v//')" | sort -CV && return
+  if [ ! -x "$npms/node" ]; then
+    say "installing Node 24 beside $(node --version) (the guide for Node)"
+    mkdir -p "$work/node"
+    npm install --prefix "$work/node" --no-audit --no-fund --silent node@24.21.0 >&2 || die "npm could not install Node $1 or newer"
+  fi
+  export PATH=$npms:$PATH
+}
+
 # What the pages of docs/guides ask for.
 need_guides() {
   local guides=$repository/docs/guides
@@ -69,9 +83,7 @@ need_guides() {
   need c++ build-essential "the librdkafka of the guide for Rust"
   need make build-essential "the librdkafka of the guide for Rust"
   newer Go "$(sed -n 's/^go //p' "$guides/go/go.mod")" "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" "https://go.dev/dl"
-  newer Node "$(sed -n 's/.*"node": ">=\(.*\)".*/\1/p' "$guides/node/package.json")" \
-    "$(node --version 2>/dev/null | sed 's/^v//')" "https://nodejs.org"
-  need npm npm "the guide for Node"
+  need_node "$(sed -n 's/.*"node": ">=\(.*\)".*/\1/p' "$guides/node/package.json")"
 }
 
 # built VARIABLE NAME: the release binary NAME from this tree, unless VARIABLE names one.
