@@ -34,11 +34,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         match consumer.poll(Duration::from_secs(1)) {
             None => {}
             Some(Ok(record)) => {
-                let time = record.timestamp().to_millis().and_then(DateTime::from_timestamp_millis);
-                let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default();
+                let time = record
+                    .timestamp()
+                    .to_millis()
+                    .and_then(DateTime::from_timestamp_millis)
+                    .unwrap_or_default();
+                let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
                 let key = record.key_view::<str>().transpose()?.unwrap_or_default();
                 let value = record.payload_view::<str>().transpose()?.unwrap_or_default();
-                println!("{time} partition {}, offset {}: {key}={value}", record.partition(), record.offset());
+                let (partition, offset) = (record.partition(), record.offset());
+                println!("{time} partition {partition}, offset {offset}: {key}={value}");
                 count += 1;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
