@@ -5,13 +5,16 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
 
 from harness import paths
 from harness.check import REGISTERED, Check, CheckFailed, Context, equal, that
+
+from clients.librdkafka.common import admin_client, consumer, create_topic, read_until_end
 
 from . import page
 from .shell import shell, typed
@@ -24,6 +27,7 @@ MADE = {".venv", "node_modules", "target", "bin"}
 """What installing makes in a guide's folder; that of a reader who followed the page in place is not copied."""
 INSTALL_BOUND_S = 1800
 SHOW_BOUND_S = 200
+ANSWER_BOUND_S = 30
 LEAVE_BOUND_S = 20
 """Long before a session ends, which takes 45 seconds at least: who is gone by then has left."""
 
@@ -77,12 +81,12 @@ def leaves_when_interrupted(ctx: Context, shown: list[page.Command], where: Path
     group = command.split()[-1]
     replayed = next(found.prints for found in shown if found.prints and page.TIME.match(found.prints[0]))
     expected = [line.partition(" ")[2] for line in replayed if page.TIME.match(line)]
-    with shell(f"exec {command}", where, BOOTSTRAP_SERVERS=ctx.bootstrap) as consumer:
-        taken = [consumer.stdout.readline().rstrip("\n") for _ in expected]
+    with shell(f"exec {command}", where, BOOTSTRAP_SERVERS=ctx.bootstrap) as process:
+        taken = [process.stdout.readline().rstrip("\n") for _ in expected]
         equal(taken, expected, f"what `{command}` prints")
-        os.killpg(consumer.pid, signal.SIGINT)
-        status = consumer.wait()
-        complaints = consumer.stderr.read().strip()
+        os.killpg(process.pid, signal.SIGINT)
+        status = process.wait()
+        complaints = process.stderr.read().strip()
     # A JVM that a signal ends says so, after its hooks have run.
     that(status in (0, 128 + signal.SIGINT), f"`{command}` ended with {status} after Ctrl-C: {complaints[-1500:]}")
     deadline = time.monotonic() + LEAVE_BOUND_S
@@ -91,18 +95,34 @@ def leaves_when_interrupted(ctx: Context, shown: list[page.Command], where: Path
         time.sleep(0.1)
 
 
+def keys_meet(ctx: Context) -> None:
+    """The programs of all languages send a key to the same partition, also where their number is not a power of two."""
+    topic, keys = create_topic(ctx, partitions=5), [f"key-{number}" for number in range(40)]
+    for language in NEEDS:
+        where, shown = installed(language), page.read(GUIDES / language / "README.md").shown
+        program, _, _ = shown[0].text.partition(" orders-")
+        pairs = " ".join(f"{key}={language}" for key in keys)
+        typed([f"{program} {topic} {pairs}"], where, SHOW_BOUND_S, BOOTSTRAP_SERVERS=ctx.bootstrap)
+    chosen = {key: {} for key in keys}
+    found = read_until_end(consumer(ctx), [TopicPartition(topic, number, 0) for number in range(5)])
+    for partition, records in found.items():
+        for record in records:
+            chosen[record.key().decode()][record.value().decode()] = partition
+    for key, by_language in chosen.items():
+        equal(by_language, dict.fromkeys(NEEDS, by_language["java"]), f"partitions of {key}")
+
+
 def members_of(ctx: Context, group: str) -> int:
     """How many members a group has."""
-    admin = AdminClient({"bootstrap.servers": ctx.bootstrap, "log_level": 0})
-    return len(admin.describe_consumer_groups([group])[group].result(30).members)
+    return len(admin_client(ctx).describe_consumer_groups([group])[group].result(ANSWER_BOUND_S).members)
 
 
-def register(language: str) -> None:
-    """A check for the guide of one language."""
-    body = lambda ctx: page_holds(ctx, language)  # noqa: E731
-    REGISTERED.append(Check(SUITE, language, body, {"group.initial.rebalance.delay.ms": "0"},
-                            lambda: INSTALL_BOUND_S + 2 * SHOW_BOUND_S))
+def register(name: str, body: Callable[[Context], None]) -> None:
+    """A check that may have to install first; nobody waits for a group's first members."""
+    settings = {"group.initial.rebalance.delay.ms": "0"}
+    REGISTERED.append(Check(SUITE, name, body, settings, lambda: INSTALL_BOUND_S + 2 * SHOW_BOUND_S))
 
 
-for name in NEEDS:
-    register(name)
+for one in NEEDS:
+    register(one, lambda ctx, language=one: page_holds(ctx, language))
+register("keys_meet", keys_meet)

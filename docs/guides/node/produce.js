@@ -1,5 +1,5 @@
 // Produces records: node produce.js TOPIC KEY=VALUE...
-import { Producer, stringSerializers } from '@platformatic/kafka'
+import { Producer, compatibilityPartitioner, stringSerializers } from '@platformatic/kafka'
 
 const [topic, ...pairs] = process.argv.slice(2)
 if (pairs.length === 0 || !pairs.every(pair => pair.includes('='))) {
@@ -11,6 +11,7 @@ const producer = new Producer({
   bootstrapBrokers: (process.env.BOOTSTRAP_SERVERS ?? '127.0.0.1:9092').split(','),
   serializers: stringSerializers,
   idempotent: true, // acks=all, and a retry neither repeats nor reorders
+  partitioner: compatibilityPartitioner, // a key goes where the clients of other languages put it
   autocreateTopics: true
 })
 try {
