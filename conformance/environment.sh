@@ -46,14 +46,44 @@ need_python() {
   ) 9>"$work/venv.lock"
 }
 
-# Rust as new as Cargo.toml asks (a distribution's is often older, so it is not installed from there), and a linker.
+# newer WHAT WANTED FOUND HOW: a distribution's is often older, so these are not installed from there.
+newer() {
+  [ -n "$3" ] || die "$1 $2 or newer is needed: $4"
+  printf '%s\n' "$2" "$3" | sort -CV || die "$1 $2 or newer is needed, this is $3: $4"
+}
+
+# Rust as new as Cargo.toml asks, and a linker.
 need_rust() {
-  local wanted found
-  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
-  command -v cargo >/dev/null || die "Rust $wanted or newer is needed: install it with rustup (https://rustup.rs)"
-  found=$(cargo --version | cut -d' ' -f2)
-  printf '%s\n' "$wanted" "$found" | sort -CV || die "Rust $wanted or newer is needed, this is $found: rustup update stable"
+  newer Rust "$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")" \
+    "$(cargo --version 2>/dev/null | cut -d' ' -f2)" "install it with rustup (https://rustup.rs), or rustup update stable"
   need cc build-essential "linking"
+}
+
+# need_node WANTED: the machine's, or where that is older the one in npm's package, before all others on PATH.
+need_node() {
+  local npms=$work/node/node_modules/node/bin
+  need node nodejs "the guide for Node"
+  need npm npm "the guide for Node"
+  printf '%s\n' "$1" "$(node --version | sed 's/^v//')" | sort -CV && return
+  if [ ! -x "$npms/node" ]; then
+    say "installing Node 24 beside $(node --version) (the guide for Node)"
+    mkdir -p "$work/node"
+    npm install --prefix "$work/node" --no-audit --no-fund --silent node@24.21.0 >&2 || die "npm could not install Node $1 or newer"
+  fi
+  export PATH=$npms:$PATH
+}
+
+# What the pages of docs/guides ask for.
+need_guides() {
+  local guides=$repository/docs/guides
+  need java default-jdk-headless "the guide for Java"
+  need javac default-jdk-headless "the guide for Java"
+  need mvn maven "the guide for Java"
+  need_rust
+  need c++ build-essential "the librdkafka of the guide for Rust"
+  need make build-essential "the librdkafka of the guide for Rust"
+  newer Go "$(sed -n 's/^go //p' "$guides/go/go.mod")" "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" "https://go.dev/dl"
+  need_node "$(sed -n 's/.*"node": ">=\(.*\)".*/\1/p' "$guides/node/package.json")"
 }
 
 # built VARIABLE NAME: the release binary NAME from this tree, unless VARIABLE names one.

@@ -20,12 +20,14 @@ MODULES = {
     "rdkafka": ["clients.crates.checks"],
     "rskafka": ["clients.crates.checks"],
     "node-rdkafka": ["clients.node.checks"],
+    "guides": ["clients.guides.checks"],
     "differential": ["differential.checks"],
     "fuzz": ["fuzz.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups", "clients.java.admin"],
 }
-SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "java",
-                                                                 "differential", "fuzz"],
+# A suite is made of others, or of single checks of them.
+SUITES = {"quick": ["kcat", "librdkafka", "groups", "guides.python"],
+          "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "java", "guides", "differential", "fuzz"],
           **{name: [name] for name in MODULES}}
 
 
@@ -42,11 +44,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, metavar="S", help="of the requests; drawn when it is not given")
     arguments = parser.parse_args()
     options.ask(arguments.requests, arguments.seed)
-    for name in SUITES[arguments.suite]:
-        for module in MODULES[name]:
+    wanted = SUITES[arguments.suite]
+    for name in wanted:
+        for module in MODULES[name.partition(".")[0]]:
             importlib.import_module(module)
     checks = [check for check in registry.REGISTERED
-              if check.suite in SUITES[arguments.suite] and (arguments.only or "") in check.full_name]
+              if (check.suite in wanted or check.full_name in wanted) and (arguments.only or "") in check.full_name]
     if arguments.list:
         print("\n".join(check.full_name for check in checks))
         return 0
