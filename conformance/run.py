@@ -13,7 +13,7 @@ from harness.process import unwind_on_terminate  # noqa: E402
 MODULES = {
     "kcat": ["clients.kcat.checks"],
     "librdkafka": ["clients.librdkafka.produce", "clients.librdkafka.consume", "clients.librdkafka.admin",
-                   "clients.librdkafka.restart"],
+                   "clients.librdkafka.admin_rest", "clients.librdkafka.restart"],
     "groups": ["clients.librdkafka.groups", "clients.librdkafka.group_offsets", "clients.librdkafka.group_admin"],
     "storms": ["clients.librdkafka.group_storms"],
     "rdkafka": ["clients.crates.checks"],
@@ -21,9 +21,10 @@ MODULES = {
     "node-rdkafka": ["clients.node.checks"],
     "differential": ["differential.checks"],
     "fuzz": ["fuzz.checks"],
+    "tools": ["clients.tools.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups", "clients.java.admin"],
 }
-SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java",
+SUITES = {"quick": ["kcat", "librdkafka", "groups"], "all": ["kcat", "librdkafka", "groups", "storms", "java", "tools",
                                                                  "differential", "fuzz"],
           **{name: [name] for name in MODULES}}
 
