@@ -160,6 +160,8 @@ def api_versions_are_those_of_the_table(ctx: Context) -> None:
         name, key, low, high = found.groups()
         shown[name] = (int(key), "-" if low is None else low if high is None else f"{low}-{high}")
     for name, (key, versions) in sorted(stated.items()):
+        if name in ("GetTelemetrySubscriptions", "PushTelemetry") and ctx.target == "kafka":
+            versions = "-"  # Which names them only where a receiver is plugged in.
         that(name in shown, f"{name} is not shown") if versions != "-" else None
         if name in shown and shown[name] != (key, versions):
             raise CheckFailed(f"{name} is shown as {shown[name]}, the table says {(key, versions)}")

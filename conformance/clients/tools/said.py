@@ -8,12 +8,17 @@ from collections.abc import Callable
 ALWAYS = [
     (r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\]", "{now}"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "{uuid}"),
+    (r"\b(console-consumer|adminclient)-\d+", r"\1-{n}"),
     # Records of the checks are from 2001, so that their times stay.
     (r"\b1[5-9]\d{11}\b", "{ms}"),
     (r"((?:TopicId|Cluster ID|ClusterId|directoryId\"?): *\"?)[\w-]{22}", r"\1{id}"),
 ]
 
-NOISE = re.compile(r"^\s+at [\w.$/<>]+\(|^\s*\.\.\. \d+ (more|common frames omitted)$|^\s*(Suppressed: .*)?$")
+NOISE = re.compile(r"^\s+at [\w.$/<>]+\(|^\s*\.\.\. \d+ (more|common frames omitted)$|^\s*(Suppressed: .*)?$"
+                   # Praise of another protocol, in many a tool's first line.
+                   r"|^The consumer rebalance protocol \(KIP-848\) is production-ready!"
+                   # What ends a logged stack trace.
+                   r"|^\s*\([\w.]+\)$")
 
 
 def cleaned(text: str, known: dict[str, str]) -> list[str]:
@@ -22,8 +27,16 @@ def cleaned(text: str, known: dict[str, str]) -> list[str]:
         text = text.replace(thing, name)
     for pattern, name in ALWAYS:
         text = re.sub(pattern, name, text)
+    text = re.sub(r"(?<=Configs: )\S+", lambda found: _settings(found[0]), text)
+    # Options in the order of a hash set.
+    text = re.sub(r"\[[\w-]+\](, \[[\w-]+\])+", lambda found: ", ".join(sorted(found[0].split(", "))), text)
     lines = [line for line in text.splitlines() if not NOISE.search(line)]
     return _without_help([re.sub(r"[ \t]+", " ", line).strip() for line in lines])
+
+
+def _settings(listed: str) -> str:
+    """Settings of a topic as kafka-topics lists them: Kafka in its own order, and with what its eligible leader replicas ask for."""
+    return ",".join(sorted(set(listed.split(",")) - {"min.insync.replicas=1"}))
 
 
 def _without_help(lines: list[str]) -> list[str]:
@@ -43,7 +56,7 @@ def _without_help(lines: list[str]) -> list[str]:
 
 def _only(keys: str, line: str) -> str | None:
     """Of a JSON document only these members."""
-    if not line.startswith("{"):
+    if not line.startswith('{"'):
         return None
     document = json.loads(line)
     return json.dumps({key: document[key] for key in keys.split(",") if key in document})
