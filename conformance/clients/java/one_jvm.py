@@ -66,8 +66,9 @@ class Tools:
         for line in self._process.stdout:
             if line.startswith("\x01"):
                 return "".join(said), int(line[1:])
-            over = over or line.startswith("\x02")
-            if not over:
+            if line[0] in "\x02\x05":
+                over = line[0] == "\x02"
+            elif not over:
                 said.append(line)
         # Wrong words make argparse4j end the process itself, past Kafka's own way to do so.
         status = self._process.wait()

@@ -58,7 +58,7 @@ def _only(keys: str, line: str) -> str | None:
     """Of a JSON document only these members."""
     if not line.startswith('{"'):
         return None
-    document = json.loads(line)
+    document = json.loads(line.replace("{ms}", "0"))
     return json.dumps({key: document[key] for key in keys.split(",") if key in document})
 
 
