@@ -13,7 +13,7 @@ from harness.process import unwind_on_terminate  # noqa: E402
 MODULES = {
     "kcat": ["clients.kcat.checks"],
     "librdkafka": ["clients.librdkafka.produce", "clients.librdkafka.consume", "clients.librdkafka.admin",
-                   "clients.librdkafka.restart"],
+                   "clients.librdkafka.admin_rest", "clients.librdkafka.restart"],
     "groups": ["clients.librdkafka.groups", "clients.librdkafka.group_offsets", "clients.librdkafka.group_admin"],
     "storms": ["clients.librdkafka.group_storms"],
     "consumers": ["clients.librdkafka.consumer_protocol", "clients.java.consumers"],
@@ -23,11 +23,12 @@ MODULES = {
     "guides": ["clients.guides.checks"],
     "differential": ["differential.checks"],
     "fuzz": ["fuzz.checks"],
+    "tools": ["clients.tools.checks"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups", "clients.java.admin"],
 }
 # A suite is made of others, or of single checks of them.
 SUITES = {"quick": ["kcat", "librdkafka", "groups", "guides.python"],
-          "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "java", "guides", "differential", "fuzz"],
+          "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "java", "tools", "guides", "differential", "fuzz"],
           **{name: [name] for name in MODULES}}
 
 

@@ -1,6 +1,7 @@
 //! DeleteRecords: moves log starts at the owners; answered when that is durable.
 
-use model::{Offset, TopicPartition};
+use coordination::metadata::topics::is_internal;
+use model::{ErrorCode, Offset, TopicPartition};
 use net::service::Reply;
 use protocol::control::messages::DeleteRecordsRequest;
 use protocol::control::messages::delete_records_response::{
@@ -21,8 +22,13 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: DeleteReco
     for topic in request.topics {
         let mut verdicts = Vec::with_capacity(topic.partitions.len());
         for wanted in topic.partitions {
-            let found = partition_named(&image, &topic.name, wanted.partition_index).map(|partition| {
+            let found = partition_named(&image, &topic.name, wanted.partition_index).and_then(|partition| {
+                // What the broker keeps there is its own to let go of.
+                if is_internal(&topic.name) {
+                    return Err(ErrorCode::InvalidTopicException);
+                }
                 wishes.push((partition, DeleteRecords { partition, before: Offset(wanted.offset) }));
+                Ok(())
             });
             verdicts.push((wanted.partition_index, found));
         }

@@ -17,12 +17,8 @@ PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"
 VERIFIABLE = "org.apache.kafka.tools.VerifiableConsumer"
 CLIENT_METRICS = "org.apache.kafka.tools.ClientMetricsCommand"
 CLUSTER = "org.apache.kafka.tools.ClusterTool"
-ELECTION = "org.apache.kafka.tools.LeaderElectionCommand"
-FEATURES = "org.apache.kafka.tools.FeatureCommand"
 LOG_DIRS = "org.apache.kafka.tools.LogDirsCommand"
 QUORUM = "org.apache.kafka.tools.MetadataQuorumCommand"
-REASSIGN = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
-TOPICS = "org.apache.kafka.tools.TopicCommand"
 TRANSACTIONS = "org.apache.kafka.tools.TransactionsCommand"
 
 
@@ -33,35 +29,54 @@ class Tools:
         self._bootstrap = ctx.bootstrap
 
     def __enter__(self) -> "Tools":
+        self._complaints = tempfile.TemporaryFile()
+        self._start()
+        return self
+
+    def _start(self) -> None:
         logging = f"-Dlog4j2.configurationFile={paths.KAFKA.parent / 'log4j2.xml'}"
         command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-Dkafka.log.level=ERROR",
                    "-Duser.timezone=UTC", "ToolRunner"]
-        self._complaints = tempfile.TemporaryFile()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints,
                                          text=True, env={**os.environ, "CLASSPATH": class_path(), "LC_ALL": "C.UTF-8"})
-        return self
 
-    def __exit__(self, *_) -> None:
+    def _end(self) -> int:
         self._process.kill()
-        self._process.wait()
+        status = self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
+        return status
+
+    def __exit__(self, *_) -> None:
+        self._end()
         self._complaints.close()
 
     def call(self, tool: str, *arguments: object, first: str | None = None, status: int | None = 0) -> str:
         """What the tool says; it must end with `status` (None: any). `first` is a word that must come before all others."""
-        words = [tool, *([first] if first else []), "--bootstrap-server", self._bootstrap, *(str(word) for word in arguments)]
-        self._process.stdin.write("\t".join(words) + "\n")
+        words = [*([first] if first else []), "--bootstrap-server", self._bootstrap, *(str(word) for word in arguments)]
+        text, ended = self.run(tool, words)
+        if status is not None:
+            equal(ended, status, f"exit status of {tool} {' '.join(words)}, which said {text[-800:]!r}")
+        return text
+
+    def run(self, tool: str, words: list[str], standard_input: str = "") -> tuple[str, int]:
+        """What the tool says, until it asks to end, and its exit status."""
+        typed = standard_input.replace("\n", "\x03").replace("\t", "\x04")
+        self._process.stdin.write("\t".join([typed, tool, *words]) + "\n")
         self._process.stdin.flush()
-        said = []
+        said, over = [], False
         for line in self._process.stdout:
             if line.startswith("\x01"):
-                text = "".join(said)
-                if status is not None:
-                    equal(int(line[1:]), status, f"exit status of {' '.join(words)}, which said {text[-800:]!r}")
-                return text
-            said.append(line)
-        that(False, f"the JVM ended during {' '.join(words)}")
+                return "".join(said), int(line[1:])
+            if line[0] in "\x02\x05":
+                over = line[0] == "\x02"
+            elif not over:
+                said.append(line)
+        # Wrong words make argparse4j end the process itself, past Kafka's own way to do so.
+        status = self._process.wait()
+        self._end()
+        self._start()
+        return "".join(said), status
 
 
 def table(text: str) -> list[dict[str, str]]:

@@ -213,15 +213,22 @@ fn offsets_are_listed_and_records_deleted() {
     assert_eq!(offsets, [(0, 3), (0, 0), (0, 2), (0, 0), (0, -1), (0, -1), (0, 1), (0, -1)]);
     assert_eq!(list(&client, 6, -3), (ErrorCode::UnsupportedVersion.code(), -1));
 
-    let partition =
-        message!(delete_records_request::DeleteRecordsPartition { partition_index: 0, offset: 2 });
-    let topic = message!(delete_records_request::DeleteRecordsTopic {
-        name: "t".into(),
-        partitions: vec![partition]
-    });
-    let request = message!(DeleteRecordsRequest { topics: vec![topic] });
-    let response: DeleteRecordsResponse = client.ask(2, &request);
-    assert_eq!(response.topics[0].partitions[0].low_watermark, 2);
+    create(&client, "__consumer_offsets", 1, &[]);
+    let delete = |name: &str, index| {
+        let partition =
+            message!(delete_records_request::DeleteRecordsPartition { partition_index: index, offset: 2 });
+        let topic = message!(delete_records_request::DeleteRecordsTopic {
+            name: name.into(),
+            partitions: vec![partition]
+        });
+        let request = message!(DeleteRecordsRequest { topics: vec![topic] });
+        let response: DeleteRecordsResponse = client.ask(2, &request);
+        let told = &response.topics[0].partitions[0];
+        (told.error_code, told.low_watermark)
+    };
+    assert_eq!(delete("t", 0), (0, 2));
+    assert_eq!(delete("__consumer_offsets", 0), (ErrorCode::InvalidTopicException.code(), -1));
+    assert_eq!(delete("__consumer_offsets", 99), (ErrorCode::UnknownTopicOrPartition.code(), -1));
     assert_eq!(list(&client, 11, -2), (0, 2));
     let (_, gone) = fetched(client.response(fetch("t", &wanted((0, -1), &[(0, 1)]))));
     assert_eq!(gone[0].1, ErrorCode::OffsetOutOfRange.code());
