@@ -1,14 +1,14 @@
 //! Where each key was written last: a table of fixed size, whatever the keys are and however many.
 //!
-//! A key is remembered by 128 bits of two keyed hashes, so nobody can choose keys that are taken for each other, and by chance
-//! 10^15 keys are not. When the table is full the pass ends there, and the next one goes on.
+//! A key is remembered by 96 bits of two keyed hashes, so nobody can choose keys that are taken for each other, and by chance
+//! 10^12 keys are not. When the table is full the pass ends there, and the next one goes on.
 
 use std::hash::{BuildHasher, RandomState};
 
 use model::Offset;
 
-/// Two halves of the hash and the offset plus one: zero where nothing is.
-type Slot = [u64; 3];
+/// Three parts of the hash, and one more than how far the offset is behind the first one: zero where nothing is.
+type Slot = [u32; 4];
 /// Bytes of one key in the table.
 pub const SLOT_BYTES: u64 = size_of::<Slot>() as u64;
 /// Slots of the smallest table.
@@ -18,7 +18,15 @@ const SLOTS_MIN: u64 = 64;
 pub struct KeyMap {
     slots: Vec<Slot>,
     used: usize,
+    /// The first offset that it was told.
+    first: Option<Offset>,
     hashers: [RandomState; 2],
+}
+
+/// A key: where its slot would be if that were free, and what is kept of it there.
+struct Hash {
+    home: u64,
+    kept: [u32; 3],
 }
 
 impl KeyMap {
@@ -26,7 +34,12 @@ impl KeyMap {
     #[must_use]
     pub fn with_memory(bytes: u64) -> Self {
         let slots = crate::bytes_at::to_usize((bytes / SLOT_BYTES).max(SLOTS_MIN));
-        Self { slots: vec![[0; 3]; slots], used: 0, hashers: [RandomState::new(), RandomState::new()] }
+        Self {
+            slots: vec![[0; 4]; slots],
+            used: 0,
+            first: None,
+            hashers: [RandomState::new(), RandomState::new()],
+        }
     }
 
     /// Keys in it.
@@ -35,42 +48,49 @@ impl KeyMap {
         self.used
     }
 
-    /// The key was written at `offset`, behind all that it was told before. False when the table has no room for another key; some
-    /// stays free, because a full one is slow.
+    /// The key was written at `offset`, behind all that it was told before. False when the table has no room for another key, or for
+    /// an offset that far behind the first one; some stays free, because a full one is slow.
     #[must_use]
     pub fn put(&mut self, key: &[u8], offset: Offset) -> bool {
+        let first = *self.first.get_or_insert(offset);
+        let Some(distance) =
+            u32::try_from(offset.0 - first.0).ok().and_then(|distance| distance.checked_add(1))
+        else {
+            return false;
+        };
         let hash = self.hash(key);
-        let at = self.place(hash);
-        let Some(slot) = self.slots.get(at).copied() else { return false };
-        if slot[2] == 0 {
+        let at = self.place(&hash);
+        if self.slots[at][3] == 0 {
             if (self.used + 1) * 10 > self.slots.len() * 9 {
                 return false;
             }
             self.used += 1;
         }
-        let Ok(stored) = u64::try_from(offset.0) else { return true };
-        self.slots[at] = [hash[0], hash[1], stored + 1];
+        let [a, b, c] = hash.kept;
+        self.slots[at] = [a, b, c, distance];
         true
     }
 
     /// Where the key was written last, as far as it was told.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Offset> {
-        let slot = self.slots.get(self.place(self.hash(key)))?;
-        slot[2].checked_sub(1).and_then(|offset| i64::try_from(offset).ok()).map(Offset)
+        let slot = self.slots[self.place(&self.hash(key))];
+        Some(Offset(self.first?.0 + i64::from(slot[3].checked_sub(1)?)))
     }
 
-    fn hash(&self, key: &[u8]) -> [u64; 2] {
-        self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
+    fn hash(&self, key: &[u8]) -> Hash {
+        let [home, other] = self.hashers.each_ref().map(|hasher| hasher.hash_one(key));
+        let part = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Hash { home, kept: [part(other), part(other >> 32), part(home >> 32)] }
     }
 
     /// The slot of a key, or the free one where it would go. There always is one: see [`Self::put`].
-    fn place(&self, hash: [u64; 2]) -> usize {
+    fn place(&self, hash: &Hash) -> usize {
         let count = self.slots.len();
-        let mut at = crate::bytes_at::to_usize(hash[0] % count as u64);
+        let mut at = crate::bytes_at::to_usize(hash.home % count as u64);
         loop {
             let slot = self.slots[at];
-            if slot[2] == 0 || (slot[0], slot[1]) == (hash[0], hash[1]) {
+            if slot[3] == 0 || slot[..3] == hash.kept {
                 return at;
             }
             at = if at + 1 == count { 0 } else { at + 1 };
@@ -109,5 +129,10 @@ mod tests {
         assert_eq!(keys.get(&5_i64.to_le_bytes()), Some(Offset(2000)));
         assert_eq!(keys.get(&500_i64.to_le_bytes()), None);
         assert!(KeyMap::with_memory(0).put(b"a", Offset(1)), "there is a smallest table");
+        let far = 5 + i64::from(u32::MAX);
+        let mut keys = KeyMap::with_memory(0);
+        assert!(keys.put(b"a", Offset(5)) && keys.put(b"b", Offset(far - 1)));
+        assert!(!keys.put(b"a", Offset(far)), "too far from the first one");
+        assert_eq!((keys.get(b"a"), keys.get(b"b")), (Some(Offset(5)), Some(Offset(far - 1))));
     }
 }
