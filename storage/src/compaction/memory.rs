@@ -2,9 +2,7 @@
 //!
 //! Frames that segments do not have yet cannot make room; there is a ring of them at most, and rarely more than half of it.
 
-use model::limits::{
-    COMPACTED_BATCH_COPIES, COMPACTION_CODEC_BYTES, COMPACTION_STEP_BYTES, MemoryPlan,
-};
+use model::limits::{COMPACTED_BATCH_COPIES, COMPACTION_CODEC_BYTES, COMPACTION_STEP_BYTES, MemoryPlan};
 
 use crate::bytes_at::{len_u64, to_usize};
 use crate::decompress::WINDOW_BYTES_MAX;

@@ -28,9 +28,8 @@ fn nothing_set_means_kafkas_defaults_and_stable_storage() {
 
 #[test]
 fn a_topic_says_how_it_is_compressed() {
-    let codec = |pairs: &[(&str, &str)]| {
-        TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).codec
-    };
+    let codec =
+        |pairs: &[(&str, &str)]| TopicSettings::resolve(&TopicDefaults::default(), &overrides(pairs)).codec;
     let some = |compression, level| Some(Codec { compression, level });
     assert_eq!(codec(&[]), None);
     assert_eq!(codec(&[("compression.type", "producer")]), None);
@@ -109,10 +108,8 @@ fn unknown_and_contradicting_settings_are_refused() {
     assert_eq!(refused(&unknown).unwrap(), "Unknown topic config name: retention.mss");
     let lags = [("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")];
     assert!(refused(&lags).unwrap().ends_with("min.compaction.lag.ms (9) > max.compaction.lag.ms (8)"));
-    let taken = take_overrides(
-        &none,
-        &overrides(&[("preallocate", " TRUE "), ("internal.segment.bytes", "4096")]),
-    );
+    let taken =
+        take_overrides(&none, &overrides(&[("preallocate", " TRUE "), ("internal.segment.bytes", "4096")]));
     assert_eq!(taken.unwrap(), overrides(&[("preallocate", "true"), ("internal.segment.bytes", "4096")]));
 }
 
