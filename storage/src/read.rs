@@ -153,7 +153,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let segment = self.segment_of(log, wanted)?;
             self.ensure_index(log, segment).await?;
             let extent = self.extent(log, wanted, |index| index.position_for(wanted))?;
-            // Now: when the segment has been searched, compaction may have made one of it and of those behind it.
+            // Now: when the segment has been searched, compaction may have made one of it and of those behind it, or the log be gone.
             let next = self.next_segment(log, extent.segment.base);
             if let Some(start) = self.find(log, extent, |batch| batch.last_offset() >= wanted).await? {
                 let extent = Extent { from: start, base_offset: None, ..extent };

@@ -66,13 +66,13 @@ impl Source {
                 return Ok(None);
             }
             let size = BatchHeader::parse(&self.held).map_or(0, |header| header.size_bytes());
-            let at = self.at + len_u64(self.held.len());
-            if at >= self.part.size || self.at + len_u64(size) > self.part.size {
+            if self.at + len_u64(size.max(HEADER_BYTES)) > self.part.size {
                 return Err(self.damaged(store, "a record batch reaches past the end of the segment"));
             }
             if let Some(large) = self.pass_large() {
                 return Ok(Some(Chunk::Large(large)));
             }
+            let at = self.at + len_u64(self.held.len());
             store.lend_for_batches(&self.limits, size);
             let mut end = self.part.size;
             if size > COMPACTION_STEP_BYTES {
