@@ -14,7 +14,8 @@ from .members import BY_CONSUMER, CONSUMER_SETTINGS, EVENTUALLY_BOUND_S, GROUP_S
 
 STORM_S = 20
 PARTITIONS = 8
-SOFT = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
+SOFT = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError.REBALANCE_IN_PROGRESS)
+"""What a member may be told while it goes on. The last one: its group changes its protocol while it joins, and it joins again."""
 RETRIABLE = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID,
              KafkaError._STATE, KafkaError._NO_OFFSET, KafkaError._ASSIGNMENT_LOST, KafkaError.NOT_COORDINATOR,
              KafkaError.STALE_MEMBER_EPOCH, KafkaError.FENCED_MEMBER_EPOCH,
@@ -249,7 +250,8 @@ def members_and_brokers_are_killed(ctx: Context) -> None:
 
 @check("storms", CONSUMER_SETTINGS)
 def members_by_the_consumer_protocol_come_and_go(ctx: Context) -> None:
-    storm(ctx, BY_CONSUMER)
+    # With the same clients a partition is at times two members' for a moment where Kafka 4.3.1 coordinates: in two storms of three.
+    storm(ctx, BY_CONSUMER, exclusive=ctx.target == "millrace")
 
 
 @check("storms", {**CONSUMER_SETTINGS, "group.consumer.session.timeout.ms": "1500"})
@@ -259,5 +261,6 @@ def members_by_the_consumer_protocol_and_brokers_are_killed(ctx: Context) -> Non
 
 @check("storms", CONSUMER_SETTINGS)
 def members_by_both_protocols_come_and_go(ctx: Context) -> None:
-    # While a group changes its protocol Kafka gives partitions away that their holders may still use.
-    storm(ctx, BY_CONSUMER, {"partition_assignment_strategy": "cooperative-sticky"}, exclusive=ctx.target == "millrace")
+    # While a group changes its protocol Kafka gives partitions away that their holders may still use. Not cooperative-sticky:
+    # librdkafka puts what it remembers into assignments, and then both brokers refuse the change, as of an unknown assignor.
+    storm(ctx, BY_CONSUMER, {"partition_assignment_strategy": "range"}, exclusive=ctx.target == "millrace")
