@@ -193,7 +193,7 @@ def credentials_are_nobodys(ctx: Context) -> None:
 def many_in_one_request(ctx: Context) -> None:
     admin = admin_client(ctx)
     topics = [ctx.name(f"m{number}") for number in range(20)]
-    for future in admin.create_topics([NewTopic(name, -1, replica_assignment=[[1], [1]]) for name in topics]).values():
+    for future in admin.create_topics([NewTopic(name, 2, replica_assignment=[[1], [1]]) for name in topics]).values():
         answer(future)
     counts_become(ctx, topics, [2] * 20, "partitions")
     grown = admin.create_partitions([NewPartitions(name, 3, replica_assignment=[[1]]) for name in topics])
