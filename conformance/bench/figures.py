@@ -30,6 +30,8 @@ FIGURES = {
     "e2e_p999_ms": Figure("end to end p99.9 ms"),
     "connect_p50_ms": Figure("connect p50 ms"),
     "connect_p99_ms": Figure("connect p99 ms"),
+    "rebalance_p50_ms": Figure("rebalance p50 ms"),
+    "rebalance_p99_ms": Figure("rebalance p99 ms"),
     "cpu_s_per_gb": Figure("server CPU s per GB moved"),
     "cpu_s_per_gb_fetched": Figure("server CPU s per further GB fetched"),
     "cpu_cores": Figure("server CPU, cores"),
@@ -39,6 +41,11 @@ FIGURES = {
     "resident_grown_mib": Figure("server resident MiB, growth from the second to the last quarter"),
     "p999_first_ms": Figure("produce p99.9 ms, median second of the first quarter"),
     "p999_last_ms": Figure("produce p99.9 ms, median second of the last quarter"),
+    "p99_without_ms": Figure("produce p99 ms, without it"),
+    "p999_without_ms": Figure("produce p99.9 ms, without it"),
+    "compact_s": Figure("seconds until compacted"),
+    "compact_cpu_s_per_gb": Figure("server CPU s per GB that was there"),
+    "kept_mib": Figure("MiB kept"),
     "catch_up_s": Figure("seconds until all was read"),
     "ready_s": Figure("seconds until the ready line"),
     "serving_s": Figure("seconds until Metadata shows all leaders"),
@@ -47,7 +54,7 @@ FIGURES = {
 }
 """Those named `of_` are made by the report from the limits of the same round."""
 
-LATENCIES = {"produce": "", "end_to_end": "e2e_", "connect": "connect_"}
+LATENCIES = {"produce": "", "end_to_end": "e2e_", "connect": "connect_", "rebalance": "rebalance_"}
 
 
 def read(report: dict) -> dict[str, float]:

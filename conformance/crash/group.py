@@ -24,11 +24,23 @@ class Kind:
         """The group's id."""
         return f"crash-{self.strategy}"
 
+    def settings(self, number: int) -> dict[str, object]:
+        """Of a member."""
+        static = {"group.instance.id": f"member-{number}"} if self.static else {}
+        if self.strategy == CONSUMER_PROTOCOL:
+            return {"group.protocol": "consumer", **static}
+        # A static member whose own session ran out commits once more without its member id, and is fenced for it for good
+        # (Kafka answers so, too): no kill lasts as long as its session.
+        return {"partition.assignment.strategy": self.strategy, "session.timeout.ms": 45_000 if self.static else 6000, **static}
 
-KINDS = [Kind("cooperative-sticky", static=False), Kind("range", static=True)]
+
+CONSUMER_PROTOCOL = "consumer-protocol"
+"""The broker divides (KIP-848)."""
+KINDS = [Kind("cooperative-sticky", static=False), Kind("range", static=True), Kind(CONSUMER_PROTOCOL, static=False)]
 PASSING = GONE | {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION,
                   KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.REQUEST_TIMED_OUT,
-                  KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError._WAIT_COORD, KafkaError._TIMED_OUT_QUEUE,
+                  KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.STALE_MEMBER_EPOCH, KafkaError.FENCED_MEMBER_EPOCH,
+                  KafkaError._WAIT_COORD, KafkaError._TIMED_OUT_QUEUE,
                   KafkaError._ASSIGNMENT_LOST, KafkaError._STATE, KafkaError._DESTROY, KafkaError._NO_OFFSET}
 """What a commit may fail with while the broker is away or the group rebalances."""
 
@@ -73,13 +85,8 @@ class Member:
 
     def __init__(self, bootstrap: str, topic: str, kind: Kind, number: int, commits: Commits):
         self._name, self._commits = f"{kind.group} member {number}", commits
-        # A static member whose own session ran out commits once more without its member id, and is fenced for it for good
-        # (Kafka answers so, too): no kill lasts as long as its session.
-        session = {"group.instance.id": f"member-{number}", "session.timeout.ms": 45_000} if kind.static else {
-            "session.timeout.ms": 6000}
         self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": kind.group, "enable.auto.commit": False,
-                                   "auto.offset.reset": "earliest", "check.crcs": True,
-                                   "partition.assignment.strategy": kind.strategy, **session, **PATIENT})
+                                   "auto.offset.reset": "earliest", "check.crcs": True, **kind.settings(number), **PATIENT})
         self._topic = topic
         self._uncommitted: dict[int, int] = {}
         """Offsets after what was taken, of the partitions this member has, until a commit of them succeeds."""

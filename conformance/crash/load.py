@@ -1,13 +1,17 @@
-"""The load of a crash run: three idempotent librdkafka producers, a plain one, and a consumer at the tail."""
+"""The load of a crash run: idempotent librdkafka producers, a plain one, and a consumer at the tail."""
 
 import random
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from .checker import Log, Seen
-from .ledger import Ledger, decode, encode
+from .checker import Seen
+from .ledger import Identity, Ledger, decode, encode
+
+Shown = TypeVar("Shown")
 
 PARTITIONS = 6
 FLUSH_BOUND_S = 120
@@ -28,10 +32,13 @@ GONE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE
 
 
 class Client:
-    """One producer on its own thread: sends while told to, and keeps the ledger."""
+    """One producer on its own thread: sends while told to, and keeps the ledger. `key` names a record's key; a record whose value
+    `empty` wants gone is a tombstone."""
 
-    def __init__(self, bootstrap: str, topic: str, number: int, kind: int, ledger: Ledger, seed: int):
+    def __init__(self, bootstrap: str, topic: str, number: int, kind: int, ledger: Ledger, seed: int, *,
+                 key: Callable[[Identity], bytes | None] = lambda _: None, empty: Callable[[Identity], bool] = lambda _: False):
         self._topic, self._number, self._ledger = topic, number, ledger
+        self._key, self._empty = key, empty
         self._chance = random.Random(f"{seed} client {number}")
         if not KINDS[kind]["enable.idempotence"]:
             ledger.plain.add(number)
@@ -90,17 +97,18 @@ class Client:
         # Mostly small, some of a journal frame's size, a few that span several frames.
         length = self._chance.choices([self._chance.randint(20, 1500), self._chance.randint(1500, 40_000),
                                        self._chance.randint(40_000, 500_000)], [970, 28, 2])[0]
+        value = None if self._empty(identity) else encode(identity, length)
         try:
-            self._producer.produce(self._topic, encode(identity, length), partition=identity.partition,
-                                   on_delivery=self._delivered)
+            self._producer.produce(self._topic, value, key=self._key(identity), partition=identity.partition,
+                                   on_delivery=lambda error, message: self._delivered(error, message, identity))
         except BufferError:
             self._ledger.unsent(identity)
             self._producer.poll(0.02)
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message, identity: Identity) -> None:
         if error:
             self._ledger.complaints.append(f"client {self._number}: delivery failed: {error.name()}: {error.str()}")
-        elif identity := decode(message.value()):
+        else:
             self._ledger.acknowledged(identity, message.offset())
 
     def _error(self, error: KafkaError) -> None:
@@ -149,12 +157,12 @@ class Tail:
                     self._seen.append((message.partition(), message.offset(), decode(message.value())))
 
 
-def read_log(bootstrap: str, topic: str) -> Log:
-    """The whole topic, by a consumer of its own, from offset 0 to the end."""
+def read_log(bootstrap: str, topic: str, show: Callable[[Message], Shown]) -> dict[int, list[tuple[int, Shown]]]:
+    """The whole topic, by a consumer of its own, from offset 0 to the end: offsets and what `show` makes of each record."""
     consumer = _consumer(bootstrap, **{"enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
-        log: Log = {partition: [] for partition in range(PARTITIONS)}
+        log: dict[int, list[tuple[int, Shown]]] = {partition: [] for partition in range(PARTITIONS)}
         left = set(log)
         deadline = time.monotonic() + FLUSH_BOUND_S
         while left:
@@ -171,7 +179,7 @@ def read_log(bootstrap: str, topic: str) -> Log:
                     elif error.code() not in GONE:
                         raise RuntimeError(f"reading back: {error.name()}: {error.str()}")
                 else:
-                    log[message.partition()].append((message.offset(), decode(message.value())))
+                    log[message.partition()].append((message.offset(), show(message)))
         return log
     finally:
         consumer.close()

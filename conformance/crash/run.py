@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from confluent_kafka.admin import AdminClient  # noqa: E402
 
-from crash import checker, group, load  # noqa: E402
-from crash.ledger import Ledger  # noqa: E402
+from crash import checker, compacted, group, load  # noqa: E402
+from crash.ledger import Ledger, decode  # noqa: E402
 from harness import paths, topics  # noqa: E402
 from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
 from harness.logs import LogWatch, allowed_lines  # noqa: E402
@@ -32,13 +32,14 @@ class Stage:
     """One data directory with its broker, clients and ledger; lives through several runs."""
 
     def __init__(self, target: str, seed: int):
-        self.broker: Broker = TARGETS[target]()
+        self.broker: Broker = TARGETS[target](settings=compacted.BROKER_CONFIG)
         self._chance = random.Random(f"{seed} stage")
         self._shape_next_start()
-        self.ledger = Ledger()
+        self.ledger, self.keyed = Ledger(), Ledger()
         self._watch = LogWatch(target, self.broker.log, allowed_lines())
         self._seed, self._clients_made = seed, 0
         self._seen: checker.Seen = []
+        self.compacted: compacted.Log = {}
         self.clients: list[load.Client] = []
         self.tail: load.Tail | None = None
         self.groups: list[group.Group] = []
@@ -50,13 +51,18 @@ class Stage:
         # A kill takes nothing from a topic that is acknowledged when it is written, either.
         relaxed = {"flush.ms": "1000"} if self._chance.random() < 0.5 else {}
         topics.create(admin, TOPIC, load.PARTITIONS, TOPIC_CONFIG | relaxed)
+        topics.create(admin, compacted.TOPIC, load.PARTITIONS, compacted.TOPIC_CONFIG)
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
-        self.clients = [self._client(kind) for kind in range(len(load.KINDS))]
+        self.clients = [*(self._client(kind) for kind in range(len(load.KINDS))), self._keyed_client()]
         self.groups = [group.Group(self.broker.bootstrap, TOPIC, kind) for kind in group.KINDS]
 
     def _client(self, kind: int) -> load.Client:
         self._clients_made += 1
         return load.Client(self.broker.bootstrap, TOPIC, self._clients_made, kind, self.ledger, self._seed)
+
+    def _keyed_client(self) -> load.Client:
+        self._clients_made += 1
+        return compacted.client(self.broker.bootstrap, self._clients_made, self.keyed, self._seed)
 
     def _shape_next_start(self) -> None:
         """Nothing on disk may depend on the number of cores: every start chooses one."""
@@ -93,18 +99,20 @@ class Stage:
 
     def verify(self) -> tuple[checker.Log, list[str]]:
         """Reads everything back; the clients must be paused. Returns the log and what is wrong with it."""
-        log = load.read_log(self.broker.bootstrap, TOPIC)
+        log = load.read_log(self.broker.bootstrap, TOPIC, lambda message: decode(message.value()))
+        self.compacted = compacted.read(self.broker.bootstrap)
         self._seen += self.tail.taken()
         wrong = checker.violations(self.ledger, log, self._seen)
         for one in self.groups:
             wrong += one.verify()
-        wrong += self.ledger.complaints + self.tail.complaints
+        wrong += [f"{compacted.TOPIC}: {line}" for line in compacted.violations(self.keyed, self.compacted)]
+        wrong += self.ledger.complaints + self.keyed.complaints + self.tail.complaints
         wrong += [f"LOG LINE: {line}" for line in self._watch.unlisted("crash")]
         return log, wrong
 
     def self_test(self, log: checker.Log, seed: int) -> list[str]:
-        """Tamperings with this log that the checker misses."""
-        return checker.self_test(self.ledger, log, self._seen, seed)
+        """Tamperings with the logs that the checkers miss."""
+        return checker.self_test(self.ledger, log, self._seen, seed) + compacted.self_test(self.keyed, self.compacted, seed)
 
     def close(self, keep: bool) -> None:
         """Ends everything; a directory that shows a failure is kept."""
@@ -224,12 +232,14 @@ class Loop:
         if not wrong and not self._tested:
             self._tested = True
             missed = stage.self_test(log, seed) + group.self_test()
-            print(f"self-test of the checker: {len(checker.TAMPERINGS) - len(missed)} of {len(checker.TAMPERINGS)} "
-                  "tamperings with the first log were noticed", flush=True)
+            number = len(checker.TAMPERINGS) + len(compacted.TAMPERINGS)
+            print(f"self-test of the checkers: {number - len(missed)} of {number} tamperings with the first logs were noticed", flush=True)
             wrong = [f"CHECKER: {line}" for line in missed]
         if last and not wrong:
             stage.restart()
             wrong = [f"after a clean restart: {line}" for line in stage.verify()[1]]
+            if compacted.kept_everything(stage.keyed, stage.compacted):
+                wrong += ["NOT COMPACTED: all records of all keys are still there"]
         held = sum(len(records) for records in log.values())
         return f"{kills} kills, {recovered}{stage.ledger.acknowledgements()} acknowledged, {held} in the log: ", wrong
 

@@ -2,7 +2,7 @@
 
 from bench.case import SATURATION, Bench
 
-from . import catchup, connections, fanout, latency, partitions, restart, soak, throughput
+from . import catchup, connections, fanout, groups, latency, partitions, restart, soak, throughput
 
 PICKED = {
     throughput.BENCH: ("idle", throughput.BASE, "lz4"),
@@ -12,6 +12,7 @@ PICKED = {
     partitions.BENCH: ("1,000 partitions in all",),
     connections.BENCH: ("100 connections",),
     restart.BENCH: ("killed with 1 GiB",),
+    groups.BENCH: (groups.QUIET,),
     soak.BENCH: ("30 minutes at 50 %",),
 }
 
