@@ -8,9 +8,14 @@ from harness.check import Context, check, equal, eventually, that
 from clients.librdkafka.common import create_topic, producer, send
 from clients.librdkafka.members import BY_CONSUMER, CONSUMER_SETTINGS, Member, Stranger, beat_for, divided, drive
 
-from .groups import shown
 from .one_jvm import CONFIGS, CONSOLE, EVERY_GROUP, FEATURES, GROUPS, VERIFIABLE, Tools, table
 from .programs import program
+
+
+def shown(tools: Tools, *entity: object) -> dict[str, str]:
+    """kafka-configs --describe: values by setting."""
+    lines = tools.call(CONFIGS, "--describe", *entity).splitlines()
+    return dict(line.split()[0].split("=", 1) for line in lines if re.match(r"\s+\S+=", line))
 
 
 @check("consumers", CONSUMER_SETTINGS)

@@ -12,6 +12,7 @@ from .programs import class_path
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 EVERY_GROUP = "org.apache.kafka.tools.GroupsCommand"
 CONFIGS = "kafka.admin.ConfigCommand"
+FEATURES = "org.apache.kafka.tools.FeatureCommand"
 CONSOLE = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"
 VERIFIABLE = "org.apache.kafka.tools.VerifiableConsumer"
