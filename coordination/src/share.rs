@@ -1,0 +1,20 @@
+//! Share groups (KIP-932): many members take records of the same partitions, each record for a while and for itself.
+//!
+//! * A [`SharePartition`] says who holds which record of one partition for one group, and what becomes of it.
+//! * [`state`] is what a start needs of that.
+//!
+//! The behaviour is that of Apache Kafka 4.3.1; the isolation level is left to the reader of the log.
+
+mod acknowledge;
+mod acquire;
+mod locks;
+mod partition;
+pub mod reset;
+pub mod state;
+#[cfg(test)]
+mod testing;
+mod window;
+
+pub use acknowledge::{AckBatch, AckType};
+pub use acquire::{Acquire, AcquireMode, Acquired, LogBatch};
+pub use partition::{Held, HeldState, SharePartition, ShareSettings, StateWrite, refused};
