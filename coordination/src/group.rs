@@ -10,7 +10,7 @@ mod classic;
 mod commit;
 pub mod consumer;
 mod coordinator;
-mod desk;
+pub(crate) mod desk;
 mod expiry;
 mod ids;
 mod join;
@@ -28,7 +28,7 @@ mod settings;
 mod subscription;
 mod sync;
 mod timers;
-mod wire;
+pub(crate) mod wire;
 
 pub use coordinator::{Coordinator, Input};
 pub use desk::Effect;

@@ -1,16 +1,20 @@
 //! Share groups (KIP-932): many members take records of the same partitions, each record for a while and for itself.
 //!
 //! * A [`SharePartition`] says who holds which record of one partition for one group, and what becomes of it.
-//! * [`state`] is what a start needs of that.
+//! * [`state`] is what a start needs of that, [`record`] how it is written to `__share_group_state`, and [`store`] who
+//!   writes it.
 //!
 //! The behaviour is that of Apache Kafka 4.3.1; the isolation level is left to the reader of the log.
 
 mod acknowledge;
 mod acquire;
+pub mod limits;
 mod locks;
 mod partition;
+pub mod record;
 pub mod reset;
 pub mod state;
+pub mod store;
 #[cfg(test)]
 mod testing;
 mod window;

@@ -168,7 +168,7 @@ impl Desk {
 }
 
 /// What clients are told of an append that failed with `error`.
-pub(super) const fn append_error(error: ErrorCode) -> ErrorCode {
+pub(crate) const fn append_error(error: ErrorCode) -> ErrorCode {
     match error {
         ErrorCode::UnknownTopicOrPartition
         | ErrorCode::NotEnoughReplicas

@@ -129,6 +129,8 @@ pub enum RecordError {
     NotText,
     /// A value of a version that is not known here.
     ValueVersion(i16),
+    /// A number that stands for nothing.
+    NoMeaning(i8),
 }
 
 impl fmt::Display for RecordError {
@@ -138,6 +140,7 @@ impl fmt::Display for RecordError {
             Self::BadLength => f.write_str("the record holds an impossible length"),
             Self::NotText => f.write_str("a string of the record is not UTF-8"),
             Self::ValueVersion(version) => write!(f, "the record's value has unknown version {version}"),
+            Self::NoMeaning(number) => write!(f, "the record holds {number}, which stands for nothing"),
         }
     }
 }
