@@ -3,6 +3,7 @@
 //! * A [`SharePartition`] says who holds which record of one partition for one group, and what becomes of it.
 //! * [`state`] is what a start needs of that, [`record`] how it is written to `__share_group_state`, and [`store`] who
 //!   writes it.
+//! * [`session`] is what the broker remembers of a member's requests.
 //!
 //! The behaviour is that of Apache Kafka 4.3.1; the isolation level is left to the reader of the log.
 
@@ -13,6 +14,7 @@ mod locks;
 mod partition;
 pub mod record;
 pub mod reset;
+pub mod session;
 pub mod state;
 pub mod store;
 #[cfg(test)]
