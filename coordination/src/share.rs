@@ -4,6 +4,7 @@
 //! * [`state`] is what a start needs of that, [`record`] how it is written to `__share_group_state`, and [`store`] who
 //!   writes it.
 //! * [`session`] is what the broker remembers of a member's requests.
+//! * [`membership`] is who is in a group, and which partitions each member takes records from.
 //!
 //! The behaviour is that of Apache Kafka 4.3.1; the isolation level is left to the reader of the log.
 
@@ -11,6 +12,7 @@ mod acknowledge;
 mod acquire;
 pub mod limits;
 mod locks;
+pub mod membership;
 mod partition;
 pub mod record;
 pub mod reset;
