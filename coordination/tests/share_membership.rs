@@ -531,6 +531,19 @@ impl World {
             has.extend(member.assigned.partitions());
         }
         assert_eq!(has, wanted);
+        let mut shares: BTreeMap<Arc<str>, Vec<Assignment>> = BTreeMap::new();
+        for record in self.bench.machine.snapshot() {
+            match record {
+                Record::Target { member, value: Some(value), .. } => {
+                    shares.entry(member).or_default().push(Assignment::clone(&value));
+                }
+                Record::Current { member, value: Some(value), .. } => {
+                    shares.entry(member).or_default().push(value.assigned.clone());
+                }
+                _ => {}
+            }
+        }
+        assert!(shares.values().all(|both| both[0] == both[1]), "each has its target: {shares:?}");
         let quiet = self.bench.log.len();
         self.settle_once();
         assert_eq!(self.bench.log.len(), quiet, "and then it is quiet");
