@@ -293,6 +293,9 @@ fn topics_that_come_and_go_change_the_target() {
     bench.land_all();
     bench.wait(1000);
     assert_eq!(size(&bench.beat("a", 5, None)), Some(0));
+    let empty =
+        |record: &Record| matches!(record, Record::Target { value: Some(value), .. } if value.0.is_empty());
+    assert_eq!(bench.machine.snapshot().iter().filter(|record| empty(record)).count(), 2, "of both members");
     let epoch = bench.beat("a", 6, None).member_epoch;
     bench.wait(1000);
     assert_eq!(bench.beat("a", 6, None).member_epoch, epoch, "and then it is quiet");
