@@ -25,9 +25,11 @@ pub mod record;
 mod reply;
 mod request;
 mod settings;
+mod share;
 mod subscription;
 mod sync;
 mod timers;
+mod unload;
 pub(crate) mod wire;
 
 pub use coordinator::{Coordinator, Input};

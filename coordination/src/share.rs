@@ -10,6 +10,7 @@
 
 mod acknowledge;
 mod acquire;
+mod held;
 pub mod limits;
 mod locks;
 pub mod membership;
@@ -17,6 +18,7 @@ mod partition;
 pub mod record;
 pub mod reset;
 pub mod session;
+mod settings;
 pub mod state;
 pub mod store;
 #[cfg(test)]
@@ -25,4 +27,6 @@ mod window;
 
 pub use acknowledge::{AckBatch, AckType};
 pub use acquire::{Acquire, AcquireMode, Acquired, LogBatch};
-pub use partition::{Held, HeldState, SharePartition, ShareSettings, StateWrite, refused};
+pub use held::{Held, HeldState};
+pub use partition::{SharePartition, StateWrite, refused};
+pub use settings::ShareSettings;

@@ -17,5 +17,6 @@ mod producers;
 mod pulse;
 pub mod route;
 pub mod shard;
+mod shares;
 pub mod state;
 mod upkeep;

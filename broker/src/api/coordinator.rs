@@ -1,7 +1,7 @@
 //! The way to the coordinator of a group: which partition of `__consumer_offsets` it is, and the core that owns that.
 
 use coordination::group::{Reply as GroupReply, Request as GroupRequest, partition_of};
-use coordination::metadata::topics::OFFSETS_TOPIC;
+use coordination::metadata::topics::{OFFSETS_TOPIC, SHARE_STATE_TOPIC};
 use coordination::metadata::{Command, Image, NewTopic, Overrides};
 use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, TopicPartition};
@@ -12,12 +12,13 @@ use shard::route::owner_of;
 use crate::cluster::{Cluster, propose_topics};
 use crate::service::Broker;
 
-/// The broker settings that this topic is made with; it is made when the first group is looked for.
+/// The broker settings that an internal topic is made with. That of groups is made when the first one is looked for, that of
+/// share partitions when the first member of a share group joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OffsetsTopic {
-    /// `offsets.topic.num.partitions`.
+pub struct InternalTopic {
+    /// `offsets.topic.num.partitions`, `share.coordinator.state.topic.num.partitions`.
     pub partitions: i32,
-    /// `offsets.topic.segment.bytes`.
+    /// `offsets.topic.segment.bytes`, `share.coordinator.state.topic.segment.bytes`.
     pub segment_bytes: i32,
 }
 
@@ -64,12 +65,20 @@ pub async fn ask_partition(
     })
 }
 
-/// Makes the topic if it is not there. True when it is there in the end.
+/// Makes the topic of groups if it is not there. True when it is there in the end.
 pub async fn ensure_topic(broker: &Broker) -> bool {
-    if broker.cluster.image().topic(OFFSETS_TOPIC).is_some() {
+    ensure(broker, OFFSETS_TOPIC, broker.settings.offsets_topic).await
+}
+
+/// The same of the topic of share partitions.
+pub async fn ensure_share_topic(broker: &Broker) -> bool {
+    ensure(broker, SHARE_STATE_TOPIC, broker.settings.share_state_topic).await
+}
+
+async fn ensure(broker: &Broker, name: &'static str, settings: InternalTopic) -> bool {
+    if broker.cluster.image().topic(name).is_some() {
         return true;
     }
-    let settings = broker.settings.offsets_topic;
     let pairs = [
         // Kafka compacts it; until this broker compacts anything, it is kept whole.
         ("cleanup.policy", String::new()),
@@ -80,16 +89,16 @@ pub async fn ensure_topic(broker: &Broker) -> bool {
     for (name, value) in pairs {
         configs.insert(name.to_owned(), value);
     }
-    let topic = NewTopic { partitions: settings.partitions, configs, ..NewTopic::new(OFFSETS_TOPIC) };
+    let topic = NewTopic { partitions: settings.partitions, configs, ..NewTopic::new(name) };
     let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
     for outcome in propose_topics(&*broker.cluster, command, 1).await {
         if let Err(refusal) = outcome
             && refusal.code != ErrorCode::TopicAlreadyExists
         {
-            tracing::error!(code = refusal.code.name(), why = refusal.message, "cannot make {OFFSETS_TOPIC}");
+            tracing::error!(code = refusal.code.name(), why = refusal.message, "cannot make {name}");
         }
     }
-    broker.cluster.image().topic(OFFSETS_TOPIC).is_some()
+    broker.cluster.image().topic(name).is_some()
 }
 
 /// Text as the coordinator keeps it: its own, not a slice of the request.

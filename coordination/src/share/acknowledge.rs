@@ -150,7 +150,7 @@ impl SharePartition {
 mod tests {
     use super::*;
     use crate::share::acquire::{Acquire, AcquireMode};
-    use crate::share::partition::ShareSettings;
+    use crate::share::settings::ShareSettings;
     use crate::share::state::DeliveryState;
     use crate::share::testing::{batches, fresh, shown, state};
 

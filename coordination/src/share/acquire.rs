@@ -206,7 +206,7 @@ const fn is_full(before: &Acquired, request: &Acquire<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::share::partition::ShareSettings;
+    use crate::share::settings::ShareSettings;
     use crate::share::testing::{batches, fresh, shown};
 
     fn settings() -> ShareSettings {

@@ -11,8 +11,12 @@ mod group;
 mod heartbeat;
 mod messages;
 pub mod record;
+mod settings;
+mod topics;
+mod turns;
 
 pub use coordinator::Coordinator;
 pub use group::{Assignment, DescribedGroup, DescribedMember};
 pub use heartbeat::{Heartbeat, HeartbeatReply};
-pub use messages::{Effect, Input, MembershipSettings, Reply, Request};
+pub use messages::{Effect, Input, Refusal, Reply, Request};
+pub use settings::MembershipSettings;

@@ -5,40 +5,16 @@
 //! lock that ran out frees its records at once, as in Kafka: should the write fail, a start may count one delivery less.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::{ErrorCode, LeaderEpoch, Offset, Tick};
 
 use super::locks::Locks;
+use super::settings::ShareSettings;
 use super::state::{DeliveryState, PartitionState, StateBatch};
 use super::window::{Cell, Kind, Run, Window};
 
 /// Locks that one step looks at when they are due; what is left is due at once.
 const LOCKS_PER_STEP: usize = 256;
-
-/// What a share partition obeys, with Kafka's names and defaults.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ShareSettings {
-    /// `share.delivery.count.limit`, 5: a record delivered so often is archived when it comes back.
-    pub delivery_count_limit: u16,
-    /// `share.partition.max.record.locks`, 2000: records in flight, above which nothing new is handed out.
-    pub record_locks_max: u32,
-    /// `share.record.lock.duration.ms`, 30000.
-    pub lock_duration_ms: u32,
-    /// `share.renew.acknowledge.enable`, true.
-    pub renew_enabled: bool,
-}
-
-impl Default for ShareSettings {
-    fn default() -> Self {
-        Self {
-            delivery_count_limit: 5,
-            record_locks_max: 2000,
-            lock_duration_ms: 30_000,
-            renew_enabled: true,
-        }
-    }
-}
 
 /// What is to be written to `__share_group_state`, in the order of ids; then comes [`SharePartition::landed`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,39 +40,6 @@ pub(super) struct Piece {
     end: Offset,
     kind: Kind,
     count: u16,
-}
-
-/// Some records in flight, for those who look.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Held {
-    /// Offset of the first one.
-    pub first: Offset,
-    /// Offset of the last one.
-    pub last: Offset,
-    /// How often each was delivered.
-    pub delivery_count: u16,
-    /// What they are.
-    pub state: HeldState,
-}
-
-/// What a record in flight is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum HeldState {
-    /// Anybody may have it.
-    Available,
-    /// It is this member's until then, or until what became of it is written.
-    Acquired {
-        /// Who has it.
-        member: Arc<str>,
-        /// When it is free again.
-        deadline: Tick,
-        /// What it becomes, if that is being written.
-        becoming: Option<DeliveryState>,
-    },
-    /// It was accepted.
-    Acknowledged,
-    /// It was given up.
-    Archived,
 }
 
 /// The records of a partition that are in flight in a share group.
@@ -204,32 +147,6 @@ impl SharePartition {
     #[must_use]
     pub fn writes_in_flight(&self) -> usize {
         self.writes.len()
-    }
-
-    /// Everything in flight, in order.
-    pub fn held(&self) -> impl Iterator<Item = Held> + '_ {
-        self.window.runs(self.start(), self.end()).map(|run| Held {
-            first: run.first,
-            last: Offset(run.end.0 - 1),
-            delivery_count: run.cell.count,
-            state: self.held_state(run.cell),
-        })
-    }
-
-    fn held_state(&self, cell: Cell) -> HeldState {
-        let becoming = match cell.kind {
-            Kind::Available => return HeldState::Available,
-            Kind::Acknowledged => return HeldState::Acknowledged,
-            Kind::Archived => return HeldState::Archived,
-            Kind::Acquired => None,
-            Kind::Releasing => Some(DeliveryState::Available),
-            Kind::Accepting => Some(DeliveryState::Acknowledged),
-            Kind::Archiving => Some(DeliveryState::Archived),
-        };
-        let lock = self.locks.get(cell.lock);
-        let (member, deadline) =
-            lock.map_or_else(|| ("".into(), Tick(0)), |lock| (Arc::clone(&lock.member), lock.deadline));
-        HeldState::Acquired { member, deadline, becoming }
     }
 
     /// Where the log is to be read for the next member: the first record that anybody may have, else the end.

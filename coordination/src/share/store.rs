@@ -9,12 +9,23 @@ mod machine;
 
 use std::sync::Arc;
 
-use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicPartition};
 
 use super::limits::STATE_BYTES;
 use super::record::{Record, ShareKey};
 use super::state::{PartitionState, StateBatch};
+use crate::group::partition_of;
+use crate::metadata::image::Image;
+use crate::metadata::topics::SHARE_STATE_TOPIC;
 pub use machine::ShareStates;
+
+/// The partition of `__share_group_state` that coordinates a share partition, if there is the topic.
+#[must_use]
+pub fn coordinator_of(image: &Image, key: &ShareKey) -> Option<TopicPartition> {
+    let topic = image.topic(SHARE_STATE_TOPIC)?;
+    let partition = partition_of(&key.coordinator_key(), topic.partitions);
+    Some(TopicPartition { topic: topic.id, partition })
+}
 
 /// What the coordinator is told of the broker's configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +87,26 @@ pub enum Answer {
     Done(ErrorCode),
     /// To Read and Summary.
     State(Result<Arc<PartitionState>, ErrorCode>),
+}
+
+impl Answer {
+    /// To a request that is refused.
+    #[must_use]
+    pub const fn refused(ask: &Ask, error: ErrorCode) -> Self {
+        match ask {
+            Ask::Read { .. } | Ask::Summary => Self::State(Err(error)),
+            Ask::Initialize { .. } | Ask::Write(_) | Ask::Delete => Self::Done(error),
+        }
+    }
+
+    /// NONE, or why not.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Done(error) | Self::State(Err(error)) => *error,
+            Self::State(Ok(_)) => ErrorCode::None,
+        }
+    }
 }
 
 /// What the coordinator asks of its driver.

@@ -3,7 +3,9 @@
 use model::{LeaderEpoch, Offset, TimestampMs};
 
 use super::acquire::LogBatch;
-use super::partition::{HeldState, SharePartition, ShareSettings};
+use super::held::HeldState;
+use super::partition::SharePartition;
+use super::settings::ShareSettings;
 use super::state::PartitionState;
 
 /// A state of which nothing is known but where it starts.

@@ -7,67 +7,61 @@ use std::sync::Arc;
 use model::{ErrorCode, Tick, TimestampMs, TopicId};
 
 use super::group::{Assignment, DescribedGroup, Group};
-use super::heartbeat::{
-    Context, Decision, Heartbeat, HeartbeatReply, alter, decide, forget, initialized, leave,
-};
-use super::messages::{Effect, Input, MembershipSettings, Reply, Request};
+use super::messages::{Effect, Input, Refusal, Reply, Request};
 use super::record::{Record, StateTopics};
+use super::settings::MembershipSettings;
+use super::turns::Turn;
 use crate::effects::Effects;
 use crate::group::desk::append_error;
 use crate::machine::Machine;
 use crate::metadata::image::Image;
 use crate::share::limits::{GROUP_FLIGHTS_MAX, HEARTBEATS_PARKED_MAX};
 
-/// What waits for its turn in a group.
-#[derive(Debug)]
-enum Turn {
-    Heartbeat(u64, Heartbeat),
-    Delete(u64),
-    Alter(u64, Assignment),
-    Forget(u64, BTreeSet<TopicId>),
-    Expire(Arc<str>),
-    Initialized(Assignment, bool),
-    Deleted(Arc<[TopicId]>),
-}
-
 #[derive(Debug, Default)]
-struct Slot {
-    group: Group,
-    bytes: u64,
-    flight: Option<u64>,
-    waiting: VecDeque<Turn>,
+pub(super) struct Slot {
+    pub group: Group,
+    pub bytes: u64,
+    pub flight: Option<u64>,
+    pub waiting: VecDeque<Turn>,
 }
 
 /// An append in flight, and what follows it.
 #[derive(Debug)]
-struct Flight {
-    group: Arc<str>,
-    records: Vec<Record>,
-    reply: Option<(u64, Reply)>,
+pub(super) struct Flight {
+    pub group: Arc<str>,
+    pub records: Vec<Record>,
+    pub reply: Option<(u64, Reply)>,
     /// Whose session begins anew.
-    member: Option<Arc<str>>,
-    initialize: Option<(i32, Assignment)>,
+    pub member: Option<Arc<str>>,
+    pub initialize: Option<(i32, Assignment)>,
+}
+
+impl Flight {
+    pub fn nothing(group: &Arc<str>) -> Self {
+        let group = Arc::clone(group);
+        Self { group, records: Vec::new(), reply: None, member: None, initialize: None }
+    }
 }
 
 /// The share groups of one partition. A new one replays its log, is told that it is [`loaded`](Self::loaded), and then
 /// takes steps.
 #[derive(Debug)]
 pub struct Coordinator {
-    settings: MembershipSettings,
-    image: Arc<Image>,
-    slots: BTreeMap<Arc<str>, Slot>,
-    flights: BTreeMap<u64, Flight>,
-    next_append: u64,
+    pub(super) settings: MembershipSettings,
+    pub(super) image: Arc<Image>,
+    pub(super) slots: BTreeMap<Arc<str>, Slot>,
+    pub(super) flights: BTreeMap<u64, Flight>,
+    pub(super) next_append: u64,
     /// When the silence of a member has been too long, by time and by member (group first).
     due: BTreeSet<(Tick, Arc<str>, Arc<str>)>,
-    sessions: BTreeMap<(Arc<str>, Arc<str>), Tick>,
+    pub(super) sessions: BTreeMap<(Arc<str>, Arc<str>), Tick>,
     /// Groups whose turn comes when less is in flight.
-    later: BTreeSet<Arc<str>>,
+    pub(super) later: BTreeSet<Arc<str>>,
     parked: usize,
-    bytes: u64,
+    pub(super) bytes: u64,
     now: Tick,
-    wall: TimestampMs,
-    out: Vec<Effect>,
+    pub(super) wall: TimestampMs,
+    pub(super) out: Vec<Effect>,
 }
 
 impl Coordinator {
@@ -96,6 +90,17 @@ impl Coordinator {
         self.settings = settings;
     }
 
+    /// What groups and members may take, from the next decision on: see [`MembershipSettings::memory_bytes_max`].
+    pub const fn set_memory_bytes_max(&mut self, bytes: u64) {
+        self.settings.memory_bytes_max = bytes;
+    }
+
+    /// Takes the topics there are, and the settings of groups, from the next decision on. Groups look at it with the next
+    /// heartbeat of a member.
+    pub fn set_image(&mut self, image: Arc<Image>) {
+        self.image = image;
+    }
+
     /// Applies a record of the log or of [`snapshot`](Self::snapshot), in order, before [`loaded`](Self::loaded).
     pub fn replay(&mut self, record: &Record) {
         self.apply(record);
@@ -107,9 +112,8 @@ impl Coordinator {
         for (name, slot) in &mut self.slots {
             slot.group.loaded();
             let ids: Vec<Arc<str>> = slot.group.members.keys().cloned().collect();
-            let ms = self.settings.of_group(&self.image, name).session_timeout_ms;
+            let until = now.after_ms(self.settings.session_timeout_ms(&self.image, name));
             for id in ids {
-                let until = now.after_ms(u64::try_from(ms).unwrap_or(0));
                 self.due.insert((until, Arc::clone(name), Arc::clone(&id)));
                 self.sessions.insert((Arc::clone(name), id), until);
             }
@@ -147,10 +151,29 @@ impl Coordinator {
         self.bytes
     }
 
-    /// Whether it is a share group that something is durable of.
+    /// Whether it is a share group, or about to be one.
     #[must_use]
     pub fn knows(&self, group: &str) -> bool {
-        self.slots.get(group).is_some_and(|slot| !slot.group.is_gone())
+        self.slots.contains_key(group)
+    }
+
+    /// Deleted topics that some group still tells of: they went while nobody asked for this coordinator.
+    #[must_use]
+    pub fn missing_topics(&self) -> Vec<TopicId> {
+        let kept = self.slots.values().map(|slot| &slot.group.topics);
+        let begun = |kept: &StateTopics| -> Vec<TopicId> {
+            let begun = kept.initializing.keys().chain(kept.initialized.keys());
+            begun.chain(kept.deleting.keys()).copied().collect()
+        };
+        let ids = kept.flat_map(|kept| begun(kept));
+        let ids = ids.filter(|id| self.image.topic_by_id(*id).is_none());
+        ids.collect::<BTreeSet<TopicId>>().into_iter().collect()
+    }
+
+    /// Groups that something is durable of, and whether somebody is in them; by id.
+    pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        let there = self.slots.iter().filter(|(_, slot)| !slot.group.is_gone());
+        there.map(|(name, slot)| (name, !slot.group.members.is_empty()))
     }
 
     fn request(&mut self, ticket: u64, request: Request) {
@@ -160,130 +183,47 @@ impl Coordinator {
                 self.out.push(Effect::Reply { ticket, reply });
                 return;
             }
+            Request::Offsets(group) => {
+                let known = self.known(&group).map(|known| {
+                    let begun = known.topics.initialized.iter();
+                    begun.map(|(id, topic)| (*id, (topic.name.clone(), topic.partitions.clone()))).collect()
+                });
+                self.out.push(Effect::Reply { ticket, reply: Reply::Offsets(known) });
+                return;
+            }
             Request::Heartbeat(heartbeat) => {
                 (Arc::clone(&heartbeat.group), Turn::Heartbeat(ticket, heartbeat))
             }
             Request::Delete(group) => (group, Turn::Delete(ticket)),
             Request::AlterOffsets { group, partitions } => (group, Turn::Alter(ticket, partitions)),
             Request::DeleteOffsets { group, topics } => (group, Turn::Forget(ticket, topics)),
+            Request::Initialized { group, partitions, done } => {
+                (group, Turn::Initialized(Some(ticket), partitions, done))
+            }
+            Request::StateDeleted { group, topics } => (group, Turn::Deleted(Some(ticket), topics.into())),
         };
         self.parked += 1;
         if self.parked > HEARTBEATS_PARKED_MAX {
-            self.refuse(turn, ErrorCode::CoordinatorNotAvailable);
+            self.refuse(turn, (ErrorCode::CoordinatorNotAvailable, String::new()));
             return;
         }
         self.slots.entry(Arc::clone(&group)).or_default().waiting.push_back(turn);
         self.serve(&group);
     }
 
-    fn describe(&self, group: String) -> (String, Result<DescribedGroup, ErrorCode>) {
-        let known = self.slots.get(group.as_str()).filter(|slot| !slot.group.is_gone());
-        let described = known.map(|slot| slot.group.described()).ok_or(ErrorCode::GroupIdNotFound);
+    fn known(&self, group: &str) -> Result<&Group, Refusal> {
+        let known = self.slots.get(group).map(|slot| &slot.group).filter(|group| !group.is_gone());
+        known.ok_or_else(|| (ErrorCode::GroupIdNotFound, format!("Group {group} not found.")))
+    }
+
+    /// A group in detail.
+    pub(crate) fn describe(&self, group: String) -> (String, Result<DescribedGroup, Refusal>) {
+        let described = self.known(&group).map(Group::described);
         (group, described)
     }
 
-    /// Takes the turns of a group, up to one that appends.
-    fn serve(&mut self, name: &Arc<str>) {
-        while let Some(slot) = self.slots.get_mut(name).filter(|slot| slot.flight.is_none()) {
-            let Some(turn) = slot.waiting.pop_front() else { break };
-            let Some(flight) = self.take(name, turn) else { continue };
-            if flight.records.is_empty() {
-                self.follow(flight);
-                continue;
-            }
-            let id = self.next_append;
-            self.next_append += 1;
-            if let Some(slot) = self.slots.get_mut(name) {
-                slot.flight = Some(id);
-            }
-            self.out.push(Effect::Append { id, records: flight.records.clone() });
-            self.flights.insert(id, flight);
-        }
-        self.forget_if_gone(name);
-    }
-
-    /// What a turn comes to; `None` when it is answered already, or nothing.
-    fn take(&mut self, name: &Arc<str>, turn: Turn) -> Option<Flight> {
-        let settings = self.settings.of_group(&self.image, name);
-        let affords = self.bytes < self.settings.memory_bytes_max;
-        let context = Context { image: &self.image, settings: &settings, wall: self.wall, affords };
-        let group = &self.slots.get(name)?.group;
-        let (records, reply, member, initialize) = match &turn {
-            Turn::Heartbeat(ticket, heartbeat) => match decide(&context, group, heartbeat) {
-                Ok(Decision { records, reply, initialize }) => {
-                    let member = (reply.member_epoch >= 0).then(|| Arc::clone(&heartbeat.member_id));
-                    (records, Some((*ticket, Reply::Heartbeat(reply))), member, initialize)
-                }
-                Err(error) => {
-                    self.refuse(turn, error);
-                    return None;
-                }
-            },
-            Turn::Delete(_) | Turn::Alter(..) | Turn::Forget(..)
-                if group.is_gone() || !group.members.is_empty() =>
-            {
-                let gone = group.is_gone();
-                self.refuse(turn, if gone { ErrorCode::GroupIdNotFound } else { ErrorCode::NonEmptyGroup });
-                return None;
-            }
-            Turn::Delete(ticket) => {
-                let group = || Arc::clone(name);
-                let records = vec![
-                    Record::Topics { group: group(), value: None },
-                    Record::TargetEpoch { group: group(), value: None },
-                    Record::Epoch { group: group(), value: None },
-                ];
-                (records, Some((*ticket, Reply::Delete(ErrorCode::None))), None, None)
-            }
-            Turn::Alter(ticket, partitions) => {
-                let reply = Reply::AlterOffsets(Ok(group.epoch + 1));
-                (alter(&context, group, name, partitions), Some((*ticket, reply)), None, None)
-            }
-            Turn::Forget(ticket, topics) => {
-                let (topics, partitions) = forget(&group.topics, topics);
-                let topics = (topics != *group.topics)
-                    .then(|| Record::Topics { group: Arc::clone(name), value: Some(Arc::new(topics)) });
-                let reply = Reply::DeleteOffsets(Ok(partitions));
-                (topics.into_iter().collect(), Some((*ticket, reply)), None, None)
-            }
-            Turn::Expire(member) => {
-                // It may have shown up, or left, while this waited.
-                let silent = !self.sessions.contains_key(&(Arc::clone(name), Arc::clone(member)));
-                if !silent || !group.members.contains_key(member) {
-                    return None;
-                }
-                (leave(&self.image, group, name, member), None, Some(Arc::clone(member)), None)
-            }
-            Turn::Initialized(partitions, done) => {
-                let topics = initialized(&context, &group.topics, partitions, *done)?;
-                (
-                    vec![Record::Topics { group: Arc::clone(name), value: Some(Arc::new(topics)) }],
-                    None,
-                    None,
-                    None,
-                )
-            }
-            Turn::Deleted(gone) => {
-                let mut topics = StateTopics::clone(&group.topics);
-                topics.initializing.retain(|id, _| !gone.contains(id));
-                topics.initialized.retain(|id, _| !gone.contains(id));
-                topics.deleting.retain(|id, _| !gone.contains(id));
-                if topics == *group.topics {
-                    return None;
-                }
-                (
-                    vec![Record::Topics { group: Arc::clone(name), value: Some(Arc::new(topics)) }],
-                    None,
-                    None,
-                    None,
-                )
-            }
-        };
-        Some(Flight { group: Arc::clone(name), records, reply, member, initialize })
-    }
-
     /// What follows when the records are durable, or there are none.
-    fn follow(&mut self, flight: Flight) {
+    pub(super) fn follow(&mut self, flight: Flight) {
         if let Some(member) = &flight.member {
             self.begin_session(&flight.group, member);
         }
@@ -320,7 +260,7 @@ impl Coordinator {
     fn apply(&mut self, record: &Record) {
         let name = record.group();
         let slot = self.slots.entry(Arc::clone(name)).or_default();
-        slot.group.apply(record);
+        slot.group.apply(record, self.wall);
         if let Record::Member { member, value: None, .. } = record {
             self.end_session(name, member);
         }
@@ -333,8 +273,7 @@ impl Coordinator {
         if self.slots.get(group).is_none_or(|slot| !slot.group.members.contains_key(member)) {
             return;
         }
-        let ms = self.settings.of_group(&self.image, group).session_timeout_ms;
-        let until = self.now.after_ms(u64::try_from(ms).unwrap_or(0));
+        let until = self.now.after_ms(self.settings.session_timeout_ms(&self.image, group));
         self.due.insert((until, Arc::clone(group), Arc::clone(member)));
         self.sessions.insert((Arc::clone(group), Arc::clone(member)), until);
     }
@@ -360,17 +299,6 @@ impl Coordinator {
         }
     }
 
-    /// A turn that nobody asked for.
-    fn queue(&mut self, group: &Arc<str>, turn: Turn) {
-        let Some(slot) = self.slots.get_mut(group) else { return };
-        slot.waiting.push_back(turn);
-        if self.flights.len() < GROUP_FLIGHTS_MAX {
-            self.serve(group);
-        } else {
-            self.later.insert(Arc::clone(group));
-        }
-    }
-
     fn topics_deleted(&mut self, topics: Vec<TopicId>) {
         let topics: Arc<[TopicId]> = topics.into();
         let keeps = |kept: &BTreeMap<TopicId, _>| topics.iter().any(|id| kept.contains_key(id));
@@ -382,7 +310,7 @@ impl Coordinator {
         });
         let names: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
         for name in names {
-            self.queue(&name, Turn::Deleted(Arc::clone(&topics)));
+            self.queue(&name, Turn::Deleted(None, Arc::clone(&topics)));
         }
     }
 
@@ -393,7 +321,7 @@ impl Coordinator {
         slot.bytes = bytes;
     }
 
-    fn forget_if_gone(&mut self, name: &Arc<str>) {
+    pub(super) fn forget_if_gone(&mut self, name: &Arc<str>) {
         let gone = |slot: &Slot| slot.group.is_gone() && slot.flight.is_none() && slot.waiting.is_empty();
         if self.slots.get(name).is_some_and(gone)
             && let Some(slot) = self.slots.remove(name)
@@ -402,19 +330,7 @@ impl Coordinator {
         }
     }
 
-    fn refuse(&mut self, turn: Turn, error: ErrorCode) {
-        match turn {
-            Turn::Heartbeat(ticket, heartbeat) => {
-                self.reply(ticket, Reply::Heartbeat(HeartbeatReply::failed(&heartbeat.member_id, error)));
-            }
-            Turn::Delete(ticket) => self.reply(ticket, Reply::Delete(error)),
-            Turn::Alter(ticket, _) => self.reply(ticket, Reply::AlterOffsets(Err(error))),
-            Turn::Forget(ticket, _) => self.reply(ticket, Reply::DeleteOffsets(Err(error))),
-            Turn::Expire(_) | Turn::Initialized(..) | Turn::Deleted(_) => {}
-        }
-    }
-
-    fn reply(&mut self, ticket: u64, reply: Reply) {
+    pub(super) fn reply(&mut self, ticket: u64, reply: Reply) {
         self.parked = self.parked.saturating_sub(1);
         self.out.push(Effect::Reply { ticket, reply });
     }
@@ -427,7 +343,8 @@ impl Coordinator {
             }
         }
         for slot in std::mem::take(&mut self.slots).into_values() {
-            slot.waiting.into_iter().for_each(|turn| self.refuse(turn, error));
+            let refusal = || (error, String::new());
+            slot.waiting.into_iter().for_each(|turn| self.refuse(turn, refusal()));
         }
         self.due.clear();
         self.sessions.clear();
@@ -447,13 +364,11 @@ impl Machine for Coordinator {
                 self.wall = wall;
                 self.request(ticket, request);
             }
-            Input::Image(image) => self.image = image,
             Input::Initialized { wall, group, partitions, done } => {
                 self.wall = wall;
-                self.queue(&group, Turn::Initialized(partitions, done));
+                self.queue(&group, Turn::Initialized(None, partitions, done));
             }
             Input::TopicsDeleted(topics) => self.topics_deleted(topics),
-            Input::StateDeleted { group, topics } => self.queue(&group, Turn::Deleted(topics.into())),
             Input::Durable(id) => {
                 // Not those that begin meanwhile.
                 let landed: Vec<u64> = self.flights.range(..=id).map(|(id, _)| *id).collect();

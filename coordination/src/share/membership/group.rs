@@ -45,6 +45,10 @@ pub(super) struct Group {
     pub target_made: i64,
     pub members: BTreeMap<Arc<str>, Member>,
     pub topics: Arc<StateTopics>,
+    /// Something was written of its topics, be it that there are none.
+    pub has_topics: bool,
+    /// Not durable: when what is written of topics came here. After a start 0, for what was being begun then is so no more.
+    pub topics_since: i64,
 }
 
 /// A group, for those who look.
@@ -72,8 +76,8 @@ pub struct DescribedMember {
 }
 
 impl Group {
-    /// Changes what is durable: the only place that does.
-    pub fn apply(&mut self, record: &Record) {
+    /// Changes what is durable: the only place that does. It is `wall` o'clock, or 0 while the log is read.
+    pub fn apply(&mut self, record: &Record, wall: TimestampMs) {
         match record {
             Record::Member { member, value: Some(value), .. } => {
                 let member = self.members.entry(Arc::clone(member)).or_default();
@@ -106,7 +110,10 @@ impl Group {
                     member.current = Arc::default();
                 }
             }
-            Record::Topics { value, .. } => self.topics = value.clone().unwrap_or_default(),
+            Record::Topics { value, .. } => {
+                (self.has_topics, self.topics) = (value.is_some(), value.clone().unwrap_or_default());
+                self.topics_since = if self.has_topics { wall.0 } else { 0 };
+            }
         }
     }
 
@@ -140,7 +147,7 @@ impl Group {
             let value = Some(Arc::clone(&member.current));
             records.push(Record::Current { group: group(), member: Arc::clone(id), value });
         }
-        if *self.topics != StateTopics::default() {
+        if self.has_topics {
             records.push(Record::Topics { group: group(), value: Some(Arc::clone(&self.topics)) });
         }
     }

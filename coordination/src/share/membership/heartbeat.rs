@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{ErrorCode, TimestampMs, TopicId};
+use model::{ErrorCode, TimestampMs};
 
 use super::assignor::{Wish, assign};
 use super::group::{Assignment, Group, Member, elapsed_ms, ids, metadata_hash};
-use super::messages::MembershipSettings;
-use super::record::{CurrentValue, MemberValue, Record, StateTopics};
+use super::messages::Refusal;
+use super::record::{CurrentValue, MemberValue, Record};
+use super::settings::MembershipSettings;
+use super::topics::initialize;
+use crate::group::limits::{NAME_BYTES_MAX, TOPIC_BYTES_MAX};
 use crate::metadata::image::Image;
-use crate::share::limits::{SHARE_MEMBERS_MAX, SUBSCRIPTION_TOPICS_MAX};
+use crate::share::limits::SUBSCRIPTION_TOPICS_MAX;
 
 /// Epoch of a member that joins.
 const JOINS: i32 = 0;
@@ -41,6 +44,8 @@ pub struct Heartbeat {
 pub struct HeartbeatReply {
     /// Nothing else counts when there is one.
     pub error: ErrorCode,
+    /// For people, with an error; empty where its name says it.
+    pub why: String,
     /// The member's id.
     pub member_id: Arc<str>,
     /// The member's epoch.
@@ -52,9 +57,9 @@ pub struct HeartbeatReply {
 }
 
 impl HeartbeatReply {
-    pub(super) fn failed(member_id: &Arc<str>, error: ErrorCode) -> Self {
+    pub(super) fn refused(member_id: &Arc<str>, (error, why): Refusal) -> Self {
         let member_id = Arc::clone(member_id);
-        Self { error, member_id, member_epoch: 0, heartbeat_interval_ms: 0, assigned: None }
+        Self { error, why, member_id, member_epoch: 0, heartbeat_interval_ms: 0, assigned: None }
     }
 }
 
@@ -76,17 +81,31 @@ pub(super) struct Decision {
     pub initialize: Option<(i32, Assignment)>,
 }
 
-/// Whether a heartbeat makes sense, whatever the group.
-fn check(heartbeat: &Heartbeat) -> Result<(), ErrorCode> {
-    let nothing = heartbeat.group.is_empty() || heartbeat.member_id.is_empty();
-    let odd_rack = heartbeat.rack.as_deref() == Some("");
-    let joins_nothing =
-        heartbeat.member_epoch == JOINS && heartbeat.topics.as_ref().is_none_or(Vec::is_empty);
-    let too_many = heartbeat.topics.as_ref().is_some_and(|topics| topics.len() > SUBSCRIPTION_TOPICS_MAX);
-    if nothing || odd_rack || joins_nothing || too_many || heartbeat.member_epoch < LEAVES {
-        return Err(ErrorCode::InvalidRequest);
-    }
-    Ok(())
+/// Whether a heartbeat makes sense, whatever the group: in Kafka's words.
+fn check(heartbeat: &Heartbeat) -> Result<(), Refusal> {
+    let blank = |text: &str| text.trim().is_empty();
+    let no_name = |name: &String| name.len() > TOPIC_BYTES_MAX;
+    let topics = heartbeat.topics.as_ref();
+    let why = if blank(&heartbeat.member_id) {
+        "MemberId can't be empty."
+    } else if blank(&heartbeat.group) {
+        "GroupId can't be empty."
+    } else if heartbeat.rack.as_deref().is_some_and(blank) {
+        "RackId can't be empty."
+    } else if heartbeat.member_epoch == JOINS && topics.is_none_or(Vec::is_empty) {
+        "SubscribedTopicNames must be set in first request."
+    } else if heartbeat.member_epoch < LEAVES {
+        "MemberEpoch is invalid."
+    } else if topics.is_some_and(|topics| topics.len() > SUBSCRIPTION_TOPICS_MAX) {
+        "SubscribedTopicNames has too many topics."
+    } else if heartbeat.group.len() > NAME_BYTES_MAX
+        || topics.is_some_and(|topics| topics.iter().any(no_name))
+    {
+        "A name is longer than it can be."
+    } else {
+        return Ok(());
+    };
+    Err((ErrorCode::InvalidRequest, why.to_owned()))
 }
 
 /// Decides a heartbeat.
@@ -97,38 +116,52 @@ pub(super) fn decide(
     context: &Context<'_>,
     group: &Group,
     heartbeat: &Heartbeat,
-) -> Result<Decision, ErrorCode> {
+) -> Result<Decision, Refusal> {
     check(heartbeat)?;
-    let id = &heartbeat.member_id;
+    let (name, id) = (&heartbeat.group, &heartbeat.member_id);
     if heartbeat.member_epoch != JOINS && group.is_gone() {
-        return Err(ErrorCode::GroupIdNotFound);
+        let which = if heartbeat.member_epoch == LEAVES { "Group" } else { "Share group" };
+        return Err((ErrorCode::GroupIdNotFound, format!("{which} {name} not found.")));
     }
     let known = group.members.get(id);
+    let stranger = || (ErrorCode::UnknownMemberId, format!("Member {id} is not a member of group {name}."));
     if heartbeat.member_epoch == LEAVES {
-        known.ok_or(ErrorCode::UnknownMemberId)?;
+        known.ok_or_else(stranger)?;
         let reply = reply(context, heartbeat, LEAVES, None);
         let records = leave(context.image, group, &heartbeat.group, id);
         return Ok(Decision { records, reply, initialize: None });
     }
-    let members_max = usize::try_from(context.settings.members_max).unwrap_or(usize::MAX);
-    if known.is_none() && group.members.len() >= members_max.min(SHARE_MEMBERS_MAX) {
-        return Err(ErrorCode::GroupMaxSizeReached);
+    let members_max = context.settings.members_max();
+    if known.is_none() && (group.members.len() >= members_max) {
+        let why = format!("The share group has reached its maximum capacity of {members_max} members.");
+        return Err((ErrorCode::GroupMaxSizeReached, why));
     }
     match known {
-        None if heartbeat.member_epoch != JOINS => return Err(ErrorCode::UnknownMemberId),
-        None if !context.affords => return Err(ErrorCode::GroupMaxSizeReached),
-        Some(member) if !member.accepts(heartbeat.member_epoch) => return Err(ErrorCode::FencedMemberEpoch),
-        _ => {}
+        None if heartbeat.member_epoch != JOINS => return Err(stranger()),
+        None if !context.affords => return Err((ErrorCode::GroupMaxSizeReached, String::new())),
+        Some(member) => member.accept(heartbeat.member_epoch)?,
+        None => {}
     }
     Ok(go_on(context, group, heartbeat, known))
 }
 
 impl Member {
-    /// Its epoch, or the one before: the answer that told of the new one may be lost.
-    fn accepts(&self, epoch: i32) -> bool {
-        epoch == JOINS
-            || epoch == self.current.epoch
-            || (epoch < self.current.epoch && epoch == self.current.previous_epoch)
+    /// Takes its epoch, or the one before: the answer that told of the new one may be lost.
+    fn accept(&self, epoch: i32) -> Result<(), Refusal> {
+        let (now, before) = (self.current.epoch, self.current.previous_epoch);
+        if epoch == JOINS || epoch == now || (epoch < now && epoch == before) {
+            return Ok(());
+        }
+        let why = if epoch > now {
+            format!("greater member epoch ({epoch}) than the one known by the group coordinator ({now}).")
+        } else {
+            format!(
+                "smaller member epoch ({epoch}) than the one known by the group coordinator ({now}), \
+                 and it does not match the previous member epoch ({before})."
+            )
+        };
+        let rest = "The member must abandon all its partitions and rejoin.";
+        Err((ErrorCode::FencedMemberEpoch, format!("The share group member has a {why} {rest}")))
     }
 }
 
@@ -140,9 +173,10 @@ fn reply(
 ) -> HeartbeatReply {
     HeartbeatReply {
         error: ErrorCode::None,
+        why: String::new(),
         member_id: Arc::clone(&heartbeat.member_id),
         member_epoch: epoch,
-        heartbeat_interval_ms: context.settings.heartbeat_interval_ms,
+        heartbeat_interval_ms: context.settings.heartbeat_interval_ms(context.image, &heartbeat.group),
         assigned,
     }
 }
@@ -169,7 +203,8 @@ fn go_on(context: &Context<'_>, group: &Group, heartbeat: &Heartbeat, known: Opt
 
     let (mut target, mut target_epoch) = (Arc::clone(&old.target), group.target_epoch);
     let rested = group.target_made == 0
-        || elapsed_ms(group.target_made, context.wall) >= i64::from(context.settings.assignment_interval_ms);
+        || elapsed_ms(group.target_made, context.wall)
+            >= i64::from(context.settings.assignment_interval_ms(context.image, &heartbeat.group));
     if epoch > group.target_epoch && rested {
         target_epoch = epoch;
         let made = retarget(context, group, (name, id), &metadata, &mut records);
@@ -259,37 +294,6 @@ fn reconciled(
     CurrentValue { assigned, ..current.clone() }
 }
 
-/// The partitions whose state must be begun, and what is known of topics then. One that is being begun for long is
-/// begun again.
-fn initialize(
-    context: &Context<'_>,
-    group: &Group,
-    names: &BTreeSet<&str>,
-) -> Option<(StateTopics, Assignment)> {
-    let mut topics = StateTopics::clone(&group.topics);
-    let mut begin: BTreeMap<TopicId, BTreeSet<i32>> = BTreeMap::new();
-    for topic in names.iter().filter_map(|name| context.image.topic(name)) {
-        let begun = group.topics.initialized.get(&topic.id);
-        let beginning = group.topics.initializing.get(&topic.id).filter(|beginning| {
-            elapsed_ms(beginning.since, context.wall) < i64::from(context.settings.initialize_retry_ms)
-        });
-        let has =
-            |index: &i32| [begun, beginning].iter().flatten().any(|known| known.partitions.contains(index));
-        let count = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
-        let missing: BTreeSet<i32> = (0..count).filter(|index| !has(index)).collect();
-        if missing.is_empty() {
-            continue;
-        }
-        let entry = topics.initializing.entry(topic.id).or_default();
-        entry.name = topic.name.to_string();
-        entry.partitions.extend(&missing);
-        entry.since = context.wall.0;
-        topics.deleting.remove(&topic.id);
-        begin.insert(topic.id, missing);
-    }
-    (!begin.is_empty()).then_some((topics, Assignment(begin)))
-}
-
 /// The records of a member that leaves or is given up.
 pub(super) fn leave(image: &Image, group: &Group, name: &Arc<str>, id: &Arc<str>) -> Vec<Record> {
     let (group_id, member) = (|| Arc::clone(name), || Arc::clone(id));
@@ -300,65 +304,4 @@ pub(super) fn leave(image: &Image, group: &Group, name: &Arc<str>, id: &Arc<str>
         Record::Member { group: group_id(), member: member(), value: None },
         Record::Epoch { group: group_id(), value: Some((group.epoch + 1, hash)) },
     ]
-}
-
-/// What is known of topics when the state of partitions is begun (`done`), or could not be.
-pub(super) fn initialized(
-    context: &Context<'_>,
-    known: &StateTopics,
-    partitions: &Assignment,
-    done: bool,
-) -> Option<StateTopics> {
-    let mut topics = known.clone();
-    for (id, indices) in &partitions.0 {
-        let mut name = context.image.topic_by_id(*id).map(|topic| topic.name.to_string());
-        if let Some(beginning) = topics.initializing.get_mut(id) {
-            beginning.partitions.retain(|index| !indices.contains(index));
-            name = name.or_else(|| Some(beginning.name.clone()));
-            if beginning.partitions.is_empty() {
-                topics.initializing.remove(id);
-            }
-        }
-        // A topic that was deleted meanwhile has no state.
-        if let Some(name) = name.filter(|_| done && context.image.topic_by_id(*id).is_some()) {
-            let begun = topics.initialized.entry(*id).or_default();
-            (begun.name, begun.since) = (name, context.wall.0);
-            begun.partitions.extend(indices);
-        }
-    }
-    (topics != *known).then_some(topics)
-}
-
-/// The records of partitions whose offsets are about to be altered: what has an older epoch is fenced by that.
-pub(super) fn alter(
-    context: &Context<'_>,
-    group: &Group,
-    name: &Arc<str>,
-    partitions: &Assignment,
-) -> Vec<Record> {
-    let mut topics = StateTopics::clone(&group.topics);
-    for (id, indices) in &partitions.0 {
-        let entry = topics.initializing.entry(*id).or_default();
-        entry.name = context.image.topic_by_id(*id).map_or_else(String::new, |topic| topic.name.to_string());
-        entry.partitions.extend(indices);
-        entry.since = context.wall.0;
-        topics.deleting.remove(id);
-    }
-    vec![
-        Record::Epoch { group: Arc::clone(name), value: Some((group.epoch + 1, group.metadata_hash)) },
-        Record::Topics { group: Arc::clone(name), value: Some(Arc::new(topics)) },
-    ]
-}
-
-/// What is known of topics when the state of some is about to be deleted, and of which partitions that is.
-pub(super) fn forget(known: &StateTopics, forgotten: &BTreeSet<TopicId>) -> (StateTopics, Assignment) {
-    let mut topics = known.clone();
-    let mut partitions: BTreeMap<TopicId, BTreeSet<i32>> = BTreeMap::new();
-    for id in forgotten {
-        for gone in [topics.initializing.remove(id), topics.initialized.remove(id)].into_iter().flatten() {
-            partitions.entry(*id).or_default().extend(gone.partitions);
-            topics.deleting.insert(*id, gone.name);
-        }
-    }
-    (topics, Assignment(partitions))
 }

@@ -1,6 +1,6 @@
 //! What a coordinator of share groups is told and tells, without wire versions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{ErrorCode, TimestampMs, TopicId};
@@ -8,54 +8,9 @@ use model::{ErrorCode, TimestampMs, TopicId};
 use super::group::{Assignment, DescribedGroup};
 use super::heartbeat::{Heartbeat, HeartbeatReply};
 use super::record::Record;
-use crate::group::limits::COORDINATOR_BYTES;
-use crate::metadata::image::Image;
 
-/// What the coordinator is told of the broker's configuration, with Kafka's names and defaults. A group's own settings
-/// go before (`share.session.timeout.ms` and so on).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MembershipSettings {
-    /// `group.share.max.size`, 200.
-    pub members_max: u32,
-    /// `group.share.session.timeout.ms`, 45000: silence after which a member is given up.
-    pub session_timeout_ms: i32,
-    /// `group.share.heartbeat.interval.ms`, 5000.
-    pub heartbeat_interval_ms: i32,
-    /// `group.share.assignment.interval.ms`, 1000: the least time between two targets.
-    pub assignment_interval_ms: i32,
-    /// Milliseconds after which a state that is being begun is begun again, 30000.
-    pub initialize_retry_ms: i32,
-    /// Ours: bytes that groups and members may take in memory. Above it new members are told GROUP_MAX_SIZE_REACHED.
-    pub memory_bytes_max: u64,
-}
-
-impl Default for MembershipSettings {
-    fn default() -> Self {
-        Self {
-            members_max: 200,
-            session_timeout_ms: 45_000,
-            heartbeat_interval_ms: 5000,
-            assignment_interval_ms: 1000,
-            initialize_retry_ms: 30_000,
-            memory_bytes_max: COORDINATOR_BYTES,
-        }
-    }
-}
-
-impl MembershipSettings {
-    /// These, with what was set for the group. Values were judged when they were set.
-    pub(super) fn of_group(&self, image: &Image, group: &str) -> Self {
-        let set = image.group(group);
-        let number =
-            |name: &str, default: i32| set.get(name).and_then(|value| value.parse().ok()).unwrap_or(default);
-        Self {
-            session_timeout_ms: number("share.session.timeout.ms", self.session_timeout_ms),
-            heartbeat_interval_ms: number("share.heartbeat.interval.ms", self.heartbeat_interval_ms),
-            assignment_interval_ms: number("share.assignment.interval.ms", self.assignment_interval_ms),
-            ..self.clone()
-        }
-    }
-}
+/// Why not, with a sentence for people; an empty one where the error's own will do.
+pub type Refusal = (ErrorCode, String);
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,22 +19,57 @@ pub enum Request {
     Heartbeat(Heartbeat),
     /// ShareGroupDescribe: those of the list that this coordinator owns.
     Describe(Vec<String>),
-    /// DeleteGroups, of one group whose partitions have no state any more.
-    Delete(Arc<str>),
-    /// AlterShareGroupOffsets, of partitions that exist.
+    /// DescribeShareGroupOffsets, of all that the group reads.
+    Offsets(Arc<str>),
+    /// AlterShareGroupOffsets, of partitions that exist. A group that is not there begins.
     AlterOffsets {
         /// The group: nobody may be in it.
         group: Arc<str>,
         /// Which.
         partitions: Assignment,
     },
-    /// DeleteShareGroupOffsets.
+    /// DeleteShareGroupOffsets; and before DeleteGroups, of all topics.
     DeleteOffsets {
         /// The group: nobody may be in it.
         group: Arc<str>,
-        /// Of all partitions of these.
-        topics: BTreeSet<TopicId>,
+        /// Of all partitions of these; `None` of everything it reads.
+        topics: Option<BTreeSet<TopicId>>,
     },
+    /// The state of these partitions is begun, or could not be, after `AlterOffsets`.
+    Initialized {
+        /// The group.
+        group: Arc<str>,
+        /// Which.
+        partitions: Assignment,
+        /// Whether it is.
+        done: bool,
+    },
+    /// What was kept of these topics is deleted, after `DeleteOffsets`.
+    StateDeleted {
+        /// The group.
+        group: Arc<str>,
+        /// Which.
+        topics: Vec<TopicId>,
+    },
+    /// DeleteGroups, of one group whose partitions have no state any more.
+    Delete(Arc<str>),
+}
+
+impl Request {
+    /// The group that it changes or must be a share group.
+    #[must_use]
+    pub fn group(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Heartbeat(heartbeat) => Some(&heartbeat.group),
+            Self::Describe(_) => None,
+            Self::Offsets(group)
+            | Self::Delete(group)
+            | Self::AlterOffsets { group, .. }
+            | Self::DeleteOffsets { group, .. }
+            | Self::Initialized { group, .. }
+            | Self::StateDeleted { group, .. } => Some(group),
+        }
+    }
 }
 
 /// The answer, of the request's kind.
@@ -87,26 +77,50 @@ pub enum Request {
 pub enum Reply {
     /// To a heartbeat.
     Heartbeat(HeartbeatReply),
-    /// Of each group, or GROUP_ID_NOT_FOUND.
-    Describe(Vec<(String, Result<DescribedGroup, ErrorCode>)>),
-    /// To a deletion: NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND or none.
-    Delete(ErrorCode),
+    /// Of each group.
+    Describe(Vec<(String, Result<DescribedGroup, Refusal>)>),
+    /// The partitions that have a state, with the name of their topic.
+    Offsets(Result<BTreeMap<TopicId, (String, BTreeSet<i32>)>, Refusal>),
     /// The state epoch with which the state of these partitions is to be begun where it was wanted; then comes
-    /// `Initialized`. Or an error as above.
-    AlterOffsets(Result<i32, ErrorCode>),
-    /// The partitions whose state is to be deleted; then comes `StateDeleted`. Or an error as above.
-    DeleteOffsets(Result<Assignment, ErrorCode>),
+    /// `Initialized`.
+    AlterOffsets(Result<i32, Refusal>),
+    /// The partitions whose state is to be deleted; then comes `StateDeleted`.
+    DeleteOffsets(Result<Assignment, Refusal>),
+    /// To a deletion: NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND or none. To what was heard of states: none, or why it could not be
+    /// written.
+    Done(ErrorCode),
 }
 
 impl Reply {
-    /// The same kind of answer, with an error.
+    /// `request` refused.
+    #[must_use]
+    pub fn refused(request: &Request, (error, why): Refusal) -> Self {
+        match request {
+            Request::Heartbeat(heartbeat) => {
+                Self::Heartbeat(HeartbeatReply::refused(&heartbeat.member_id, (error, why)))
+            }
+            Request::Describe(groups) => {
+                let one = |group: &String| (group.clone(), Err((error, why.clone())));
+                Self::Describe(groups.iter().map(one).collect())
+            }
+            Request::Offsets(_) => Self::Offsets(Err((error, why))),
+            Request::AlterOffsets { .. } => Self::AlterOffsets(Err((error, why))),
+            Request::DeleteOffsets { .. } => Self::DeleteOffsets(Err((error, why))),
+            Request::Initialized { .. } | Request::StateDeleted { .. } | Request::Delete(_) => {
+                Self::Done(error)
+            }
+        }
+    }
+
+    /// The same kind of answer, for an append that failed.
     pub(super) fn failed(self, error: ErrorCode) -> Self {
+        let refusal = (error, String::new());
         match self {
-            Self::Heartbeat(reply) => Self::Heartbeat(HeartbeatReply::failed(&reply.member_id, error)),
-            Self::Delete(_) => Self::Delete(error),
-            Self::AlterOffsets(_) => Self::AlterOffsets(Err(error)),
-            Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(error)),
-            described @ Self::Describe(_) => described,
+            Self::Heartbeat(reply) => Self::Heartbeat(HeartbeatReply::refused(&reply.member_id, refusal)),
+            Self::AlterOffsets(_) => Self::AlterOffsets(Err(refusal)),
+            Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(refusal)),
+            Self::Done(_) => Self::Done(error),
+            read @ (Self::Describe(_) | Self::Offsets(_)) => read,
         }
     }
 }
@@ -151,8 +165,6 @@ pub enum Input {
         /// What.
         request: Request,
     },
-    /// The newest metadata.
-    Image(Arc<Image>),
     /// The state of these partitions is begun, or could not be.
     Initialized {
         /// The time of day, for records.
@@ -166,18 +178,13 @@ pub enum Input {
     },
     /// These topics are deleted, and what is kept of them with it.
     TopicsDeleted(Vec<TopicId>),
-    /// What was kept of these topics for a group is deleted.
-    StateDeleted {
-        /// The group.
-        group: Arc<str>,
-        /// Which.
-        topics: Vec<TopicId>,
-    },
     /// The append with this id and all before it that have not failed are durable.
     Durable(u64),
     /// The append with this id failed; nothing of it is in the log or ever will be.
     AppendFailed(u64, ErrorCode),
     /// Time passed: what is due at the step's `now` happens. Some may be left, see [`Coordinator::next_deadline`].
+    ///
+    /// [`Coordinator::next_deadline`]: super::Coordinator::next_deadline
     Tick {
         /// The time of day, for records.
         wall: TimestampMs,

@@ -1,9 +1,9 @@
 //! The coordinator: requests and landed appends in, appends and answers out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{ErrorCode, LeaderEpoch, Offset, Tick, TimestampMs};
+use model::{ErrorCode, LeaderEpoch, Offset, Tick, TimestampMs, TopicId};
 
 use super::entry::Entry;
 use super::{Answer, Ask, Effect, Input, StoreSettings, Write};
@@ -56,6 +56,11 @@ impl ShareStates {
         self.settings = settings;
     }
 
+    /// What the states may take, from the next decision on: see [`StoreSettings::memory_bytes_max`].
+    pub const fn set_memory_bytes_max(&mut self, bytes: u64) {
+        self.settings.memory_bytes_max = bytes;
+    }
+
     /// Applies a record of the log or of [`snapshot`](Self::snapshot), in order.
     pub fn replay(&mut self, record: &Record) {
         match record {
@@ -97,6 +102,18 @@ impl ShareStates {
             .collect()
     }
 
+    /// The topics that something is kept of.
+    #[must_use]
+    pub fn topics(&self) -> BTreeSet<TopicId> {
+        self.entries.keys().map(|key| key.topic).collect()
+    }
+
+    /// What is kept of a topic.
+    #[must_use]
+    pub fn keys_of(&self, topic: TopicId) -> Vec<ShareKey> {
+        self.entries.keys().filter(|key| key.topic == topic).cloned().collect()
+    }
+
     /// Share partitions that are known.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -123,7 +140,7 @@ impl ShareStates {
 
     fn request(&mut self, ticket: u64, key: ShareKey, ask: Ask) {
         if self.parked >= STATE_REQUESTS_PARKED_MAX {
-            let answer = failed(&ask, ErrorCode::CoordinatorNotAvailable);
+            let answer = Answer::refused(&ask, ErrorCode::CoordinatorNotAvailable);
             self.out.push(Effect::Reply { ticket, answer });
             return;
         }
@@ -190,7 +207,7 @@ impl ShareStates {
         let affords = self.bytes < self.settings.memory_bytes_max;
         let (settings, wall) = (self.settings, self.wall);
         let Some(entry) = self.entries.get_mut(key) else {
-            return (Vec::new(), failed(ask, ErrorCode::UnknownServerError));
+            return (Vec::new(), Answer::refused(ask, ErrorCode::UnknownServerError));
         };
         let known = entry.state.clone();
         match (ask, known) {
@@ -238,7 +255,7 @@ impl ShareStates {
                 (records, Answer::State(Ok(known)))
             }
             (Ask::Read { .. } | Ask::Summary | Ask::Write(_), _) => {
-                (Vec::new(), failed(ask, ErrorCode::InvalidRequest))
+                (Vec::new(), Answer::refused(ask, ErrorCode::InvalidRequest))
             }
         }
     }
@@ -288,17 +305,10 @@ impl ShareStates {
         }
         for entry in std::mem::take(&mut self.entries).into_values() {
             for (ticket, ask) in entry.waiting {
-                self.reply(ticket, failed(&ask, error));
+                self.reply(ticket, Answer::refused(&ask, error));
             }
         }
         self.bytes = 0;
-    }
-}
-
-const fn failed(ask: &Ask, error: ErrorCode) -> Answer {
-    match ask {
-        Ask::Read { .. } | Ask::Summary => Answer::State(Err(error)),
-        Ask::Initialize { .. } | Ask::Write(_) | Ask::Delete => Answer::Done(error),
     }
 }
 
