@@ -116,6 +116,9 @@ pub fn batches(list: Vec<WireBatch>, renews: bool) -> Result<Vec<AckBatch>, Erro
 /// What a member says of partitions, or why that is refused already.
 pub type Said = Vec<(PartitionKey, Result<Vec<AckBatch>, ErrorCode>)>;
 
+/// What one owner is told of its partitions.
+type Spoken = Vec<(TopicPartition, Vec<AckBatch>)>;
+
 /// Tells the owners. Ready when that is queued; the future it gives has a verdict for each, in order.
 pub async fn acknowledge(
     broker: &Broker,
@@ -125,7 +128,7 @@ pub async fn acknowledge(
     let cluster = &*broker.cluster;
     let image = cluster.image();
     let mut verdicts: Vec<(PartitionKey, ErrorCode)> = Vec::with_capacity(said.len());
-    let mut owners: BTreeMap<usize, (Vec<usize>, Vec<(TopicPartition, Vec<AckBatch>)>)> = BTreeMap::new();
+    let mut owners: BTreeMap<usize, (Vec<usize>, Spoken)> = BTreeMap::new();
     for (place, (partition, batches)) in said.into_iter().enumerate() {
         let meant = batches.and_then(|batches| Ok((partition_of(&image, partition)?, batches)));
         verdicts.push((partition, meant.as_ref().err().copied().unwrap_or(ErrorCode::None)));
