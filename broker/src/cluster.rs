@@ -60,8 +60,13 @@ pub trait Cluster: 'static {
     /// Asks `core`, which may be this one. Ready when the question is queued there, behind all that was asked before.
     fn ask(&self, core: usize, question: Question) -> Local<'_, Asked>;
 
-    /// Tells `core` that nobody waits any more for what has this name; does not wait itself.
-    fn cancel(&self, core: usize, token: u64);
+    /// Tells `core` something; does not wait itself.
+    fn tell(&self, core: usize, question: Question);
+
+    /// Tells `core` that nobody waits any more for what has this name.
+    fn cancel(&self, core: usize, token: u64) {
+        self.tell(core, Question::CancelAwait(token));
+    }
 
     /// A fetch of partitions of this core: the records stay where they are.
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)>;
@@ -148,9 +153,9 @@ impl<D: Disk> Cluster for Node<D> {
         })
     }
 
-    fn cancel(&self, core: usize, token: u64) {
+    fn tell(&self, core: usize, question: Question) {
         let mesh = Rc::clone(&self.mesh);
-        spawn(Queue::Serve, async move { drop(mesh.call(core, Question::CancelAwait(token)).await) });
+        spawn(Queue::Serve, async move { drop(mesh.call(core, question).await) });
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {

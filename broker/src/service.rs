@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod harness;
+mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use coordination::fetch_session::FetchSessions;
 use coordination::metadata::Image;
 use coordination::metadata::features::FEATURES;
+use coordination::share::session::ShareSessions;
 use model::{BrokerId, ErrorCode};
 use net::answers::Answers;
 use net::service::{Called, Peer, Reply, Request, Service};
@@ -22,10 +24,11 @@ use shard::counters::Counted;
 use storage::signal::Gate;
 
 use crate::api;
-use crate::api::coordinator::OffsetsTopic;
+use crate::api::coordinator::InternalTopic;
 use crate::api::init_producer_id::IdBlock;
 use crate::cluster::Cluster;
-use crate::telemetry::{Connected, Telemetry};
+use crate::telemetry::Telemetry;
+pub use session::Session;
 
 /// What clients are told of this broker, and what they may do.
 #[derive(Clone, Debug)]
@@ -49,7 +52,11 @@ pub struct ServiceSettings {
     /// Fetch sessions of this core.
     pub fetch_sessions_max: usize,
     /// What the topic of group coordinators is made with.
-    pub offsets_topic: OffsetsTopic,
+    pub offsets_topic: InternalTopic,
+    /// What the topic of share coordinators is made with.
+    pub share_state_topic: InternalTopic,
+    /// Share sessions of this core.
+    pub share_sessions_max: usize,
     /// Partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: u32,
     /// Where the data directory is, from the root.
@@ -75,6 +82,10 @@ pub struct Broker {
     pub settings: Rc<ServiceSettings>,
     /// This core's fetch sessions.
     pub sessions: RefCell<FetchSessions>,
+    /// This core's share sessions.
+    pub share_sessions: RefCell<ShareSessions>,
+    /// Names the connections that have any.
+    pub share_connections: Cell<u64>,
     /// Producer ids this core may give out.
     pub producer_ids: RefCell<IdBlock>,
     /// Names the waits of this core at others.
@@ -88,36 +99,18 @@ pub struct Broker {
     pub key_checks: Gate,
 }
 
-/// State of one connection.
-#[derive(Debug)]
-pub struct Session {
-    /// Its ends.
-    pub peer: Peer,
-    /// Name and version of the client's software, once it said so.
-    pub software: RefCell<Option<(String, String)>>,
-    /// The client, once it spoke of its metrics.
-    telemetry: RefCell<Option<Connected>>,
-}
-
-impl Session {
-    /// The client of this connection goes by this id as long as it does.
-    pub fn is_client(&self, telemetry: &Arc<Telemetry>, instance: [u8; 16]) {
-        let mut known = self.telemetry.borrow_mut();
-        if known.as_ref().is_none_or(|known| known.instance != instance) {
-            *known = Some(telemetry.connected(instance));
-        }
-    }
-}
-
 impl Broker {
     /// `seed` is random, new at every start.
     #[must_use]
     pub fn new(cluster: Rc<dyn Cluster>, settings: Rc<ServiceSettings>, answers: Answers, seed: u64) -> Self {
         let sessions = FetchSessions::new(settings.fetch_sessions_max, seed);
+        let share_sessions_max = settings.share_sessions_max;
         Self {
             cluster,
             settings,
             sessions: RefCell::new(sessions),
+            share_sessions: RefCell::new(ShareSessions::new(share_sessions_max)),
+            share_connections: Cell::new(0),
             producer_ids: RefCell::new(IdBlock::default()),
             waits: Cell::new(0),
             answers,
@@ -151,6 +144,7 @@ impl Broker {
         match api {
             ApiKey::Produce => return api::produce::handle(self, request).await,
             ApiKey::Fetch => return api::fetch::handle(self, request).await,
+            ApiKey::ShareFetch => return api::share_fetch::handle(self, session, request).await,
             _ => {}
         }
         // What a request of the control plane may become is charged before it is decoded, and its answer when it is known.
@@ -173,9 +167,9 @@ impl Broker {
         })
     }
 
-    /// Everything but Produce and Fetch, and neither of them.
+    /// Everything but Produce, Fetch and ShareFetch, and none of them.
     async fn control(
-        &self,
+        self: &Rc<Self>,
         api: ApiKey,
         session: &Session,
         request: &Request,
@@ -212,6 +206,26 @@ impl Broker {
             }
             ApiKey::ConsumerGroupDescribe => {
                 return Ok(api::consumer_group_describe::handle(self, header, decode(request)?).await);
+            }
+            ApiKey::ShareGroupHeartbeat => {
+                let handled =
+                    api::share_group_heartbeat::handle(self, session, header, decode(request)?).await;
+                return Ok(handled);
+            }
+            ApiKey::ShareGroupDescribe => {
+                return Ok(api::share_group_describe::handle(self, header, decode(request)?).await);
+            }
+            ApiKey::ShareAcknowledge => {
+                return Ok(api::share_acknowledge::handle(self, header, decode(request)?).await);
+            }
+            ApiKey::DescribeShareGroupOffsets => {
+                return Ok(api::describe_share_group_offsets::handle(self, header, decode(request)?));
+            }
+            ApiKey::AlterShareGroupOffsets => {
+                return Ok(api::alter_share_group_offsets::handle(self, header, decode(request)?));
+            }
+            ApiKey::DeleteShareGroupOffsets => {
+                return Ok(api::delete_share_group_offsets::handle(self, header, decode(request)?));
             }
             ApiKey::DeleteGroups => {
                 return Ok(api::delete_groups::handle(self, header, decode(request)?).await);
@@ -268,7 +282,9 @@ impl Broker {
             ApiKey::PushTelemetry => {
                 api::push_telemetry::handle(self, session, header, decode(request)?).await
             }
-            ApiKey::Produce | ApiKey::Fetch => Reply::Close("not a request of the control plane".into()),
+            ApiKey::Produce | ApiKey::Fetch | ApiKey::ShareFetch => {
+                Reply::Close("not a request of the control plane".into())
+            }
         };
         Ok(Called::Now(now))
     }
@@ -286,7 +302,7 @@ impl Service for Home {
     type Session = Session;
 
     fn connect(&self, peer: Peer) -> Rc<Session> {
-        Rc::new(Session { peer, software: RefCell::new(None), telemetry: RefCell::new(None) })
+        Rc::new(Session::new(peer))
     }
 
     fn supports(&self, api_key: i16, api_version: i16) -> bool {

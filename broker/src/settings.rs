@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use coordination::group::GroupSettings;
 use coordination::metadata::{BrokerConfig, Overrides, TopicDefaults};
+use coordination::share::store::StoreSettings;
 use model::BrokerId;
 use model::limits::MemoryPlan;
 use net::limits::ConnectionLimits;
 use storage::disk::failing::Failures;
 
-use crate::api::coordinator::OffsetsTopic;
+use crate::api::coordinator::InternalTopic;
 use crate::config::{Config, ConfigError, keys};
 use host::Host;
 use listeners::Advertised;
@@ -69,7 +70,13 @@ pub struct Settings {
     /// What group coordinators obey.
     pub groups: GroupSettings,
     /// What their topic is made with.
-    pub offsets_topic: OffsetsTopic,
+    pub offsets_topic: InternalTopic,
+    /// What share coordinators obey.
+    pub share_states: StoreSettings,
+    /// What their topic is made with.
+    pub share_state_topic: InternalTopic,
+    /// `group.share.max.share.sessions`, of each core.
+    pub share_sessions_max: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check: Duration,
     /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
@@ -95,6 +102,7 @@ impl Settings {
         memory::note_batches(&topics, &memory, cpus.len(), &mut notes);
         let listen = listeners::listen(config)?;
         let (groups, offsets_topic) = groups::groups(config)?;
+        let (share_states, share_state_topic) = groups::share_states(config)?;
         Ok(Self {
             data_dir: data_dir(config)?,
             disk_failures: disk_failures(config)?,
@@ -116,6 +124,9 @@ impl Settings {
             fetch_sessions_max: read.number("max.incremental.fetch.session.cache.slots")?,
             groups,
             offsets_topic,
+            share_states,
+            share_state_topic,
+            share_sessions_max: read.number("group.share.max.share.sessions")?,
             retention_check: Duration::from_millis(read.number("log.retention.check.interval.ms")?),
             described_partitions_max: read.number("max.request.partition.size.limit")?,
             written,

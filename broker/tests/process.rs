@@ -18,6 +18,8 @@ mod endings;
 mod groups;
 #[path = "process/metrics.rs"]
 mod metrics;
+#[path = "process/shares.rs"]
+mod shares;
 
 use std::fs;
 use std::path::Path;

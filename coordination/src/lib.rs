@@ -10,4 +10,5 @@ pub mod metadata;
 pub mod producers;
 pub mod replica;
 pub mod settings;
+pub mod share;
 pub mod telemetry;

@@ -35,6 +35,7 @@ impl Bench {
             match effect {
                 Effect::Append { id, records } => self.appends.push((id, records)),
                 Effect::Reply { ticket, reply } => self.replies.push((ticket, reply)),
+                Effect::InitializeShares { .. } => panic!("there are no share groups"),
             }
         }
     }

@@ -305,6 +305,7 @@ impl World {
         let mut out = String::new();
         for effect in effects.drain() {
             match effect {
+                Effect::InitializeShares { .. } => panic!("there are no share groups"),
                 Effect::Append { id, records } => {
                     for record in &records {
                         writeln!(out, "append {id} {}", self.show_record(record)).unwrap();

@@ -134,6 +134,8 @@ pub const PRODUCERS_MAX: usize = 65_536;
 pub const SESSION_PARTITIONS_MAX: usize = 65_536;
 /// Partitions all fetch sessions of one core may hold, some 200 bytes each.
 pub const SESSIONS_PARTITIONS_MAX: usize = 4 * SESSION_PARTITIONS_MAX;
+/// Share partitions that one core has open, and those that wait for their state; above it COORDINATOR_NOT_AVAILABLE.
+pub const SHARE_PARTITIONS_MAX: usize = 16_384;
 
 /// Questions without an answer yet from one core to another: a fetch at the end of a log and a member of a group that
 /// rebalances wait for long, and must keep nobody else from asking. A slot is some 100 bytes, made when it is needed.

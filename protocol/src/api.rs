@@ -70,6 +70,13 @@ apis! {
     72 PushTelemetry 0-0, flexible 0;
     74 ListConfigResources 0-1, flexible 0;
     75 DescribeTopicPartitions 0-0, flexible 0;
+    76 ShareGroupHeartbeat 1-1, flexible 0;
+    77 ShareGroupDescribe 1-1, flexible 0;
+    78 ShareFetch 1-2, flexible 0;
+    79 ShareAcknowledge 1-2, flexible 0;
+    90 DescribeShareGroupOffsets 0-1, flexible 0;
+    91 AlterShareGroupOffsets 0-0, flexible 0;
+    92 DeleteShareGroupOffsets 0-0, flexible 0;
 }
 
 /// One row of the table.

@@ -21,16 +21,19 @@ pub mod messages {
     pub use kafka_wire::{
         AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsRequest, AlterConfigsResponse,
         AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsRequest,
-        AlterReplicaLogDirsResponse, AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
-        ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+        AlterReplicaLogDirsResponse, AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse,
+        AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse, ApiVersionsRequest,
+        ApiVersionsResponse, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
         ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, CreatePartitionsRequest,
         CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest,
-        DeleteGroupsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest,
-        DeleteTopicsResponse, DescribeClientQuotasRequest, DescribeClientQuotasResponse,
-        DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-        DescribeGroupsRequest, DescribeGroupsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-        DescribeProducersRequest, DescribeProducersResponse, DescribeQuorumRequest, DescribeQuorumResponse,
-        DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeUserScramCredentialsRequest,
+        DeleteGroupsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteShareGroupOffsetsRequest,
+        DeleteShareGroupOffsetsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+        DescribeClientQuotasRequest, DescribeClientQuotasResponse, DescribeClusterRequest,
+        DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
+        DescribeGroupsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest,
+        DescribeProducersResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+        DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse, DescribeTopicPartitionsRequest,
+        DescribeTopicPartitionsResponse, DescribeUserScramCredentialsRequest,
         DescribeUserScramCredentialsResponse, ElectLeadersRequest, ElectLeadersResponse,
         FindCoordinatorRequest, FindCoordinatorResponse, GetTelemetrySubscriptionsRequest,
         GetTelemetrySubscriptionsResponse, HeartbeatRequest, HeartbeatResponse,
@@ -41,24 +44,29 @@ pub mod messages {
         ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
         OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
         OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, PushTelemetryRequest,
-        PushTelemetryResponse, SyncGroupRequest, SyncGroupResponse, UnregisterBrokerRequest,
-        UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
+        PushTelemetryResponse, ShareAcknowledgeRequest, ShareAcknowledgeResponse, ShareFetchRequest,
+        ShareFetchResponse, ShareGroupDescribeRequest, ShareGroupDescribeResponse,
+        ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse, SyncGroupRequest, SyncGroupResponse,
+        UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
     };
     pub use kafka_wire::{
         alter_client_quotas_request, alter_client_quotas_response, alter_configs_request,
         alter_configs_response, alter_partition_reassignments_request,
         alter_partition_reassignments_response, alter_replica_log_dirs_request,
-        alter_replica_log_dirs_response, alter_user_scram_credentials_request,
+        alter_replica_log_dirs_response, alter_share_group_offsets_request,
+        alter_share_group_offsets_response, alter_user_scram_credentials_request,
         alter_user_scram_credentials_response, api_versions_request, api_versions_response,
         consumer_group_describe_request, consumer_group_describe_response, consumer_group_heartbeat_request,
         consumer_group_heartbeat_response, create_partitions_request, create_partitions_response,
         create_topics_request, create_topics_response, delete_groups_request, delete_groups_response,
-        delete_records_request, delete_records_response, delete_topics_request, delete_topics_response,
+        delete_records_request, delete_records_response, delete_share_group_offsets_request,
+        delete_share_group_offsets_response, delete_topics_request, delete_topics_response,
         describe_client_quotas_request, describe_client_quotas_response, describe_cluster_request,
         describe_cluster_response, describe_configs_request, describe_configs_response,
         describe_groups_request, describe_groups_response, describe_log_dirs_request,
         describe_log_dirs_response, describe_producers_request, describe_producers_response,
-        describe_quorum_request, describe_quorum_response, describe_topic_partitions_request,
+        describe_quorum_request, describe_quorum_response, describe_share_group_offsets_request,
+        describe_share_group_offsets_response, describe_topic_partitions_request,
         describe_topic_partitions_response, describe_user_scram_credentials_request,
         describe_user_scram_credentials_response, elect_leaders_request, elect_leaders_response,
         find_coordinator_request, find_coordinator_response, get_telemetry_subscriptions_request,
@@ -71,8 +79,10 @@ pub mod messages {
         metadata_response, offset_commit_request, offset_commit_response, offset_delete_request,
         offset_delete_response, offset_fetch_request, offset_fetch_response, offset_for_leader_epoch_request,
         offset_for_leader_epoch_response, push_telemetry_request, push_telemetry_response,
-        sync_group_request, sync_group_response, unregister_broker_request, unregister_broker_response,
-        update_features_request, update_features_response,
+        share_acknowledge_request, share_acknowledge_response, share_fetch_request, share_fetch_response,
+        share_group_describe_request, share_group_describe_response, share_group_heartbeat_request,
+        share_group_heartbeat_response, sync_group_request, sync_group_response, unregister_broker_request,
+        unregister_broker_response, update_features_request, update_features_response,
     };
 }
 
@@ -111,7 +121,14 @@ pub fn body_bytes_max(api_key: i16) -> usize {
             | ApiKey::ConsumerGroupHeartbeat
             | ApiKey::ConsumerGroupDescribe
             | ApiKey::DeleteGroups
-            | ApiKey::PushTelemetry,
+            | ApiKey::PushTelemetry
+            | ApiKey::ShareGroupHeartbeat
+            | ApiKey::ShareGroupDescribe
+            | ApiKey::ShareFetch
+            | ApiKey::ShareAcknowledge
+            | ApiKey::DescribeShareGroupOffsets
+            | ApiKey::AlterShareGroupOffsets
+            | ApiKey::DeleteShareGroupOffsets,
         ) => BODY_OF_PARTITIONS_BYTES_MAX,
         _ => BODY_OF_SETTINGS_BYTES_MAX,
     }

@@ -77,7 +77,7 @@ impl<D: Disk> Shard<D> {
         fetch.partitions.iter().map(end).collect()
     }
 
-    async fn collect(self: &Rc<Self>, fetch: &Fetch) -> (Vec<Fetched<Piece>>, Option<Loan>) {
+    pub(crate) async fn collect(self: &Rc<Self>, fetch: &Fetch) -> (Vec<Fetched<Piece>>, Option<Loan>) {
         // One answer pins at most this much, or one batch that is larger: the client comes back for the rest.
         let most = (fetch.bytes_max as usize).min(RESPONSE_PINNED_BYTES);
         let mut room = most;
@@ -178,7 +178,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Waits until a parked fetch is let go.
-    async fn released(self: &Rc<Self>, ticket: FetchTicket) {
+    pub(crate) async fn released(self: &Rc<Self>, ticket: FetchTicket) {
         let guard = Parked { shard: Rc::clone(self), ticket };
         poll_fn(|context| {
             if self.ready_tickets.borrow_mut().remove(&ticket) {

@@ -18,5 +18,6 @@ mod producers;
 mod pulse;
 pub mod route;
 pub mod shard;
+mod shares;
 pub mod state;
 mod upkeep;

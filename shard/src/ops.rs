@@ -2,15 +2,21 @@
 //!
 //! One call carries every partition of that owner that one client request names; order within it is the client's.
 
+mod share;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use coordination::group;
 use coordination::metadata::image::Image;
 use coordination::metadata::machine::{Command, Outcome};
+use coordination::share::record::ShareKey;
+use coordination::share::store;
 use model::{
     ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicId, TopicPartition,
 };
+
+pub use share::{Seen, ShareAcknowledge, ShareAwait, ShareFetch, ShareFetched};
 
 use crate::counters::Snapshot;
 use crate::lending::Loan;
@@ -44,6 +50,30 @@ pub enum Question {
     Producers(Vec<TopicPartition>),
     /// Ask the group coordinator on this partition; answered when it is, which may take as long as a rebalance.
     Group(TopicPartition, Box<group::Request>),
+    /// Ask the share coordinator on this partition of a share partition, in order; answered when all is durable.
+    ShareState {
+        /// Of `__share_group_state`.
+        partition: TopicPartition,
+        /// Of what.
+        key: ShareKey,
+        /// What.
+        asks: Vec<store::Ask>,
+    },
+    /// Give a member of a share group records of these; does not wait for more.
+    ShareFetch(Box<ShareFetch>),
+    /// Say when a [`ShareFetch`](Self::ShareFetch) may bring more; the number names the wait.
+    ShareAwait(u64, Box<ShareAwait>),
+    /// Take what a member says of records; answered when it is durable.
+    ShareAcknowledge(Box<ShareAcknowledge>),
+    /// A member's session ended: what it holds here is free.
+    ShareRelease {
+        /// Its group.
+        group: Arc<str>,
+        /// Who.
+        member: Arc<str>,
+    },
+    /// Close the share partitions of a group: they are about to be others.
+    ShareForget(Arc<str>),
     /// Copy the counters.
     Counters,
 }
@@ -75,6 +105,12 @@ pub enum Answer {
     Producers(Vec<Result<Vec<ActiveProducer>, ErrorCode>>),
     /// What the coordinator says.
     Group(Box<group::Reply>),
+    /// What the share coordinator says.
+    ShareState(Vec<store::Answer>),
+    /// Records of members of share groups.
+    ShareFetched(Vec<ShareFetched>),
+    /// A verdict for each partition.
+    ShareAcknowledged(Vec<ErrorCode>),
     /// Counters.
     Counters(Box<Snapshot>),
 }

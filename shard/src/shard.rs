@@ -3,31 +3,37 @@
 //! Each kind of question has a file: [`crate::produce`], [`crate::fetch`], [`crate::lookup`]; [`crate::upkeep`] is what
 //! happens without being asked.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use coordination::group::GroupSettings;
+use coordination::group::{Coordinator, GroupSettings};
 use coordination::metadata::configs::Durability;
 use coordination::metadata::image::{Image, Topic};
-use coordination::metadata::topics::OFFSETS_TOPIC;
+use coordination::metadata::topics::{OFFSETS_TOPIC, SHARE_STATE_TOPIC};
 use coordination::replica::leader::Leader;
 use coordination::replica::waiters::{FetchTicket, FetchWaiters};
+use coordination::share::store::{ShareStates, StoreSettings};
+use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, Tick, TopicId, TopicPartition};
 use storage::disk::Disk;
 use storage::journal::commit::CommitFacts;
 use storage::signal::Gate;
 use storage::{CompactionSettings, Listener, LogRef, LogSettings, Store, StoreError};
 
-use crate::coordinator::Coordinators;
+use crate::coordinator::Seats;
 use crate::counters::{Counted, Counters, Timed};
 use crate::lending::Lender;
 use crate::ops::{Answer, Question};
 use crate::produce::Deferred;
+use crate::shares::Shares;
 use crate::state::PartitionState;
+
+/// Asks a core, and gives what it answers.
+pub type Peers = Box<dyn Fn(usize, Question) -> BoxedLocal<Answer>>;
 
 /// A log of this core.
 pub type PartitionLog<D> = LogRef<D, PartitionState>;
@@ -62,7 +68,11 @@ pub struct Shard<D: Disk> {
     pub(crate) next_borrower: Cell<u64>,
     /// Whoever looks for a time.
     pub(crate) lookups: Gate,
-    pub(crate) coordinators: Coordinators,
+    pub(crate) coordinators: Seats<Coordinator>,
+    pub(crate) share_states: Seats<ShareStates>,
+    pub(crate) shares: Shares,
+    /// The way to other cores, once there is one.
+    peers: OnceCell<Peers>,
     pub(crate) stopping: Cell<bool>,
 }
 
@@ -73,6 +83,8 @@ pub struct ShardSettings {
     pub upkeep: UpkeepSettings,
     /// What group coordinators obey.
     pub groups: GroupSettings,
+    /// What share coordinators obey.
+    pub share_states: StoreSettings,
     /// What each core may lend to answers; without any, as much as they want.
     pub lenders: Arc<[Arc<Lender>]>,
     /// Random, new at every start.
@@ -149,12 +161,29 @@ impl<D: Disk> Shard<D> {
             borrowers: RefCell::default(),
             next_borrower: Cell::new(0),
             lookups: Gate::default(),
-            coordinators: Coordinators::new(settings.groups, settings.seed),
+            coordinators: Seats::new(settings.groups.memory_bytes_max, settings.groups, settings.seed),
+            share_states: Seats::new(settings.share_states.memory_bytes_max, settings.share_states, 0),
+            shares: Shares::default(),
+            peers: OnceCell::new(),
             stopping: Cell::new(false),
         });
         shard.store.start(Some(Rc::new(Ears(Rc::downgrade(&shard)))));
         shard.clone().start_fetch_timer();
         shard
+    }
+
+    /// Has questions that this core asks go this way; without, it asks itself only.
+    pub fn set_peers(&self, peers: Peers) {
+        // The first way stays: there is no other.
+        let _ = self.peers.set(peers);
+    }
+
+    /// Asks a core, which may be this one.
+    pub(crate) fn ask(self: &Rc<Self>, core: usize, question: Question) -> BoxedLocal<Answer> {
+        match self.peers.get() {
+            Some(peers) if core != self.core => peers(core, question),
+            _ => Box::pin(Rc::clone(self).answer(question)),
+        }
     }
 
     /// The metadata in force on this core.
@@ -198,6 +227,25 @@ impl<D: Disk> Shard<D> {
             Question::Group(partition, request) => {
                 Answer::Group(Box::new(self.group(partition, *request).await))
             }
+            Question::ShareState { partition, key, asks } => {
+                Answer::ShareState(self.share_state(partition, key, asks).await)
+            }
+            Question::ShareFetch(fetch) => Answer::ShareFetched(self.share_fetch(*fetch).await),
+            Question::ShareAcknowledge(acknowledge) => {
+                Answer::ShareAcknowledged(self.share_acknowledge(*acknowledge).await)
+            }
+            Question::ShareAwait(token, wait) => {
+                self.share_await(token, *wait).await;
+                Answer::Awaited
+            }
+            Question::ShareRelease { group, member } => {
+                self.share_release(&group, &member);
+                Answer::Done
+            }
+            Question::ShareForget(group) => {
+                self.share_forget(&group);
+                Answer::Done
+            }
             Question::Counters => Answer::Counters(Box::new(self.count_all())),
             Question::Propose(_) => Answer::Failed("only core 0 decides on metadata".into()),
         }
@@ -214,7 +262,9 @@ impl<D: Disk> Shard<D> {
                 None => self.disturb(log.id),
             }
         }
-        self.tell_coordinators(&old, &image);
+        self.tell_coordinators::<Coordinator>(&old, &image);
+        self.tell_coordinators::<ShareStates>(&old, &image);
+        self.tell_shares(&image);
     }
 
     /// The settings of a topic's logs, shared between them.
@@ -237,9 +287,9 @@ impl<D: Disk> Shard<D> {
                     tombstones_ms: ms(compact.tombstone_retention_ms),
                     dirty_ppm_min: compact.dirty_ratio_min_ppm,
                 }),
-                // Offset commits never pass what is on stable storage.
+                // Neither offset commits nor acknowledgements of shares pass what is on stable storage.
                 acknowledge_written: settings.durability != Durability::Durable
-                    && &*topic.name != OFFSETS_TOPIC,
+                    && ![OFFSETS_TOPIC, SHARE_STATE_TOPIC].contains(&&*topic.name),
             })
         });
         Rc::clone(settings)
@@ -290,7 +340,8 @@ impl<D: Disk> Shard<D> {
     pub fn drain(self: &Rc<Self>) {
         self.stopping.set(true);
         crate::executor::hurry();
-        self.unload_coordinators();
+        self.unload_coordinators::<Coordinator>();
+        self.unload_coordinators::<ShareStates>();
     }
 
     /// Stops: what was appended becomes durable and goes to its segments.

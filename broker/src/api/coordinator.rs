@@ -3,7 +3,7 @@
 use coordination::group::{Reply as GroupReply, Request as GroupRequest, partition_of};
 use coordination::metadata::alter::{Changes, Target};
 use coordination::metadata::configs::ConfigChange;
-use coordination::metadata::topics::OFFSETS_TOPIC;
+use coordination::metadata::topics::{OFFSETS_TOPIC, SHARE_STATE_TOPIC};
 use coordination::metadata::{Command, Image, NewTopic, Overrides};
 use futures_lite::future::BoxedLocal;
 use model::{ErrorCode, TopicPartition};
@@ -14,12 +14,13 @@ use shard::route::owner_of;
 use crate::cluster::{Cluster, propose, propose_topics};
 use crate::service::Broker;
 
-/// The broker settings that this topic is made with; it is made when the first group is looked for.
+/// The broker settings that an internal topic is made with. That of groups is made when the first one is looked for, that of
+/// share partitions when the first member of a share group joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OffsetsTopic {
-    /// `offsets.topic.num.partitions`.
+pub struct InternalTopic {
+    /// `offsets.topic.num.partitions`, `share.coordinator.state.topic.num.partitions`.
     pub partitions: i32,
-    /// `offsets.topic.segment.bytes`.
+    /// `offsets.topic.segment.bytes`, `share.coordinator.state.topic.segment.bytes`.
     pub segment_bytes: i32,
 }
 
@@ -66,7 +67,7 @@ pub async fn ask_partition(
     })
 }
 
-/// Makes the topic if it is not there. True when it is there in the end.
+/// Makes the topic of groups if it is not there. True when it is there in the end.
 pub async fn ensure_topic(broker: &Broker) -> bool {
     if let Some(topic) = broker.cluster.image().topic(OFFSETS_TOPIC) {
         if topic.overrides.get("cleanup.policy").is_some_and(String::is_empty) {
@@ -74,26 +75,40 @@ pub async fn ensure_topic(broker: &Broker) -> bool {
         }
         return true;
     }
-    let settings = broker.settings.offsets_topic;
-    let pairs = [
-        ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "producer".to_owned()),
-        ("segment.bytes", settings.segment_bytes.to_string()),
-    ];
-    let mut configs = Overrides::new();
-    for (name, value) in pairs {
-        configs.insert(name.to_owned(), value);
+    ensure(broker, OFFSETS_TOPIC, broker.settings.offsets_topic, &[("cleanup.policy", "compact")]).await
+}
+
+/// The same of the topic of share partitions. Its records say what has changed, so it keeps them all, whatever other topics do.
+pub async fn ensure_share_topic(broker: &Broker) -> bool {
+    let kept = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+    ensure(broker, SHARE_STATE_TOPIC, broker.settings.share_state_topic, &kept).await
+}
+
+async fn ensure(
+    broker: &Broker,
+    name: &'static str,
+    settings: InternalTopic,
+    kept: &[(&str, &str)],
+) -> bool {
+    if broker.cluster.image().topic(name).is_some() {
+        return true;
     }
-    let topic = NewTopic { partitions: settings.partitions, configs, ..NewTopic::new(OFFSETS_TOPIC) };
+    let segment_bytes = settings.segment_bytes.to_string();
+    let others = [("compression.type", "producer"), ("segment.bytes", &segment_bytes)];
+    let mut configs = Overrides::new();
+    for (name, value) in kept.iter().chain(&others) {
+        configs.insert((*name).to_owned(), (*value).to_owned());
+    }
+    let topic = NewTopic { partitions: settings.partitions, configs, ..NewTopic::new(name) };
     let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
     for outcome in propose_topics(&*broker.cluster, command, 1).await {
         if let Err(refusal) = outcome
             && refusal.code != ErrorCode::TopicAlreadyExists
         {
-            tracing::error!(code = refusal.code.name(), why = refusal.message, "cannot make {OFFSETS_TOPIC}");
+            tracing::error!(code = refusal.code.name(), why = refusal.message, "cannot make {name}");
         }
     }
-    broker.cluster.image().topic(OFFSETS_TOPIC).is_some()
+    broker.cluster.image().topic(name).is_some()
 }
 
 /// Releases before there was compaction made the topic with a policy that keeps everything.

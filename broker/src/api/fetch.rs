@@ -49,9 +49,9 @@ struct Limits {
 }
 
 /// The memory of an answer. Once it is sent, the next one need not wait until somebody looks.
-struct Lent {
-    loan: Option<Loan>,
-    broker: Rc<Broker>,
+pub(super) struct Lent {
+    pub loan: Option<Loan>,
+    pub broker: Rc<Broker>,
 }
 
 impl Drop for Lent {

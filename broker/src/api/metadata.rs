@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coordination::metadata::{
     Command, Image, NewTopic, Topic,
-    topics::{OFFSETS_TOPIC, check_name, is_internal},
+    topics::{OFFSETS_TOPIC, SHARE_STATE_TOPIC, check_name, is_internal},
 };
 use model::{ErrorCode, TopicId};
 use net::service::Reply;
@@ -16,7 +16,7 @@ use protocol::control::messages::metadata_response::{
 };
 use protocol::{RequestHeader, Text, Uuid, message};
 
-use super::coordinator::ensure_topic;
+use super::coordinator::{ensure_share_topic, ensure_topic};
 use super::{CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS, reply, uuid};
 use crate::cluster::propose_topics;
 use crate::service::Broker;
@@ -89,11 +89,14 @@ async fn create_missing(broker: &Broker, wanted: &[MetadataRequestTopic]) {
         names.filter(|name| image.topic(name).is_none() && check_name(name).is_ok()).collect();
     missing.sort_unstable();
     missing.dedup();
-    // This one is not made with the defaults of others.
+    // These are not made with the defaults of others.
     if missing.contains(&OFFSETS_TOPIC) {
         ensure_topic(broker).await;
-        missing.retain(|name| *name != OFFSETS_TOPIC);
     }
+    if missing.contains(&SHARE_STATE_TOPIC) {
+        ensure_share_topic(broker).await;
+    }
+    missing.retain(|name| ![OFFSETS_TOPIC, SHARE_STATE_TOPIC].contains(name));
     if missing.is_empty() {
         return;
     }

@@ -108,9 +108,10 @@ mod tests {
                 assert_eq!((supported.len(), finalized.len()), (0, 0));
             } else {
                 // A range that begins at 0 is more than clients of version 3 can read.
-                let all = [("group.version", 0, 1), ("metadata.version", 30, 30)];
-                assert_eq!(supported, if version == 3 { &all[1..] } else { &all[..] });
-                assert_eq!(finalized, [("group.version", 1, 1), ("metadata.version", 30, 30)]);
+                let all = [("group.version", 0, 1), ("metadata.version", 30, 30), ("share.version", 0, 1)];
+                assert_eq!(supported, if version == 3 { &all[1..2] } else { &all[..] });
+                let all = [("group.version", 1, 1), ("metadata.version", 30, 30), ("share.version", 1, 1)];
+                assert_eq!(finalized, all);
                 assert!(told.finalized_features_epoch > 0);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coordination::group::GroupSettings;
 use coordination::metadata::{Image, Outcome};
+use coordination::share::store::StoreSettings;
 use model::limits::DECODED_BYTES_MAX;
 use net::answers::Answers;
 use net::budget::Budget;
@@ -69,12 +70,20 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
         retention_check_ms: u64::try_from(plan.settings.retention_check.as_millis()).unwrap_or(u64::MAX),
         ..UpkeepSettings::default()
     };
-    let groups =
-        GroupSettings { memory_bytes_max: plan.settings.memory.groups, ..plan.settings.groups.clone() };
+    // What is kept of share partitions gets a quarter of what groups may take.
+    let states = plan.settings.memory.groups / 4;
+    let memory_bytes_max = plan.settings.memory.groups - states;
+    let groups = GroupSettings { memory_bytes_max, ..plan.settings.groups.clone() };
+    let share_states = StoreSettings { memory_bytes_max: states, ..plan.settings.share_states };
     let seed = u64::from_le_bytes(random()?);
-    let settings = ShardSettings { upkeep, groups, lenders: plan.lenders.clone(), seed };
+    let settings = ShardSettings { upkeep, groups, share_states, lenders: plan.lenders.clone(), seed };
     let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
     answer_cores(&mesh, &shard, metadata, plan.crowd.clone());
+    let peers = mesh.clone();
+    shard.set_peers(Box::new(move |core, question| {
+        let peers = peers.clone();
+        Box::pin(async move { peers.call(core, question).await.await })
+    }));
     done(Phase::Start).await?;
 
     reach(&mut phase, Phase::Serve).await?;

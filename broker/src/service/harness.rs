@@ -34,7 +34,7 @@ use storage::paths::Paths;
 use storage::{Piece, Store, StoreOptions};
 
 use super::{Broker, Home, ServiceSettings, Session};
-use crate::api::coordinator::OffsetsTopic;
+use crate::api::coordinator::InternalTopic;
 use crate::cluster::{Asked, Cluster, Local};
 use crate::telemetry::Telemetry;
 
@@ -114,8 +114,8 @@ impl Cluster for OneCore {
         Box::pin(std::future::ready(started))
     }
 
-    fn cancel(&self, core: usize, token: u64) {
-        drop(self.ask(core, Question::CancelAwait(token)));
+    fn tell(&self, core: usize, question: Question) {
+        drop(self.ask(core, question));
     }
 
     fn fetch_here(&self, fetch: Fetch) -> BoxedLocal<(Vec<Fetched<Piece>>, Option<Loan>)> {
@@ -234,6 +234,13 @@ impl Client {
                 Box::pin(std::future::ready(()))
             });
             *cores.proposer.borrow_mut() = Some(metadata.serve(publish));
+            for shard in &cores.shards {
+                let cores = Rc::downgrade(&cores);
+                shard.set_peers(Box::new(move |core, question| match cores.upgrade() {
+                    Some(cores) => Box::pin(Rc::clone(&cores.shards[core]).answer(question)),
+                    None => Box::pin(std::future::pending()),
+                }));
+            }
             cores
         });
         let mut settings = ServiceSettings {
@@ -246,7 +253,9 @@ impl Client {
             delete_topics: true,
             fetch_bytes_max: 50 << 20,
             fetch_sessions_max: 10,
-            offsets_topic: OffsetsTopic { partitions: 4, segment_bytes: 1 << 20 },
+            share_sessions_max: 10,
+            offsets_topic: InternalTopic { partitions: 4, segment_bytes: 1 << 20 },
+            share_state_topic: InternalTopic { partitions: 4, segment_bytes: 1 << 20 },
             described_partitions_max: 2000,
             data_dir: "/data".into(),
             directory: [2; 16],

@@ -5,6 +5,7 @@ pub(crate) mod data;
 mod details;
 mod memory;
 mod recompress;
+mod shares;
 
 use bytes::{Buf, BufMut, Bytes};
 use model::ErrorCode;
@@ -104,6 +105,27 @@ fn every_version_of_every_api_is_answered() {
                 }
                 ApiKey::ConsumerGroupDescribe => {
                     default_of!(ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse);
+                }
+                ApiKey::ShareGroupHeartbeat => {
+                    default_of!(ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse);
+                }
+                ApiKey::ShareGroupDescribe => {
+                    default_of!(ShareGroupDescribeRequest, ShareGroupDescribeResponse);
+                }
+                ApiKey::ShareFetch => {
+                    default_of!(ShareFetchRequest, ShareFetchResponse);
+                }
+                ApiKey::ShareAcknowledge => {
+                    default_of!(ShareAcknowledgeRequest, ShareAcknowledgeResponse);
+                }
+                ApiKey::DescribeShareGroupOffsets => {
+                    default_of!(DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse);
+                }
+                ApiKey::AlterShareGroupOffsets => {
+                    default_of!(AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse);
+                }
+                ApiKey::DeleteShareGroupOffsets => {
+                    default_of!(DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse);
                 }
                 ApiKey::DeleteGroups => default_of!(DeleteGroupsRequest, DeleteGroupsResponse),
                 ApiKey::DescribeConfigs => default_of!(DescribeConfigsRequest, DescribeConfigsResponse),

@@ -1,22 +1,34 @@
-//! What consumer groups obey: `group.*` and `offsets.*`.
+//! What groups obey: `group.*`, `offsets.*` and `share.coordinator.*`.
 
 use coordination::group::GroupSettings;
+use coordination::share::store::StoreSettings;
 
 use super::values::Reader;
-use crate::api::coordinator::OffsetsTopic;
+use crate::api::coordinator::InternalTopic;
 use crate::config::{Config, ConfigError};
 
 /// Settings of the coordinators, and of the topic behind them; Kafka's names, ranges and defaults.
-pub(super) fn groups(config: &Config) -> Result<(GroupSettings, OffsetsTopic), ConfigError> {
+pub(super) fn groups(config: &Config) -> Result<(GroupSettings, InternalTopic), ConfigError> {
     let mut groups = GroupSettings::default();
     for (key, value) in config.pairs() {
         groups.set(key, value).map_err(|why| config.error(key, &why))?;
     }
     groups.check().map_err(|(key, why)| config.error(&key, &why))?;
     let read = Reader(config);
-    let topic = OffsetsTopic {
+    let topic = InternalTopic {
         partitions: read.number("offsets.topic.num.partitions")?,
         segment_bytes: read.number("offsets.topic.segment.bytes")?,
     };
     Ok((groups, topic))
+}
+
+/// Settings of share coordinators, and of the topic behind them.
+pub(super) fn share_states(config: &Config) -> Result<(StoreSettings, InternalTopic), ConfigError> {
+    let read = Reader(config);
+    let updates_per_snapshot = read.number("share.coordinator.snapshot.update.records.per.snapshot")?;
+    let topic = InternalTopic {
+        partitions: read.number("share.coordinator.state.topic.num.partitions")?,
+        segment_bytes: read.number("share.coordinator.state.topic.segment.bytes")?,
+    };
+    Ok((StoreSettings { updates_per_snapshot, ..StoreSettings::default() }, topic))
 }

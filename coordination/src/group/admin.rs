@@ -21,7 +21,8 @@ impl Coordinator {
             (types.is_empty() || types.iter().any(|kind| kind == listed.kind.name()))
                 && (states.is_empty() || states.contains(&listed.state.name().to_lowercase()))
         };
-        let listed = self.groups.values().filter(|group| group.durable).map(Group::list).filter(fits);
+        let listed = self.groups.values().filter(|group| group.durable).map(Group::list);
+        let listed = listed.chain(self.listed_share_groups()).filter(fits);
         let reply = Reply::List(Ok(listed.collect()));
         self.desk.reply(ticket, reply);
     }

@@ -7,16 +7,17 @@ use model::{ErrorCode, Tick, TimestampMs, TopicId};
 
 use super::classic::Group;
 use super::consumer::{ConsumerRecord, Resolver, Waiting};
-use super::desk::{Desk, Effect, Then, append_error};
+use super::desk::{Desk, Effect, append_error};
 use super::limits::TIMERS_PER_TICK;
 use super::record::Record;
-use super::reply::{JoinReply, Reply, SyncReply};
+use super::reply::Reply;
 use super::request::Request;
 use super::settings::GroupSettings;
 use super::timers::Timer;
 use crate::effects::Effects;
 use crate::machine::Machine;
 use crate::metadata::Image;
+use crate::share::membership as share;
 
 /// What can happen to a coordinator.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +47,17 @@ pub enum Input {
         /// Which.
         topics: Vec<(String, TopicId)>,
     },
+    /// The state of these partitions of a share group is begun, or could not be.
+    SharesInitialized {
+        /// The time of day.
+        wall: TimestampMs,
+        /// The group.
+        group: Arc<str>,
+        /// Which.
+        partitions: share::Assignment,
+        /// Whether it is.
+        done: bool,
+    },
     /// The partition goes elsewhere: everybody who waits is told NOT_COORDINATOR, and all is forgotten.
     Unload,
 }
@@ -60,18 +72,23 @@ pub struct Coordinator {
     pub(super) desk: Desk,
     /// Looks up regular expressions.
     pub(super) resolver: Resolver,
+    /// Share groups: all of it but the log and the time is their own.
+    pub(super) share: share::Coordinator,
 }
 
 impl Coordinator {
     /// Of an empty log. `seed` makes member ids: random, new at every start.
     #[must_use]
     pub fn new(settings: GroupSettings, seed: u64) -> Self {
-        Self { groups: BTreeMap::new(), desk: Desk::new(settings, seed), resolver: Resolver::default() }
+        let share = share::Coordinator::new(settings.share.clone(), Arc::default());
+        let desk = Desk::new(settings, seed);
+        Self { groups: BTreeMap::new(), desk, resolver: Resolver::default(), share }
     }
 
     /// Takes the topics there are, and the settings of groups, from the next decision on. Groups by the consumer protocol
     /// look at it with the next heartbeat of a member.
     pub fn set_image(&mut self, image: Arc<Image>) {
+        self.share.set_image(Arc::clone(&image));
         self.desk.image = image;
     }
 
@@ -100,6 +117,8 @@ impl Coordinator {
             }
             group.recount(true, &mut self.desk);
         }
+        self.share.loaded(now);
+        self.drop_missing_share_topics();
         self.schedule_expiry();
         self.hand_over(effects);
     }
@@ -120,26 +139,27 @@ impl Coordinator {
                 records.push(Record::Offset { group, topic, partition, value });
             }
         }
+        records.extend(self.share.snapshot().into_iter().map(Record::Share));
         records
     }
 
     /// When the next [`Input::Tick`] is wanted; in the past when the last one left something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.desk.timers.next_deadline()
+        self.desk.timers.next_deadline().into_iter().chain(self.share.next_deadline()).min()
     }
 
     /// Requests that wait for a rebalance or an append.
     #[must_use]
     pub const fn parked(&self) -> usize {
-        self.desk.parked()
+        self.desk.parked() + self.share.parked()
     }
 
     /// Bytes its groups, members, offsets and commits in flight are counted with, against
     /// [`GroupSettings::memory_bytes_max`].
     #[must_use]
     pub const fn memory_bytes(&self) -> u64 {
-        self.desk.bytes
+        self.desk.bytes + self.share.memory_bytes()
     }
 
     /// Groups it knows.
@@ -156,18 +176,26 @@ impl Coordinator {
 
     /// Takes other settings, from the next decision on.
     pub fn set_settings(&mut self, settings: GroupSettings) {
+        self.share.set_settings(settings.share.clone());
         self.desk.settings = settings;
     }
 
     /// What groups, members and offsets may take, from the next decision on: see [`GroupSettings::memory_bytes_max`].
     pub const fn set_memory_bytes_max(&mut self, bytes: u64) {
-        self.desk.settings.memory_bytes_max = bytes;
+        self.desk.settings.memory_bytes_max = bytes.saturating_sub(self.share.memory_bytes());
+        self.share.set_memory_bytes_max(bytes.saturating_sub(self.desk.bytes));
     }
 
     pub(super) fn request(&mut self, ticket: u64, request: Request) {
+        if let Some(refused) = self.refused_by_share_group(&request) {
+            self.desk.reply(ticket, refused);
+            return;
+        }
         let turns = self.takes_turns(&request);
         let light = match request {
-            Request::List(_) | Request::Describe(_) | Request::ConsumerDescribe(_) => true,
+            Request::List(_) | Request::Describe(_) | Request::ConsumerDescribe(_) | Request::Share(_) => {
+                true
+            }
             Request::Heartbeat(_) => turns.is_none(),
             _ => false,
         };
@@ -193,6 +221,7 @@ impl Coordinator {
             Request::Delete(groups) => self.delete(ticket, &groups),
             Request::ConsumerHeartbeat(heartbeat) => self.consumer_heartbeat(ticket, &heartbeat),
             Request::ConsumerDescribe(groups) => self.consumer_describe(ticket, &groups),
+            Request::Share(request) => self.share_request(ticket, request),
         }
     }
 
@@ -275,6 +304,7 @@ impl Coordinator {
                 group.durable = true;
                 group.consumer.get_or_insert_default().state.apply(change);
             }
+            Record::Share(record) => self.share.replay(record),
         }
     }
 
@@ -294,49 +324,6 @@ impl Coordinator {
             group.discard(&mut self.desk);
             self.groups.remove(id);
         }
-    }
-
-    fn unload(&mut self) {
-        let error = ErrorCode::NotCoordinator;
-        for mut group in std::mem::take(&mut self.groups).into_values() {
-            for waiting in std::mem::take(&mut group.queue.waiting) {
-                if let Waiting::Request { ticket, request } = waiting {
-                    self.desk.release(ticket, Reply::refused(&request, error));
-                }
-            }
-            for member in group.members.into_values() {
-                if let Some(ticket) = member.joining {
-                    self.desk.release(ticket, Reply::Join(JoinReply::error(error, &member.id)));
-                }
-                if let Some(ticket) = member.syncing {
-                    self.desk.release(ticket, Reply::Sync(SyncReply::error(error)));
-                }
-            }
-        }
-        for flight in std::mem::take(&mut self.desk.flights).into_values() {
-            match flight.then {
-                Then::Answer { ticket, reply } | Then::Committed { ticket, reply, .. } => {
-                    self.desk.release(ticket, reply.failed(error));
-                }
-                Then::Consumer { replies, .. } => {
-                    for (ticket, reply) in replies {
-                        self.desk.release(ticket, reply.failed(error));
-                    }
-                }
-                _ => {}
-            }
-            for (ticket, fetch) in flight.fetches {
-                self.desk.release(ticket, Reply::refused(&Request::OffsetFetch(fetch), error));
-            }
-        }
-        for deletion in std::mem::take(&mut self.desk.deletions).into_values() {
-            let verdict = |(id, told): (String, ErrorCode)| (id, if told.is_ok() { error } else { told });
-            let verdicts = deletion.verdicts.into_iter().map(verdict).collect();
-            self.desk.release(deletion.ticket, Reply::Delete(verdicts));
-        }
-        self.desk.timers.clear();
-        self.stop_resolving();
-        self.desk.bytes = 0;
     }
 
     fn hand_over(&mut self, effects: &mut Effects<Effect>) {
@@ -365,11 +352,22 @@ impl Machine for Coordinator {
             }
             Input::Tick { wall } => {
                 self.desk.wall = wall;
-                self.tick();
+                // One of them at a time: together they might want more done than one step may.
+                if self.desk.timers.next_deadline().is_some_and(|at| at <= now) {
+                    self.tick();
+                } else {
+                    self.step_share(share::Input::Tick { wall });
+                }
             }
             Input::TopicsDeleted { wall, topics } => {
                 self.desk.wall = wall;
                 self.topics_deleted(&topics);
+                let ids = topics.iter().map(|(_, id)| *id).filter(|id| *id != TopicId::ZERO);
+                self.step_share(share::Input::TopicsDeleted(ids.collect()));
+            }
+            Input::SharesInitialized { wall, group, partitions, done } => {
+                self.desk.wall = wall;
+                self.step_share(share::Input::Initialized { wall, group, partitions, done });
             }
             Input::Unload => self.unload(),
         }

@@ -16,6 +16,7 @@ use super::request::OffsetFetch;
 use super::settings::GroupSettings;
 use super::timers::Timers;
 use crate::metadata::Image;
+use crate::share::membership::{Assignment, record::Record as ShareRecord};
 
 /// What a coordinator asks of its driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,15 @@ pub enum Effect {
         ticket: u64,
         /// The answer, of the request's kind.
         reply: Reply,
+    },
+    /// Begin the state of these partitions of a share group, without a start, then say `SharesInitialized`.
+    InitializeShares {
+        /// The group.
+        group: Arc<str>,
+        /// The state epoch.
+        epoch: i32,
+        /// Which.
+        partitions: Assignment,
     },
 }
 
@@ -57,6 +67,8 @@ pub(super) enum Then {
     Expired { whole: bool },
     /// Decisions about a group by the consumer protocol, with the answers to whoever waits for them.
     Consumer { replies: Vec<(u64, Reply)>, change: Option<Change> },
+    /// The append of the machine of share groups with this id; it applies its records itself.
+    Share(u64),
 }
 
 /// An append that is not known to be durable.
@@ -161,6 +173,16 @@ impl Desk {
         id
     }
 
+    /// Appends what the machine of share groups calls `id`.
+    pub fn append_share(&mut self, id: u64, records: Vec<ShareRecord>) {
+        let number = self.next_append;
+        self.next_append += 1;
+        let records = records.into_iter().map(Record::Share).collect();
+        self.out.push(Effect::Append { id: number, records });
+        let (group, records, fetches) = (None, Vec::new(), Vec::new());
+        self.flights.insert(number, Flight { group, records, then: Then::Share(id), fetches });
+    }
+
     /// The moment `ms` from now; a negative number of milliseconds is none.
     pub fn after(&self, ms: i32) -> Tick {
         self.now.after_ms(u64::try_from(ms).unwrap_or(0))
@@ -168,7 +190,7 @@ impl Desk {
 }
 
 /// What clients are told of an append that failed with `error`.
-pub(super) const fn append_error(error: ErrorCode) -> ErrorCode {
+pub(crate) const fn append_error(error: ErrorCode) -> ErrorCode {
     match error {
         ErrorCode::UnknownTopicOrPartition
         | ErrorCode::NotEnoughReplicas

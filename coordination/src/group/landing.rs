@@ -9,6 +9,7 @@ use super::classic::Group;
 use super::coordinator::Coordinator;
 use super::desk::{Desk, Flight, Then};
 use super::reply::{GroupState, JoinReply, Reply};
+use crate::share::membership as share;
 
 impl Coordinator {
     /// All appends up to this one are durable.
@@ -83,6 +84,10 @@ impl Coordinator {
                 }
             }
             Then::Consumer { replies, change } => self.consumer_landed(&id, replies, change, result),
+            Then::Share(append) => self.step_share(match result {
+                Ok(()) => share::Input::Durable(append),
+                Err(error) => share::Input::AppendFailed(append, error),
+            }),
         }
         self.forget_if_vacant(&id);
         for (ticket, fetch) in flight.fetches {

@@ -2,6 +2,8 @@
 
 use model::limits::EFFECTS_MAX;
 
+use crate::share::limits::HEARTBEATS_PARKED_MAX;
+
 /// Members of one group, whatever `group.max.size` says; and ids given out in it that did not join yet.
 pub const GROUP_MEMBERS_MAX: usize = 2000;
 /// Requests of one coordinator that wait for a rebalance or an append; above it COORDINATOR_NOT_AVAILABLE.
@@ -58,5 +60,7 @@ const _: () = {
     // A step answers at most what is parked and the request itself, and appends as often as its kind allows.
     assert!(REQUESTS_PARKED_MAX + GROUPS_PER_DELETE + TIMERS_PER_TICK + APPENDS_PER_EXPIRY < EFFECTS_MAX);
     assert!(GROUP_MEMBERS_MAX < REQUESTS_PARKED_MAX);
+    // Everybody is sent away in one step.
+    assert!(REQUESTS_PARKED_MAX + HEARTBEATS_PARKED_MAX < EFFECTS_MAX);
     assert!(NAME_BYTES_MAX + 37 <= i16::MAX as usize);
 };

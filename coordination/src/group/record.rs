@@ -2,7 +2,8 @@
 //!
 //! Read: OffsetCommit keys 0 and 1, values 0 to 4; GroupMetadata key 2, values 0 to 4. Written, as Kafka 4.3.1 does:
 //! OffsetCommit key 1, value 4, or value 1 with an explicit expiry; GroupMetadata key 2, value 3. A record without
-//! value is a tombstone. Those of groups by the consumer protocol are in `consumer::record`.
+//! value is a tombstone. Those of groups by the consumer protocol are in `consumer::record`, those of share groups in
+//! [`crate::share::membership::record`].
 #![deny(clippy::indexing_slicing)]
 
 use std::fmt;
@@ -13,6 +14,7 @@ use model::{Offset, TimestampMs, TopicId};
 
 use super::consumer::{self, ConsumerRecord};
 use super::wire::{Reader, Writer};
+use crate::share::membership::record as share;
 
 /// One change of the hard state.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +44,8 @@ pub enum Record {
         /// What.
         change: ConsumerRecord,
     },
+    /// Something of a share group, or that it is gone.
+    Share(share::Record),
 }
 
 impl Record {
@@ -50,6 +54,7 @@ impl Record {
     pub const fn group(&self) -> &Arc<str> {
         match self {
             Self::Offset { group, .. } | Self::Group { group, .. } | Self::Consumer { group, .. } => group,
+            Self::Share(record) => record.group(),
         }
     }
 }
@@ -129,6 +134,8 @@ pub enum RecordError {
     NotText,
     /// A value of a version that is not known here.
     ValueVersion(i16),
+    /// A number that stands for nothing.
+    NoMeaning(i8),
 }
 
 impl fmt::Display for RecordError {
@@ -138,6 +145,7 @@ impl fmt::Display for RecordError {
             Self::BadLength => f.write_str("the record holds an impossible length"),
             Self::NotText => f.write_str("a string of the record is not UTF-8"),
             Self::ValueVersion(version) => write!(f, "the record's value has unknown version {version}"),
+            Self::NoMeaning(number) => write!(f, "the record holds {number}, which stands for nothing"),
         }
     }
 }
@@ -156,6 +164,7 @@ pub fn encode(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
             (Writer::default().i16(2).string(group).finish(), value.as_deref().map(encode_group))
         }
         Record::Consumer { group, change } => consumer::record::encode(group, change),
+        Record::Share(record) => share::encode(record),
     }
 }
 
@@ -194,6 +203,7 @@ fn encode_group(value: &GroupValue) -> Vec<u8> {
 /// # Errors
 /// Bytes that are no such record. They may be anything.
 pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Decoded, RecordError> {
+    let whole = key;
     let mut key = Reader::new(key);
     let record = match key.i16()? {
         0 | 1 => Record::Offset {
@@ -208,7 +218,10 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Decoded, RecordError> 
         },
         kind => match consumer::record::decode(kind, &mut key, value)? {
             Some((group, change)) => Record::Consumer { group, change },
-            None => return Ok(Decoded::Unknown(kind)),
+            None => match share::decode(whole, value)? {
+                share::Decoded::Record(record) => Record::Share(record),
+                share::Decoded::Unknown(kind) => return Ok(Decoded::Unknown(kind)),
+            },
         },
     };
     Ok(Decoded::Record(record))

@@ -1,14 +1,16 @@
 //! What clients are told, without wire versions.
 
+mod refused;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use model::{ErrorCode, Offset, TopicId};
 
 use super::consumer::Partitions;
-use super::request::Request;
+use crate::share::membership as share;
 
-/// The answer to a [`Request`], of the same name.
+/// The answer to a [`Request`](super::Request), of the same name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
     /// JoinGroup.
@@ -35,6 +37,8 @@ pub enum Reply {
     ConsumerHeartbeat(ConsumerHeartbeatReply),
     /// ConsumerGroupDescribe, in the order of the request.
     ConsumerDescribe(Vec<DescribedConsumerGroup>),
+    /// About share groups.
+    Share(share::Reply),
 }
 
 /// ConsumerGroupHeartbeat's answer.
@@ -309,6 +313,8 @@ pub enum GroupType {
     Classic,
     /// KIP-848's: ConsumerGroupHeartbeat.
     Consumer,
+    /// KIP-932's: ShareGroupHeartbeat.
+    Share,
 }
 
 impl GroupType {
@@ -318,6 +324,7 @@ impl GroupType {
         match self {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
+            Self::Share => "share",
         }
     }
 }
@@ -383,62 +390,4 @@ pub struct DescribedMember {
     pub metadata: Bytes,
     /// Its assignment.
     pub assignment: Bytes,
-}
-
-impl Reply {
-    /// `request` refused as a whole: what the driver says too while the coordinator is elsewhere, or loading.
-    #[must_use]
-    pub fn refused(request: &Request, error: ErrorCode) -> Self {
-        match request {
-            Request::Join(join) => Self::Join(JoinReply::error(error, &join.member_id)),
-            Request::Sync(_) => Self::Sync(SyncReply::error(error)),
-            Request::Heartbeat(_) => Self::Heartbeat(error),
-            Request::Leave(_) => Self::Leave(LeaveReply { error, members: Vec::new() }),
-            Request::OffsetCommit(commit) => {
-                let verdict = |topic: &super::request::CommitTopic| TopicVerdict {
-                    topic: topic.name.clone(),
-                    topic_id: topic.topic_id,
-                    partitions: topic.partitions.iter().map(|one| (one.partition, error)).collect(),
-                };
-                Self::OffsetCommit(commit.topics.iter().map(verdict).collect())
-            }
-            Request::OffsetFetch(_) => Self::OffsetFetch(OffsetFetchReply { error, topics: Vec::new() }),
-            Request::OffsetDelete(_) => Self::OffsetDelete(OffsetDeleteReply { error, topics: Vec::new() }),
-            Request::List(_) => Self::List(Err(error)),
-            Request::Describe(groups) => {
-                Self::Describe(groups.iter().map(|group| DescribedGroup::unknown(group, error)).collect())
-            }
-            Request::Delete(groups) => {
-                Self::Delete(groups.iter().map(|group| (group.clone(), error)).collect())
-            }
-            Request::ConsumerHeartbeat(_) => {
-                Self::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error, ""))
-            }
-            Request::ConsumerDescribe(groups) => {
-                let one = |group: &String| DescribedConsumerGroup::unknown(group, error, String::new());
-                Self::ConsumerDescribe(groups.iter().map(one).collect())
-            }
-        }
-    }
-
-    /// This reply, a failure of the append it waited for now. What was refused anyway stays as it is.
-    pub(super) fn failed(self, error: ErrorCode) -> Self {
-        let mark = |mut topics: Vec<TopicVerdict>| {
-            let verdicts = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-            verdicts.filter(|(_, verdict)| verdict.is_ok()).for_each(|(_, verdict)| *verdict = error);
-            topics
-        };
-        match self {
-            Self::OffsetCommit(topics) => Self::OffsetCommit(mark(topics)),
-            Self::OffsetDelete(_) => Self::OffsetDelete(OffsetDeleteReply { error, topics: Vec::new() }),
-            Self::Leave(_) => Self::Leave(LeaveReply { error, members: Vec::new() }),
-            Self::ConsumerHeartbeat(reply) if reply.refused.is_none() => {
-                Self::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error, ""))
-            }
-            Self::Join(reply) if reply.error.is_ok() => Self::Join(JoinReply::error(error, &reply.member_id)),
-            Self::Sync(reply) if reply.error.is_ok() => Self::Sync(SyncReply::error(error)),
-            Self::Heartbeat(ErrorCode::None) => Self::Heartbeat(error),
-            other => other,
-        }
-    }
 }

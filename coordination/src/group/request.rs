@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::{Offset, TimestampMs, TopicId};
 
 use super::consumer::Partitions;
+use crate::share::membership as share;
 
 /// A request; each carries the group it is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +33,8 @@ pub enum Request {
     ConsumerHeartbeat(Box<ConsumerHeartbeat>),
     /// ConsumerGroupDescribe: those of the list that this coordinator owns.
     ConsumerDescribe(Vec<String>),
+    /// About share groups.
+    Share(share::Request),
 }
 
 /// ConsumerGroupHeartbeat: what is `None` did not change since the last one.

@@ -4,6 +4,7 @@ use super::consumer::Assignor;
 use super::limits::COORDINATOR_BYTES;
 use crate::metadata::Image;
 use crate::settings::broker;
+use crate::share::membership::MembershipSettings;
 
 /// What a coordinator is told of the broker's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +31,8 @@ pub struct GroupSettings {
     pub memory_bytes_max: u64,
     /// `group.consumer.*`.
     pub consumer: ConsumerSettings,
+    /// `group.share.*`, as far as coordinators obey it.
+    pub share: MembershipSettings,
 }
 
 /// What groups by the consumer protocol obey.
@@ -111,10 +114,8 @@ impl ConsumerSettings {
 
     /// Shortest time between two computations of the targets of `group`.
     pub(super) fn assignment_interval_ms(&self, image: &Image, group: &str) -> i32 {
-        let altered = image.broker().set("group.consumer.assignment.interval.ms");
-        let altered = altered.and_then(|(value, _)| value.parse().ok());
-        let value = altered.unwrap_or(self.assignment_interval_ms.value);
-        Bounded { value, ..self.assignment_interval_ms }.of(image, group, "consumer.assignment.interval.ms")
+        let interval = self.assignment_interval_ms.altered(image, "group.consumer.assignment.interval.ms");
+        interval.of(image, group, "consumer.assignment.interval.ms")
     }
 
     /// `group.consumer.max.size` below our own ceiling.
@@ -124,8 +125,14 @@ impl ConsumerSettings {
 }
 
 impl Bounded {
+    /// With what was altered for the broker while it runs.
+    pub(crate) fn altered(self, image: &Image, name: &str) -> Self {
+        let altered = image.broker().set(name).and_then(|(value, _)| value.parse().ok());
+        Self { value: altered.unwrap_or(self.value), ..self }
+    }
+
     /// As the group says, within the bounds of the broker: those may have changed since. Else the broker's own.
-    fn of(self, image: &Image, group: &str, name: &str) -> i32 {
+    pub(crate) fn of(self, image: &Image, group: &str, name: &str) -> i32 {
         let said = image.group(group).get(name).and_then(|value| value.parse::<i32>().ok());
         said.map_or(self.value, |value| value.min(self.most).max(self.least))
     }
@@ -144,6 +151,7 @@ impl Default for GroupSettings {
             new_member_join_timeout_ms: 300_000,
             memory_bytes_max: COORDINATOR_BYTES,
             consumer: ConsumerSettings::default(),
+            share: MembershipSettings::default(),
         }
     }
 }
@@ -154,8 +162,8 @@ impl GroupSettings {
     /// # Errors
     /// A sentence, when it is one but the value is not a number it takes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
-        let consumer = &mut self.consumer;
-        let fields: [(&str, Field<'_>); 19] = [
+        let (consumer, share) = (&mut self.consumer, &mut self.share);
+        let fields: [(&str, Field<'_>); 29] = [
             ("group.min.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_min)),
             ("group.max.session.timeout.ms", Field::Int(&mut self.session_timeout_ms_max)),
             ("group.initial.rebalance.delay.ms", Field::Natural(&mut self.initial_rebalance_delay_ms)),
@@ -187,6 +195,16 @@ impl GroupSettings {
             ("group.consumer.max.size", Field::Natural(&mut consumer.max_size)),
             ("group.consumer.migration.policy", Field::Policy(&mut consumer.migration)),
             ("group.consumer.assignors", Field::Assignors(&mut consumer.assignors)),
+            ("group.share.session.timeout.ms", Field::Int(&mut share.session_timeout_ms.value)),
+            ("group.share.min.session.timeout.ms", Field::Int(&mut share.session_timeout_ms.least)),
+            ("group.share.max.session.timeout.ms", Field::Int(&mut share.session_timeout_ms.most)),
+            ("group.share.heartbeat.interval.ms", Field::Int(&mut share.heartbeat_interval_ms.value)),
+            ("group.share.min.heartbeat.interval.ms", Field::Int(&mut share.heartbeat_interval_ms.least)),
+            ("group.share.max.heartbeat.interval.ms", Field::Int(&mut share.heartbeat_interval_ms.most)),
+            ("group.share.assignment.interval.ms", Field::Int(&mut share.assignment_interval_ms.value)),
+            ("group.share.min.assignment.interval.ms", Field::Int(&mut share.assignment_interval_ms.least)),
+            ("group.share.max.assignment.interval.ms", Field::Int(&mut share.assignment_interval_ms.most)),
+            ("group.share.max.size", Field::Natural(&mut share.max_size)),
         ];
         let Some((_, field)) = fields.into_iter().find(|(known, _)| *known == name) else { return Ok(false) };
         let Some(setting) = broker::named(name) else { return Ok(false) };
@@ -209,33 +227,15 @@ impl GroupSettings {
     /// # Errors
     /// The one that does not, and why in Kafka's words.
     pub fn check(&self) -> Result<(), (String, String)> {
-        let consumer = &self.consumer;
-        let kinds = [
-            ("heartbeat.interval.ms", consumer.heartbeat_interval_ms),
-            ("session.timeout.ms", consumer.session_timeout_ms),
-            ("assignment.interval.ms", consumer.assignment_interval_ms),
-        ];
-        let refuse = |name: String, how: &str, other: &str| {
-            let why = format!("{name} must be {how} {other}");
-            Err((name, why))
-        };
-        for (kind, Bounded { value, least, most }) in kinds {
-            let name = |which: &str| format!("group.consumer.{which}{kind}");
-            if most < least {
-                return refuse(name("max."), "greater than or equal to", &name("min."));
-            }
-            if value < least {
-                return refuse(name(""), "greater than or equal to", &name("min."));
-            }
-            if value > most {
-                return refuse(name(""), "less than or equal to", &name("max."));
-            }
-        }
-        if consumer.heartbeat_interval_ms.value >= consumer.session_timeout_ms.value {
-            let name = "group.consumer.heartbeat.interval.ms".to_owned();
-            return refuse(name, "less than", "group.consumer.session.timeout.ms");
-        }
-        Ok(())
+        let (consumer, share) = (&self.consumer, &self.share);
+        check_kind(
+            "consumer",
+            [consumer.heartbeat_interval_ms, consumer.session_timeout_ms, consumer.assignment_interval_ms],
+        )?;
+        check_kind(
+            "share",
+            [share.heartbeat_interval_ms, share.session_timeout_ms, share.assignment_interval_ms],
+        )
     }
 
     /// `offsets.retention.minutes` in milliseconds.
@@ -247,6 +247,36 @@ impl GroupSettings {
     pub(super) fn members_max(&self) -> usize {
         usize::try_from(self.group_max_size).unwrap_or(usize::MAX).min(super::limits::GROUP_MEMBERS_MAX)
     }
+}
+
+/// Whether the settings of one kind of group fit each other: heartbeats, sessions and assignments.
+fn check_kind(kind: &str, [heartbeat, session, assignment]: [Bounded; 3]) -> Result<(), (String, String)> {
+    let kinds = [
+        ("heartbeat.interval.ms", heartbeat),
+        ("session.timeout.ms", session),
+        ("assignment.interval.ms", assignment),
+    ];
+    let refuse = |name: String, how: &str, other: &str| {
+        let why = format!("{name} must be {how} {other}");
+        Err((name, why))
+    };
+    for (what, Bounded { value, least, most }) in kinds {
+        let name = |which: &str| format!("group.{kind}.{which}{what}");
+        if most < least {
+            return refuse(name("max."), "greater than or equal to", &name("min."));
+        }
+        if value < least {
+            return refuse(name(""), "greater than or equal to", &name("min."));
+        }
+        if value > most {
+            return refuse(name(""), "less than or equal to", &name("max."));
+        }
+    }
+    if heartbeat.value >= session.value {
+        let name = format!("group.{kind}.heartbeat.interval.ms");
+        return refuse(name, "less than", &format!("group.{kind}.session.timeout.ms"));
+    }
+    Ok(())
 }
 
 /// A field by its width.
@@ -295,6 +325,13 @@ mod tests {
                 max_size: 1,
                 migration: Migration { upgrade: false, downgrade: false },
                 assignors: Vec::new(),
+            },
+            share: MembershipSettings {
+                max_size: 1,
+                session_timeout_ms: Bounded { value: 1, least: 1, most: 1 },
+                heartbeat_interval_ms: Bounded { value: 1, least: 1, most: 1 },
+                assignment_interval_ms: Bounded { value: 1, least: 1, most: 1 },
+                ..MembershipSettings::default()
             },
             ..GroupSettings::default()
         };

@@ -10,7 +10,7 @@ const STRING_BYTES_MAX: usize = 32_767;
 
 /// Reads from bytes that may be anything. Nothing is allocated by a number they hold: lengths are taken from what is
 /// there.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
 
 /// Writes what [`Reader`] reads. Strings are bounded where requests enter (`limits::NAME_BYTES_MAX`).
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
@@ -194,6 +194,11 @@ impl Writer {
     /// One tagged field: its tag, its size and what is in it.
     pub fn tag(&mut self, tag: u32, field: &[u8]) -> &mut Self {
         self.unsigned(tag).unsigned(u32::try_from(field.len()).unwrap_or(u32::MAX)).put(field)
+    }
+
+    /// The end of a flexible structure that has no tagged field.
+    pub fn untagged(&mut self) -> &mut Self {
+        self.unsigned(0)
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {

@@ -23,6 +23,9 @@ pub struct Feature {
 /// Groups by the consumer protocol (KIP-848): served at level 1, refused at level 0.
 pub const GROUP_VERSION: &str = "group.version";
 
+/// Share groups (KIP-932): served at level 1, refused at level 0.
+pub const SHARE_VERSION: &str = "share.version";
+
 /// Every feature that this broker has, by name.
 ///
 /// `metadata.version` 30 is what Kafka 4.3 calls 4.3-IV0, and stands for what clients see of the metadata. It cannot be lowered, because
@@ -30,16 +33,12 @@ pub const GROUP_VERSION: &str = "group.version";
 pub const FEATURES: &[Feature] = &[
     Feature { name: GROUP_VERSION, min: 0, max: 1, default: 1 },
     Feature { name: "metadata.version", min: 30, max: 30, default: 30 },
+    Feature { name: SHARE_VERSION, min: 0, max: 1, default: 1 },
 ];
 
 /// Kafka's other features. None of them is here, and one can be told so: level 0 is what they have.
-const ABSENT: [&str; 5] = [
-    "eligible.leader.replicas.version",
-    "kraft.version",
-    "share.version",
-    "streams.version",
-    "transaction.version",
-];
+const ABSENT: [&str; 4] =
+    ["eligible.leader.replicas.version", "kraft.version", "streams.version", "transaction.version"];
 
 /// Where a level may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,7 +186,10 @@ mod tests {
         assert!(refusal(&image, "a.version", 1, None).ends_with("the given upgrade type."));
         let both = [wanted("a.version", 2, Some(Direction::Up)), wanted("c.version", 1, Some(Direction::Up))];
         assert!(update(&image, TWO, 7, &both).is_err());
-        assert_eq!(update(&image, TWO, 7, &[wanted("share.version", 0, Some(Direction::Down))]), Ok(vec![]));
+        assert_eq!(
+            update(&image, TWO, 7, &[wanted("streams.version", 0, Some(Direction::Down))]),
+            Ok(vec![])
+        );
         assert!(
             refusal(&image, "c.version", 0, Some(Direction::Down)).ends_with("Feature c.version not found.")
         );

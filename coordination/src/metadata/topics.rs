@@ -138,11 +138,13 @@ fn readable(name: &str) -> &str {
 
 /// The topic that keeps groups and committed offsets.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// Where share coordinators keep the state of share partitions.
+pub const SHARE_STATE_TOPIC: &str = "__share_group_state";
 
 /// Whether a topic is the broker's own: clients read it, and only administrators' clients write to it.
 #[must_use]
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, OFFSETS_TOPIC | "__transaction_state" | "__share_group_state")
+    matches!(name, OFFSETS_TOPIC | "__transaction_state" | SHARE_STATE_TOPIC)
 }
 
 /// Judges one creation in a request that has created `created` partitions so far; the id is the topic's if granted.

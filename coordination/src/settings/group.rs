@@ -1,8 +1,8 @@
-//! The settings of groups, and the bounds that the broker sets them. Those of share and streams groups have no effect before
+//! The settings of groups, and the bounds that the broker sets them. Those of streams groups have no effect before
 //! these are there: they are judged, kept and told.
 
 use super::Kind::{Boolean, Choice, Int, OffsetReset};
-use super::reason::{SHARE_GROUPS, STREAMS_GROUPS};
+use super::reason::STREAMS_GROUPS;
 use super::{Effect, Kind, Setting, Update};
 
 const MAX: i32 = i32::MAX;
@@ -36,15 +36,15 @@ pub static ROWS: &[Setting] = &[
     obeyed("consumer.assignment.interval.ms", Int(0, MAX), "1000", &["group.consumer.assignment.interval.ms"], "Shortest time between two assignments."),
     obeyed("consumer.heartbeat.interval.ms", Int(1, MAX), "5000", &["group.consumer.heartbeat.interval.ms"], "How often members are told to show signs of life."),
     obeyed("consumer.session.timeout.ms", Int(1, MAX), "45000", &["group.consumer.session.timeout.ms"], "A silent member is dropped after this."),
-    row("share.assignment.interval.ms", Int(0, MAX), "1000", &["group.share.assignment.interval.ms"], SHARE_GROUPS, "Shortest time between two assignments of the share group."),
-    row("share.auto.offset.reset", OffsetReset, "latest", &[], SHARE_GROUPS, "Where a new share group begins to read."),
-    row("share.delivery.count.limit", Int(2, MAX), "5", &["group.share.delivery.count.limit"], SHARE_GROUPS, "How often a record is handed out before it is given up."),
-    row("share.heartbeat.interval.ms", Int(1, MAX), "5000", &["group.share.heartbeat.interval.ms"], SHARE_GROUPS, "How often members of the share group are told to show signs of life."),
-    row("share.isolation.level", Choice(&["read_committed", "read_uncommitted"]), "read_uncommitted", &[], SHARE_GROUPS, "Whether the share group reads records of open transactions."),
-    row("share.partition.max.record.locks", Int(100, MAX), "2000", &["group.share.partition.max.record.locks"], SHARE_GROUPS, "Records of one partition that may be handed out at a time."),
-    row("share.record.lock.duration.ms", Int(1000, MAX), "30000", &["group.share.record.lock.duration.ms"], SHARE_GROUPS, "How long a record is one consumer's before others get it."),
-    row("share.renew.acknowledge.enable", Boolean, "true", &[], SHARE_GROUPS, "Whether a consumer may keep a record for longer."),
-    row("share.session.timeout.ms", Int(1, MAX), "45000", &["group.share.session.timeout.ms"], SHARE_GROUPS, "A silent member of the share group is dropped after this."),
+    obeyed("share.assignment.interval.ms", Int(0, MAX), "1000", &["group.share.assignment.interval.ms"], "Shortest time between two assignments of the share group."),
+    obeyed("share.auto.offset.reset", OffsetReset, "latest", &[], "Where a new share group begins to read."),
+    obeyed("share.delivery.count.limit", Int(2, MAX), "5", &["group.share.delivery.count.limit"], "How often a record is handed out before it is given up."),
+    obeyed("share.heartbeat.interval.ms", Int(1, MAX), "5000", &["group.share.heartbeat.interval.ms"], "How often members of the share group are told to show signs of life."),
+    obeyed("share.isolation.level", Choice(&["read_committed", "read_uncommitted"]), "read_uncommitted", &[], "Whether the share group reads records of open transactions."),
+    obeyed("share.partition.max.record.locks", Int(100, MAX), "2000", &["group.share.partition.max.record.locks"], "Records of one partition that may be handed out at a time."),
+    obeyed("share.record.lock.duration.ms", Int(1000, MAX), "30000", &["group.share.record.lock.duration.ms"], "How long a record is one consumer's before others get it."),
+    obeyed("share.renew.acknowledge.enable", Boolean, "true", &[], "Whether a consumer may keep a record for longer."),
+    obeyed("share.session.timeout.ms", Int(1, MAX), "45000", &["group.share.session.timeout.ms"], "A silent member of the share group is dropped after this."),
     row("streams.assignment.interval.ms", Int(0, MAX), "1000", &["group.streams.assignment.interval.ms"], STREAMS_GROUPS, "Shortest time between two assignments of the streams group."),
     row("streams.heartbeat.interval.ms", Int(1, MAX), "5000", &["group.streams.heartbeat.interval.ms"], STREAMS_GROUPS, "How often members of the streams group are told to show signs of life."),
     row("streams.initial.rebalance.delay.ms", Int(0, MAX), "3000", &["group.streams.initial.rebalance.delay.ms"], STREAMS_GROUPS, "How long the first assignment of the empty group waits for more members."),

@@ -6,7 +6,7 @@ pub(super) const COORDINATORS: &str =
     "a group coordinator runs on the core that owns its partition and needs no threads or buffers of its own";
 pub(super) const OFFSETS: &str =
     "a commit is on stable storage before it is answered, as sent, on the one broker there is";
-pub(super) const SHARE_GROUPS: &str = "share groups are not there yet";
+pub(super) const STATES: &str = "what becomes of a record is on stable storage before it holds, as soon as that can be, on the one broker there is";
 pub(super) const STREAMS_GROUPS: &str = "streams groups are not there yet";
 pub(super) const TRANSACTIONS: &str = "transactions are not there yet";
 pub(super) const TIERED: &str = "tiered storage is not there yet";

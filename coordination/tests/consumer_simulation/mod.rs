@@ -162,6 +162,7 @@ impl World {
         for effect in effects.drain().collect::<Vec<_>>() {
             format!("{} {effect:?}", self.now).hash(&mut self.trace);
             match effect {
+                Effect::InitializeShares { .. } => panic!("there are no share groups"),
                 Effect::Append { id, records } => {
                     assert!(!records.is_empty());
                     self.excuse_the_fenced(&records);
@@ -544,7 +545,7 @@ impl World {
         self.machine.step(Tick(self.now), input, &mut effects);
         let appends = effects.drain().filter_map(|effect| match effect {
             Effect::Append { id, .. } => Some(id),
-            Effect::Reply { .. } => None,
+            Effect::Reply { .. } | Effect::InitializeShares { .. } => None,
         });
         for id in appends.collect::<Vec<_>>() {
             self.machine.step(Tick(self.now), Input::Durable(id), &mut effects);

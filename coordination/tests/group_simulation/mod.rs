@@ -124,6 +124,7 @@ impl World {
         self.check_joins(&joins.collect::<Vec<_>>());
         for effect in effects {
             match effect {
+                Effect::InitializeShares { .. } => panic!("there are no share groups"),
                 Effect::Append { id, records } => {
                     assert!(!records.is_empty());
                     let before = self.flights.back().map_or(self.now, |(at, ..)| *at);
@@ -373,7 +374,7 @@ impl World {
         self.machine.step(Tick(self.now), input, &mut effects);
         let appends = effects.drain().filter_map(|effect| match effect {
             Effect::Append { id, .. } => Some(id),
-            Effect::Reply { .. } => None,
+            Effect::Reply { .. } | Effect::InitializeShares { .. } => None,
         });
         for id in appends.collect::<Vec<_>>() {
             self.machine.step(Tick(self.now), Input::Durable(id), &mut effects);

@@ -44,6 +44,7 @@ impl World {
                 format!("{group} gen={generation} {protocol} leader={leader} [{}]", members.join(" "))
             }
             Record::Consumer { group, change } => format!("{group} {}", self.show_change(change)),
+            Record::Share(record) => format!("{} {record:?}", record.group()),
         }
     }
 
@@ -137,6 +138,7 @@ impl World {
             }
             Reply::Sync(sync) => format!("sync {}", sync.error.name()),
             Reply::Heartbeat(error) => format!("heartbeat {}", error.name()),
+            Reply::Share(reply) => format!("share {reply:?}"),
             Reply::Leave(leave) => {
                 let mut out = format!("leave {}", leave.error.name());
                 for member in &leave.members {

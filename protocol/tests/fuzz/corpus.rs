@@ -179,6 +179,65 @@ fn request(key: ApiKey, version: i16) -> Bytes {
         ApiKey::ConsumerGroupDescribe => {
             encode!(message!(m::ConsumerGroupDescribeRequest { group_ids: vec![name(), name()] }))
         }
+        ApiKey::ShareGroupHeartbeat => {
+            encode!(message!(m::ShareGroupHeartbeatRequest {
+                group_id: "group".into(),
+                member_id: "member".into(),
+                subscribed_topic_names: Some(vec![name(), name()]),
+            }))
+        }
+        ApiKey::ShareGroupDescribe => {
+            encode!(message!(m::ShareGroupDescribeRequest { group_ids: vec![name(), name()] }))
+        }
+        ApiKey::ShareFetch => {
+            use m::share_fetch_request::{AcknowledgementBatch as B, FetchPartition as P, FetchTopic as T};
+            let batch = message!(B { last_offset: 1, acknowledge_types: vec![1, 2] });
+            let partition = message!(P { partition_index: 1, acknowledgement_batches: vec![batch] });
+            encode!(message!(m::ShareFetchRequest {
+                group_id: Some("group".into()),
+                member_id: Some("member".into()),
+                topics: vec![message!(T { partitions: vec![partition] })],
+            }))
+        }
+        ApiKey::ShareAcknowledge => {
+            use m::share_acknowledge_request::{
+                AcknowledgePartition as P, AcknowledgeTopic as T, AcknowledgementBatch as B,
+            };
+            let batch = message!(B { last_offset: 1, acknowledge_types: vec![3] });
+            let partition = message!(P { partition_index: 1, acknowledgement_batches: vec![batch] });
+            encode!(message!(m::ShareAcknowledgeRequest {
+                group_id: Some("group".into()),
+                member_id: Some("member".into()),
+                topics: vec![message!(T { partitions: vec![partition] })],
+            }))
+        }
+        ApiKey::DescribeShareGroupOffsets => {
+            use m::describe_share_group_offsets_request::{
+                DescribeShareGroupOffsetsRequestGroup as G, DescribeShareGroupOffsetsRequestTopic as T,
+            };
+            let topic = message!(T { topic_name: name(), partitions: vec![0, 1] });
+            let group = message!(G { group_id: "group".into(), topics: Some(vec![topic]) });
+            encode!(message!(m::DescribeShareGroupOffsetsRequest { groups: vec![group] }))
+        }
+        ApiKey::AlterShareGroupOffsets => {
+            use m::alter_share_group_offsets_request::{
+                AlterShareGroupOffsetsRequestPartition as P, AlterShareGroupOffsetsRequestTopic as T,
+            };
+            let partition = message!(P { partition_index: 1, start_offset: 5 });
+            let topic = message!(T { topic_name: name(), partitions: vec![partition] });
+            encode!(message!(m::AlterShareGroupOffsetsRequest {
+                group_id: "group".into(),
+                topics: vec![topic]
+            }))
+        }
+        ApiKey::DeleteShareGroupOffsets => {
+            use m::delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic as T;
+            let topic = message!(T { topic_name: name() });
+            encode!(message!(m::DeleteShareGroupOffsetsRequest {
+                group_id: "group".into(),
+                topics: vec![topic]
+            }))
+        }
         ApiKey::DeleteGroups => {
             encode!(message!(m::DeleteGroupsRequest { groups_names: vec![name(), name()] }))
         }

@@ -172,6 +172,48 @@ fn groups() {
 }
 
 #[test]
+fn share_groups() {
+    let tagged = |bytes: &[u8]| [bytes, &TAG[..]].concat();
+    hold::<m::ShareGroupDescribeRequest>(&[Shape::new(1, &[], &[1], &[0; 2])]);
+    hold::<m::ShareGroupHeartbeatRequest>(&[Shape::new(1, &[1, 1, 0, 0, 0, 0, 0], &[1], &[0])]);
+    // Topics without partitions; one topic of many partitions; one partition of many batches; one batch of many types.
+    let id = [0; 16];
+    let fetch = [&[1, 1][..], &[0; 26]].concat();
+    let one_topic = |before: &[u8]| [before, &[2], &id[..]].concat();
+    let one_partition = |before: &[u8]| [&one_topic(before)[..], &[2, 0, 0, 0, 0]].concat();
+    let one_batch = |before: &[u8]| [&one_partition(before)[..], &[2], &[0; 16]].concat();
+    hold::<m::ShareFetchRequest>(&[
+        Shape::new(2, &fetch, &[&id[..], &[1, 0]].concat(), &[1, 0]),
+        Shape::new(2, &fetch, &tagged(&[&id[..], &[1]].concat()), &[1, 0]),
+        Shape::new(2, &one_topic(&fetch), &[0, 0, 0, 0, 1, 0], &[0, 1, 0]),
+        Shape::new(2, &one_partition(&fetch), &[&[0; 16][..], &[1, 0]].concat(), &[0, 0, 1, 0]),
+        Shape::new(2, &one_batch(&fetch), &[1], &[0, 0, 0, 1, 0]),
+    ]);
+    let said = [1, 1, 0, 0, 0, 0, 0];
+    hold::<m::ShareAcknowledgeRequest>(&[
+        Shape::new(2, &said, &[&id[..], &[1, 0]].concat(), &[0]),
+        Shape::new(2, &one_topic(&said), &[0, 0, 0, 0, 1, 0], &[0, 0]),
+        Shape::new(2, &one_partition(&said), &[&[0; 16][..], &[1, 0]].concat(), &[0, 0, 0]),
+        Shape::new(2, &one_batch(&said), &[1], &[0, 0, 0, 0]),
+    ]);
+    hold::<m::DescribeShareGroupOffsetsRequest>(&[
+        Shape::new(1, &[], &[1, 0, 0], &[0]),
+        Shape::new(1, &[], &tagged(&[1, 1]), &[0]),
+        Shape::new(1, &[2, 1], &[1, 1, 0], &[0, 0]),
+        Shape::new(1, &[2, 1, 2, 1], &[0; 4], &[0, 0, 0]),
+    ]);
+    hold::<m::AlterShareGroupOffsetsRequest>(&[
+        Shape::new(0, &[1], &[1, 1, 0], &[0]),
+        Shape::new(0, &[1], &tagged(&[1, 1]), &[0]),
+        Shape::new(0, &[1, 2, 1], &[0; 13], &[0, 0]),
+    ]);
+    hold::<m::DeleteShareGroupOffsetsRequest>(&[
+        Shape::new(0, &[1], &[1, 0], &[0]),
+        Shape::new(0, &[1], &tagged(&[1]), &[0]),
+    ]);
+}
+
+#[test]
 fn the_rest_of_administration() {
     let tagged = |bytes: &[u8]| [bytes, &TAG[..]].concat();
     // Topics without a name: without partitions, with tags; one topic of many partitions.

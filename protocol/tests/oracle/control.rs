@@ -41,6 +41,9 @@ const YOUNGER: &[(ApiKey, i16)] = &[
     (ApiKey::OffsetCommit, 10),
     (ApiKey::OffsetFetch, 10),
     (ApiKey::DescribeLogDirs, 5),
+    (ApiKey::ShareFetch, 2),
+    (ApiKey::ShareAcknowledge, 2),
+    (ApiKey::DescribeShareGroupOffsets, 1),
 ];
 
 /// One API of the control plane in one version: our types, then the oracle's.
@@ -103,6 +106,19 @@ fn case(key: ApiKey, version: i16) {
         }
         ApiKey::ConsumerGroupDescribe => {
             control!(ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse)
+        }
+        ApiKey::ShareGroupHeartbeat => control!(ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse),
+        ApiKey::ShareGroupDescribe => control!(ShareGroupDescribeRequest, ShareGroupDescribeResponse),
+        ApiKey::ShareFetch => control!(ShareFetchRequest, ShareFetchResponse),
+        ApiKey::ShareAcknowledge => control!(ShareAcknowledgeRequest, ShareAcknowledgeResponse),
+        ApiKey::DescribeShareGroupOffsets => {
+            control!(DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse)
+        }
+        ApiKey::AlterShareGroupOffsets => {
+            control!(AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse)
+        }
+        ApiKey::DeleteShareGroupOffsets => {
+            control!(DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse)
         }
         ApiKey::DeleteGroups => control!(DeleteGroupsRequest, DeleteGroupsResponse),
         ApiKey::OffsetDelete => control!(OffsetDeleteRequest, OffsetDeleteResponse),

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use coordination::group::record::{self, Decoded};
 use model::batch::{Compression, Header, RecordBatch};
 use model::{ErrorCode, Offset, TopicPartition};
 use storage::ReadLimits;
@@ -10,6 +9,7 @@ use storage::coordinator_snapshot::CoordinatorSnapshot;
 use storage::disk::Disk;
 
 use super::Seat;
+use super::seated::Seated;
 use crate::shard::{Fault, Shard};
 
 /// Bytes of one read while a coordinator loads.
@@ -19,7 +19,7 @@ const SNAPSHOT_AFTER_BYTES: u64 = 8 << 20;
 
 impl<D: Disk> Shard<D> {
     /// Reads what the partition says into the machine. Returns how many records that were.
-    pub(super) async fn read_in(self: &Rc<Self>, seat: &Rc<Seat>) -> Result<u64, Fault> {
+    pub(super) async fn read_in<M: Seated>(self: &Rc<Self>, seat: &Rc<Seat<M>>) -> Result<u64, Fault> {
         let log = self.loaded(seat.id).await?;
         let mut count = 0;
         let mut next = log.log_start();
@@ -75,7 +75,7 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    pub(super) fn snapshot_if_due(self: &Rc<Self>, seat: &Rc<Seat>) {
+    pub(super) fn snapshot_if_due<M: Seated>(self: &Rc<Self>, seat: &Rc<Seat<M>>) {
         if seat.grown.get() < SNAPSHOT_AFTER_BYTES || seat.snapshotting.replace(true) {
             return;
         }
@@ -86,7 +86,7 @@ impl<D: Disk> Shard<D> {
         self.disk.spawn_behind(async move {
             let mut pairs = Vec::with_capacity(records.len());
             for record in records {
-                if let (key, Some(value)) = record::encode(&record) {
+                if let (key, Some(value)) = M::encode(&record) {
                     pairs.push((key, value));
                 }
                 shard.disk.yield_now().await;
@@ -101,7 +101,7 @@ impl<D: Disk> Shard<D> {
 }
 
 /// Gives the machine the records of a batch, from `from` on. Returns how many that were.
-fn replay_batch(seat: &Seat, batch: &RecordBatch<'_>, from: Offset) -> u64 {
+fn replay_batch<M: Seated>(seat: &Seat<M>, batch: &RecordBatch<'_>, from: Offset) -> u64 {
     let header: &Header<'_> = batch;
     if header.is_control() || header.compression() != Ok(Compression::None) {
         tracing::warn!(partition = %seat.id, offset = header.base_offset().0, "a batch that no coordinator wrote is passed over");
@@ -126,14 +126,14 @@ fn replay_batch(seat: &Seat, batch: &RecordBatch<'_>, from: Offset) -> u64 {
     count
 }
 
-fn replay(seat: &Seat, key: &[u8], value: Option<&[u8]>) {
-    match record::decode(key, value) {
-        Ok(Decoded::Record(record)) => seat.machine.borrow_mut().replay(&record),
-        Ok(Decoded::Unknown(version)) => {
-            tracing::warn!(partition = %seat.id, version, "a record of a kind that is not known is passed over");
+fn replay<M: Seated>(seat: &Seat<M>, key: &[u8], value: Option<&[u8]>) {
+    match M::decode(key, value) {
+        Ok(Ok(record)) => seat.machine.borrow_mut().replay(&record),
+        Ok(Err(kind)) => {
+            tracing::warn!(partition = %seat.id, kind, "a record of a kind that is not known is passed over");
         }
         Err(error) => {
-            tracing::error!(partition = %seat.id, %error, "a group's record is malformed and passed over")
+            tracing::error!(partition = %seat.id, %error, "a record of a {} is malformed and passed over", M::NAME);
         }
     }
 }

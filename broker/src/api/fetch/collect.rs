@@ -1,9 +1,7 @@
 //! Collecting from the owners, and waiting at them.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use coordination::fetch_session::{PartitionKey, Wish};
 use model::{ErrorCode, Tick, TopicPartition};
@@ -15,6 +13,7 @@ use shard::route::owner_of;
 use storage::Piece;
 
 use super::{Limits, fetch_partition};
+use crate::api::waits::{Waits, first_of, token};
 use crate::cluster::Asked;
 use crate::service::Broker;
 
@@ -96,9 +95,9 @@ impl Collector {
         let owners = u32::try_from(self.owners.len()).unwrap_or(1).max(1);
         let mut here = None;
         let mut asked: Vec<(&[usize], Asked)> = Vec::new();
-        let mut waits = Waits { broker: Rc::clone(&self.broker), waits: Vec::new() };
+        let mut waits = Waits::new(&self.broker);
         for (&owner, (places, wanted)) in &self.owners {
-            let token = (wait_ms > 0).then(|| self.token());
+            let token = (wait_ms > 0).then(|| token(&self.broker));
             waits.waits.extend(token.map(|token| (owner, token)));
             let fetch = Fetch {
                 partitions: wanted.clone(),
@@ -157,50 +156,20 @@ impl Collector {
     async fn wait(&self, collected: &Collected, missing: u64, left: Tick) {
         let cluster = &self.broker.cluster;
         let wait_ms = u32::try_from(left.0).unwrap_or(u32::MAX);
-        let mut waits = Waits { broker: Rc::clone(&self.broker), waits: Vec::new() };
+        let mut waits = Waits::new(&self.broker);
         let mut all: Vec<Asked> = Vec::with_capacity(self.owners.len());
         for (&owner, (places, _)) in &self.owners {
             let seen = places.iter().filter_map(|place| collected[*place].as_ref());
             // As far as waiting goes, what was seen ends at the high watermark.
             let partitions = seen.map(|fetched| (fetched.partition, fetched.high_watermark)).collect();
-            let token = self.token();
+            let token = token(&self.broker);
             let question = Question::Await(token, Await { partitions, bytes_missing: missing, wait_ms });
             waits.waits.push((owner, token));
             all.push(cluster.ask(owner, question).await);
         }
-        let first = poll_fn(|context| {
-            for (at, asked) in all.iter_mut().enumerate() {
-                if asked.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(at);
-                }
-            }
-            Poll::Pending
-        })
-        .await;
+        let first = first_of(&mut all).await;
         // The others are cancelled.
         waits.waits.swap_remove(first);
-    }
-
-    /// A name for a wait that no other core gives.
-    fn token(&self) -> u64 {
-        let number = self.broker.waits.get();
-        self.broker.waits.set(number + 1);
-        number * self.broker.cluster.cores() as u64 + self.broker.cluster.core() as u64
-    }
-}
-
-/// Waits at owners; those that are left are cancelled when it is dropped, as the connection may be at any time.
-struct Waits {
-    broker: Rc<Broker>,
-    /// Where, and its name.
-    waits: Vec<(usize, u64)>,
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        for (owner, token) in &self.waits {
-            self.broker.cluster.cancel(*owner, *token);
-        }
     }
 }
 

@@ -15,6 +15,7 @@ impl Coordinator {
         let one = |id: &String| {
             let missing = |why| DescribedConsumerGroup::unknown(id, ErrorCode::GroupIdNotFound, why);
             match self.groups.get(id.as_str()).filter(|group| group.durable) {
+                None if self.share.knows(id) => missing(format!("Group {id} is not a consumer group.")),
                 None => missing(format!("Group {id} not found.")),
                 Some(group) => match &group.consumer {
                     None => missing(format!("Group {id} is not a consumer group.")),

@@ -1,0 +1,25 @@
+//! Every maximum of share groups that is no setting of Kafka's, tied to what one step may emit.
+
+use model::limits::EFFECTS_MAX;
+
+/// Requests to one partition of `__share_group_state` that wait for an append; above it COORDINATOR_NOT_AVAILABLE.
+pub const STATE_REQUESTS_PARKED_MAX: usize = 1024;
+/// Writes of one share partition that go into one append.
+pub const WRITES_PER_APPEND: usize = 64;
+/// Default of [`super::store::StoreSettings::memory_bytes_max`].
+pub const STATE_BYTES: u64 = 32 << 20;
+/// Members of one share group, whatever `group.share.max.size` says: its most in Kafka.
+pub const SHARE_MEMBERS_MAX: usize = 1000;
+/// Topics one member may subscribe to; above it INVALID_REQUEST.
+pub const SUBSCRIPTION_TOPICS_MAX: usize = 1000;
+/// Heartbeats of one coordinator that wait for an append; above it COORDINATOR_NOT_AVAILABLE.
+pub const HEARTBEATS_PARKED_MAX: usize = 768;
+/// Appends in flight of one coordinator of groups above which nothing but heartbeats begins another one.
+pub const GROUP_FLIGHTS_MAX: usize = 256;
+
+const _: () = {
+    // A step may answer all that waits, and append as often.
+    assert!(2 * STATE_REQUESTS_PARKED_MAX < EFFECTS_MAX);
+    // Of groups, all that is in flight may land, each with an answer, a state to begin and the next append.
+    assert!(3 * (HEARTBEATS_PARKED_MAX + GROUP_FLIGHTS_MAX) < EFFECTS_MAX);
+};
