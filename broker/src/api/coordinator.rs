@@ -84,12 +84,7 @@ pub async fn ensure_share_topic(broker: &Broker) -> bool {
     ensure(broker, SHARE_STATE_TOPIC, broker.settings.share_state_topic, &kept).await
 }
 
-async fn ensure(
-    broker: &Broker,
-    name: &'static str,
-    settings: InternalTopic,
-    kept: &[(&str, &str)],
-) -> bool {
+async fn ensure(broker: &Broker, name: &'static str, settings: InternalTopic, kept: &[(&str, &str)]) -> bool {
     if broker.cluster.image().topic(name).is_some() {
         return true;
     }
