@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Bench:
     """What a reader must know of the method, besides what all benchmarks have in common."""
     servers: tuple[str, ...] = SERVERS
     rounds: int = 3
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: tuple[tuple[str, str], ...] = ()
     """Of every server, where the defaults will not do."""
 
 

@@ -83,5 +83,5 @@ BENCH = Bench(
         "the second case sends to another topic for 20 s, first without, then while it is compacted; both rest 1 s when there is "
         "nothing to compact",
     ),
-    settings={"log.cleaner.backoff.ms": "1000"},
+    settings=(("log.cleaner.backoff.ms", "1000"),),
 )

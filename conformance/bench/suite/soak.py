@@ -48,5 +48,5 @@ BENCH = Bench(
         "p99.9 of a quarter is the median of its seconds' p99.9; growth of memory is between the medians of two quarters",
     ),
     rounds=1,
-    settings={"log.retention.check.interval.ms": "30000"},
+    settings=(("log.retention.check.interval.ms", "30000"),),
 )
