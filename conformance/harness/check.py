@@ -1,5 +1,6 @@
 """What a check is, and what it is handed: a broker that serves, fresh names, a scratch directory, assertions."""
 
+import faulthandler
 import re
 import signal
 import time
@@ -14,6 +15,9 @@ from .broker import Broker
 
 CHECK_BOUND_S = 300
 """Ends a check that hangs. A check that works needs a small part of it, so no outcome depends on speed."""
+
+DEAF_BOUND_S = 60
+"""What a check that was interrupted has for its end."""
 
 EVENTUALLY_BOUND_S = 60
 """Ends the wait for a change that never shows."""
@@ -116,16 +120,22 @@ def _short(value: object) -> str:
 
 
 @contextmanager
-def bounded(seconds: int = CHECK_BOUND_S):
-    """Raises in the main thread when the body takes longer."""
+def bounded(seconds: int):
+    """Raises in the main thread when the body takes longer.
+
+    A client that hangs outside of Python, perhaps with the interpreter's lock, cannot be raised in: after `DEAF_BOUND_S` more
+    the stacks of all threads are printed and the process ends with status 1. The broker goes on, to be looked at.
+    """
 
     def ring(*_):
         raise CheckFailed(f"still not done after {seconds} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(seconds)
+    faulthandler.dump_traceback_later(seconds + DEAF_BOUND_S, exit=True)
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)

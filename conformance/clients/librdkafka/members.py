@@ -42,7 +42,11 @@ class Member:
         """Errors that fail nothing: a broker that is being restarted is no failure of the group."""
         self.told: list[tuple[str, frozenset[Place]]] = []
         self.got: list[Message] = []
-        self.client = Consumer(said({**defaults, **dotted(config)}))
+        settings = said({**defaults, **dotted(config)})
+        self._incremental = (settings.get("group.protocol") == "consumer" or
+                             settings.get("partition.assignment.strategy") == "cooperative-sticky")
+        self._static = "group.instance.id" in settings
+        self.client = Consumer(settings)
         self.client.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def _assigned(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -77,7 +81,14 @@ class Member:
             that(place.error is None, f"commit of {place.topic} {place.partition}: {place.error}")
 
     def close(self) -> None:
-        """Leaves the group (a static member stays)."""
+        """Leaves the group (a static member stays).
+
+        librdkafka's `close` never returns when a part of an assignment reaches a member that is being closed
+        (librdkafka#4527): a member that is assigned by parts gives up all it has first.
+        """
+        if self._incremental and not self._static:
+            self.client.unsubscribe()
+            drive([self], lambda: not self.owned, "a member that gave up everything")
         self.client.close()
 
 
