@@ -10,7 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from harness.check import Context, check, equal, that
 
 from .common import again, create_topic, dotted, producer, said
-from .members import BY_CONSUMER, CONSUMER_SETTINGS, EVENTUALLY_BOUND_S, GROUP_SETTINGS, QUIET, Stranger
+from .members import (BY_CONSUMER, CONSUMER_SETTINGS, EVENTUALLY_BOUND_S, GROUP_SETTINGS, QUIET, Stranger,
+                      close_without_callbacks)
 
 STORM_S = 20
 PARTITIONS = 8
@@ -104,13 +105,7 @@ class Runner(threading.Thread):
         # It reads no more, so it owns nothing; librdkafka may still hand an assignment of before to the callback.
         self._closing = True
         self._ledger.give(self, list(range(PARTITIONS)))
-        # close() that has a callback to call can hang for ever with Python's lock held (confluent-kafka 2.16.1 asks
-        # librdkafka for its protocol in the callback): what is to be given up is given up before.
-        self._client.unsubscribe()
-        silent_since = time.monotonic()
-        while time.monotonic() < silent_since + 1 and (self._client.assignment() or time.monotonic() < silent_since + 0.3):
-            self._client.consume(50, timeout=0.05)
-        self._client.close()
+        close_without_callbacks(self._client)
 
     def _deal_with(self, message) -> None:
         partition, offset = message.partition(), message.offset()

@@ -43,8 +43,6 @@ class Member:
         self.told: list[tuple[str, frozenset[Place]]] = []
         self.got: list[Message] = []
         settings = said({**defaults, **dotted(config)})
-        self._incremental = (settings.get("group.protocol") == "consumer" or
-                             settings.get("partition.assignment.strategy") == "cooperative-sticky")
         self._static = "group.instance.id" in settings
         self.client = Consumer(settings)
         self.client.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -81,15 +79,24 @@ class Member:
             that(place.error is None, f"commit of {place.topic} {place.partition}: {place.error}")
 
     def close(self) -> None:
-        """Leaves the group (a static member stays).
+        """Leaves the group (a static member stays, and would leave if it unsubscribed)."""
+        if self._static:
+            self.client.close()
+        else:
+            close_without_callbacks(self.client)
 
-        librdkafka's `close` never returns when a part of an assignment reaches a member that is being closed
-        (librdkafka#4527): a member that is assigned by parts gives up all it has first.
-        """
-        if self._incremental and not self._static:
-            self.client.unsubscribe()
-            drive([self], lambda: not self.owned, "a member that gave up everything")
-        self.client.close()
+
+def close_without_callbacks(client: Consumer) -> None:
+    """Closes a consumer that has nothing left to be told.
+
+    `close` that calls a callback can hang for ever with Python's lock held: confluent-kafka asks librdkafka for its protocol
+    in there (librdkafka#4041), and an assignment by parts that comes meanwhile is never taken (librdkafka#4527).
+    """
+    client.unsubscribe()
+    began = time.monotonic()
+    while time.monotonic() < began + 1 and (client.assignment() or time.monotonic() < began + 0.1):
+        client.consume(50, timeout=0.02)
+    client.close()
 
 
 def places_of(places: list[TopicPartition]) -> set[Place]:
