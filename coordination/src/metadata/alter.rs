@@ -7,6 +7,7 @@ use model::{BrokerId, ErrorCode};
 
 use super::configs::{self, ConfigChange, Overrides};
 use super::delta::{Record, Resource, TEXT_BYTES_MAX};
+use super::eligible;
 use super::image::{Image, SETTING_BYTES};
 use super::topics::{Refusal, check_name};
 use crate::settings::{Effect, Kind, Setting, Update, broker, client_metrics, group, topic};
@@ -77,6 +78,7 @@ fn alter_broker(image: &Image, node: Option<BrokerId>, changes: &Changes) -> Res
         invalid(format!("Config value {verb} is not allowed for config key: {key}"))
     })?;
     let after = take_broker(&wanted, node.is_none())?;
+    eligible::check(image, node, changes)?;
     let resource = node.map_or(Resource::Brokers, Resource::Broker);
     within_bounds(image, records(&resource, now, &after)?)
 }
