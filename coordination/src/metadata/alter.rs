@@ -398,10 +398,18 @@ mod tests {
             request("Invalid value 99 for interval.ms, interval must be between 100 and 3600000 (1 hour)")
         );
         assert_eq!(refused("s", "interval.ms", "soon").0, ErrorCode::InvalidConfig);
-        let many = vec!["client_id=a"; client_metrics::PATTERNS_MAX + 1].join(",");
+        for (key, twice) in [("metrics", "a.,b.,a."), ("match", "client_id=a, client_id=a")] {
+            let why = format!("Configuration '{key}' values must not be duplicated.");
+            assert_eq!(refused("s", key, twice), (ErrorCode::InvalidConfig, why));
+        }
+        let numbered = |count: usize| {
+            let patterns = (0..count).map(|number| format!("client_id=a{number}"));
+            patterns.collect::<Vec<_>>().join(",")
+        };
+        let many = numbered(client_metrics::PATTERNS_MAX + 1);
         assert!(refused("s", "match", &many).1.contains("at most"));
         let mut image = Image::default();
-        let full = vec!["client_id=a"; client_metrics::PATTERNS_MAX].join(",");
+        let full = numbered(client_metrics::PATTERNS_MAX);
         for index in 0..4 {
             let resource = Resource::ClientMetrics(format!("other-{index}"));
             let record = Record::ConfigChanged { resource, key: "match".into(), value: Some(full.clone()) };
