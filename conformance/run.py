@@ -23,7 +23,7 @@ MODULES = {
     "guides": ["clients.guides.checks"],
     "differential": ["differential.checks"],
     "fuzz": ["fuzz.checks"],
-    "tools": ["clients.tools.checks"],
+    "tools": ["clients.tools.checks", "clients.tools.compaction"],
     "java": ["clients.java.tools", "clients.java.programs", "clients.java.groups", "clients.java.admin"],
 }
 # A suite is made of others, or of single checks of them.

@@ -213,8 +213,6 @@ fn service_settings(
         data_dir: data_dir.told.display().to_string(),
         directory: data_dir.directory(),
         recompressed_bytes_max: usize::try_from(settings.memory.batch_bytes_max()).unwrap_or(usize::MAX),
-        // Known when the metadata is open.
-        quorum_epoch: 0,
         telemetry,
     }
 }

@@ -65,8 +65,6 @@ pub struct ServiceSettings {
     pub directory: [u8; 16],
     /// Bytes that the batches of one request may be in the compression of their topics.
     pub recompressed_bytes_max: usize,
-    /// The term of the metadata log in which this broker leads.
-    pub quorum_epoch: i32,
     /// Where clients' metrics go.
     pub telemetry: Arc<Telemetry>,
 }
@@ -80,6 +78,8 @@ pub struct Broker {
     pub cluster: Rc<dyn Cluster>,
     /// What clients are told.
     pub settings: Rc<ServiceSettings>,
+    /// The term of the metadata log in which this broker leads.
+    pub quorum_epoch: i32,
     /// This core's fetch sessions.
     pub sessions: RefCell<FetchSessions>,
     /// This core's share sessions.
@@ -102,12 +102,19 @@ pub struct Broker {
 impl Broker {
     /// `seed` is random, new at every start.
     #[must_use]
-    pub fn new(cluster: Rc<dyn Cluster>, settings: Rc<ServiceSettings>, answers: Answers, seed: u64) -> Self {
+    pub fn new(
+        cluster: Rc<dyn Cluster>,
+        settings: Rc<ServiceSettings>,
+        quorum_epoch: i32,
+        answers: Answers,
+        seed: u64,
+    ) -> Self {
         let sessions = FetchSessions::new(settings.fetch_sessions_max, seed);
         let share_sessions_max = settings.share_sessions_max;
         Self {
             cluster,
             settings,
+            quorum_epoch,
             sessions: RefCell::new(sessions),
             share_sessions: RefCell::new(ShareSessions::new(share_sessions_max)),
             share_connections: Cell::new(0),

@@ -5,6 +5,7 @@ pub mod alter;
 pub mod broker_config;
 pub mod configs;
 pub mod delta;
+pub mod eligible;
 pub mod features;
 pub mod image;
 pub mod machine;

@@ -117,6 +117,30 @@ mod tests {
     use crate::service::tests::create;
 
     #[test]
+    fn an_answer_names_so_many_producers_and_no_more() {
+        const EACH: usize = 400;
+        let client = Client::new();
+        create(&client, "t", 2, &[]);
+        for id in (0..).take(EACH) {
+            let batch = BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(0), 0);
+            client.response(produce("t", -1, &[(0, batch.value(TimestampMs(1), b"v").build())]));
+        }
+        let fit = PRODUCERS_DESCRIBED_MAX / EACH;
+        // As often as fits, once more, and what has none.
+        let mut partition_indexes = vec![0; fit + 1];
+        partition_indexes.push(1);
+        let topics = vec![message!(TopicRequest { name: "t".into(), partition_indexes: partition_indexes })];
+        let response: DescribeProducersResponse =
+            client.ask(0, &message!(DescribeProducersRequest { topics: topics }));
+        let told = &response.topics[0].partitions;
+        let producers = |one: &PartitionResponse| (one.error_code, one.active_producers.len());
+        assert!(told[..fit].iter().all(|one| producers(one) == (0, EACH)));
+        assert_eq!(producers(&told[fit]), (ErrorCode::PolicyViolation.code(), 0));
+        assert_eq!(told[fit].error_message.as_deref(), Some(TOO_MANY));
+        assert_eq!(producers(&told[fit + 1]), (0, 0));
+    }
+
+    #[test]
     fn what_a_log_remembers_is_told() {
         let client = Client::new();
         create(&client, "t", 2, &[]);

@@ -45,7 +45,7 @@ pub fn handle(broker: &Broker, header: &RequestHeader, request: DescribeQuorumRe
     }
     let partition = message!(PartitionData {
         leader_id: settings.node.0,
-        leader_epoch: settings.quorum_epoch,
+        leader_epoch: broker.quorum_epoch,
         high_watermark: end,
         current_voters: vec![this],
     });
@@ -80,7 +80,7 @@ fn unknown(request: DescribeQuorumRequest, version: i16) -> DescribeQuorumRespon
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::harness::Client;
+    use crate::service::harness::{Client, QUORUM_EPOCH};
     use crate::service::tests::create;
 
     fn request(topic: &str, partitions: &[i32]) -> DescribeQuorumRequest {
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_quorum_is_this_broker_in_every_version() {
-        let client = Client::with(|settings| settings.quorum_epoch = 9);
+        let client = Client::new();
         for version in 0..=2 {
             let ask = || -> DescribeQuorumResponse { client.ask(version, &request(METADATA, &[0])) };
             let before = ask().topics[0].partitions[0].high_watermark;
@@ -102,7 +102,7 @@ mod tests {
             let response = ask();
             assert_eq!((response.error_code, response.topics.len()), (0, 1));
             let told = &response.topics[0].partitions[0];
-            assert_eq!((told.error_code, told.leader_id, told.leader_epoch), (0, 1, 9));
+            assert_eq!((told.error_code, told.leader_id, told.leader_epoch), (0, 1, QUORUM_EPOCH));
             assert_eq!(told.high_watermark, before + 1, "a topic is one entry");
             let [voter] = &told.current_voters[..] else { panic!("{told:?}") };
             assert_eq!((voter.replica_id, voter.log_end_offset), (1, before + 1));

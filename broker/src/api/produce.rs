@@ -155,7 +155,7 @@ fn plan(broker: &Broker, header: &RequestHeader, asked: ProduceRequest, keyless:
                 (None, _) if by_id => Err((ErrorCode::UnknownTopicId, String::new())),
                 (None, _) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
                 (Some(_), Some((code, text))) => Err((*code, (*text).to_owned())),
-                (Some(topic), None) => judge(topic, partition.index, batch, asked.acks, header, now),
+                (Some(topic), None) => judge(topic, partition.index, batch, header, now),
             };
             let judged = match keyless.get(&(place, index)) {
                 Some(error) if judged.is_ok() => Err((error.error_code(), error.to_string())),
@@ -196,7 +196,6 @@ fn judge(
     topic: &Topic,
     index: i32,
     batch: Bytes,
-    acks: i16,
     header: &RequestHeader,
     now: TimestampMs,
 ) -> Judged {
@@ -205,10 +204,6 @@ fn judge(
         return Err((ErrorCode::InvalidTopicException, "only the broker writes to its own topics".into()));
     }
     let partition = topic.partition(index).ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?;
-    if acks == ACKS_ALL && settings.min_insync_replicas > 1 {
-        let text = format!("1 replica is in sync; min.insync.replicas is {}", settings.min_insync_replicas);
-        return Err((ErrorCode::NotEnoughReplicas, text));
-    }
     let log_append_time = settings.message_timestamp_type == TimestampType::LogAppendTime;
     let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let rules = ProduceRules {

@@ -108,10 +108,15 @@ mod tests {
                 assert_eq!((supported.len(), finalized.len()), (0, 0));
             } else {
                 // A range that begins at 0 is more than clients of version 3 can read.
-                let all = [("group.version", 0, 1), ("metadata.version", 30, 30), ("share.version", 0, 1)];
-                assert_eq!(supported, if version == 3 { &all[1..2] } else { &all[..] });
-                let all = [("group.version", 1, 1), ("metadata.version", 30, 30), ("share.version", 1, 1)];
-                assert_eq!(finalized, all);
+                let all = [
+                    ("eligible.leader.replicas.version", 0, 1),
+                    ("group.version", 0, 1),
+                    ("kraft.version", 0, 1),
+                    ("metadata.version", 7, 30),
+                    ("share.version", 0, 1),
+                ];
+                assert_eq!(supported, if version == 3 { &all[3..4] } else { &all[..] });
+                assert_eq!(finalized, all.map(|(name, _, level)| (name, level, level)));
                 assert!(told.finalized_features_epoch > 0);
             }
         }

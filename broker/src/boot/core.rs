@@ -30,7 +30,7 @@ use super::{DRAIN_PATIENCE, Event, MachineDisk, Part, Phase, Plan, gone};
 use crate::admin::cores::Asked;
 use crate::cluster::Node;
 use crate::fatal::{self, Exit, Fatal};
-use crate::service::{Broker, Home, ServiceSettings};
+use crate::service::{Broker, Home};
 
 /// Produce is refused when less than the rings and this many bytes would stay free on the disk.
 const FREE_BYTES_RESERVE: u64 = 64 << 20;
@@ -201,8 +201,7 @@ fn serve(
     let seed = u64::from_le_bytes(random()?);
     let memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
     let answers = Answers::new(memory(plan.settings.memory.control_answers()), DECODED_BYTES_MAX);
-    let settings = ServiceSettings { quorum_epoch, ..plan.service.clone() };
-    let broker = Broker::new(Rc::new(node), Rc::new(settings), answers.clone(), seed);
+    let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), quorum_epoch, answers.clone(), seed);
     let limits = plan.settings.connections.clone();
     let budget = Budget::new(memory(plan.settings.memory.requests), limits.request_bytes_max);
     Ok((Server::new(Rc::new(Home::new(broker)), limits, budget, plan.crowd.clone()), answers))

@@ -39,6 +39,8 @@ use crate::cluster::{Asked, Cluster, Local};
 use crate::telemetry::Telemetry;
 
 pub const CORES: usize = 2;
+/// The term in which the broker leads the metadata log.
+pub const QUORUM_EPOCH: i32 = 9;
 /// Memory of the core for control-plane requests and their answers.
 pub const ANSWER_BYTES: usize = 1 << 20;
 
@@ -260,13 +262,12 @@ impl Client {
             data_dir: "/data".into(),
             directory: [2; 16],
             recompressed_bytes_max: 8 << 20,
-            quorum_epoch: 1,
             telemetry: Telemetry::new(1 << 20),
         };
         change(&mut settings);
         let answers = Answers::new(ANSWER_BYTES, DECODED_BYTES_MAX);
         let cluster = Rc::new(OneCore { core: 0, cores: Rc::clone(&cores) });
-        let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
+        let home = Home::new(Broker::new(cluster, Rc::new(settings), QUORUM_EPOCH, answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
         Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders, cores }

@@ -2,10 +2,10 @@
 
 import time
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupType, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaException, TopicPartition
 from confluent_kafka.admin import ConsumerGroupListing
 
-from harness.check import Context, check, equal, eventually, that
+from harness.check import CheckFailed, Context, check, equal, eventually, that
 
 from .common import admin_client, again, answer, create_topic
 from .groups import come_and_leave, finds_what_is_new, numbers, until_got
@@ -124,15 +124,42 @@ def groups_by_the_consumer_protocol_are_listed_and_described(ctx: Context) -> No
 
 @check("consumers", CONSUMER_SETTINGS)
 def an_eager_group_changes_its_protocol_and_back(ctx: Context) -> None:
-    changes(ctx, "range")
+    changes(ctx, "range", classic_members=2)
 
 
 @check("consumers", CONSUMER_SETTINGS)
 def a_cooperative_group_changes_its_protocol_and_back(ctx: Context) -> None:
-    changes(ctx, "cooperative-sticky")
+    # Of two members one may join alone first, and then they cannot change: see the next check.
+    changes(ctx, "cooperative-sticky", classic_members=1)
 
 
-def changes(ctx: Context, strategy: str) -> None:
+@check("consumers", CONSUMER_SETTINGS)
+def a_cooperative_group_of_librdkafka_cannot_change_its_protocol_once_it_rebalanced(ctx: Context) -> None:
+    """From its second generation on a member sends what it had as user data of its assignor, which the leader repeats in what it
+    assigns. To a broker that is what a custom assignor does, whose data would be lost: GROUP_ID_NOT_FOUND, and the group goes on."""
+    topic = create_topic(ctx, partitions=6)
+    places = {(topic, number) for number in range(6)}
+    group = ctx.name("g")
+    members: list[Member] = []
+    for _ in range(2):
+        members.append(Member(ctx, group, [topic], partition_assignment_strategy="cooperative-sticky"))
+        drive(members, lambda: divided(members, places), f"{len(members)} owners")
+    refused = Member(ctx, group, [topic], **BY_CONSUMER)
+    told = [list(member.told) for member in members]
+    try:
+        drive([refused], lambda: refused.owned, "a refusal")
+        raise CheckFailed("the group changed its protocol")
+    except KafkaException as error:
+        that(error.args[0].fatal(), f"it was told {error}")
+        that("GROUP_ID_NOT_FOUND" in str(error) or "group id" in str(error).lower(), f"it was told {error}")
+    beat_for(members, 0.5)
+    equal([member.told for member in members], told, "what the others were told of their partitions")
+    equal(listed(ctx, group).type, ConsumerGroupType.CLASSIC, "the type of the group")
+    for member in [refused, *members]:
+        member.close()
+
+
+def changes(ctx: Context, strategy: str, classic_members: int) -> None:
     """Members by the classic protocol, of both, by the consumer protocol, of both, by the classic one: every record comes once."""
     topic = create_topic(ctx, partitions=6)
     places = {(topic, number) for number in range(6)}
@@ -158,9 +185,12 @@ def changes(ctx: Context, strategy: str) -> None:
         gone.append(members.pop(0))
         gone[-1].close()
 
-    members += [Member(ctx, group, [topic], **classic) for _ in range(2)]
-    share(ConsumerGroupType.CLASSIC, "two classic members")
+    members += [Member(ctx, group, [topic], **classic) for _ in range(classic_members)]
+    share(ConsumerGroupType.CLASSIC, f"{classic_members} classic members")
     members.append(Member(ctx, group, [topic], **BY_CONSUMER))
+    if classic_members < 2:
+        share(ConsumerGroupType.CONSUMER, "a classic member and a new one that came")
+        members.insert(1, Member(ctx, group, [topic], **classic))
     share(ConsumerGroupType.CONSUMER, "two classic members and a new one")
     leave()
     share(ConsumerGroupType.CONSUMER, "a classic member and a new one")

@@ -72,6 +72,13 @@ def every_acks(ctx: Context) -> None:
 
 
 @check("librdkafka")
+def all_replicas_are_no_more_than_there_are(ctx: Context) -> None:
+    topic = create_topic(ctx, config={"min.insync.replicas": "2"})
+    send(producer(ctx, acks=-1), topic, [{"value": b"one replica"}])
+    equal(values(read_all(ctx, topic)[0]), [b"one replica"], "what was acknowledged")
+
+
+@check("librdkafka")
 def idempotence(ctx: Context) -> None:
     topic = create_topic(ctx, partitions=4)
     # Small batches, five in flight on each partition: sequences must be taken in order.

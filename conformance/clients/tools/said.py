@@ -35,8 +35,8 @@ def cleaned(text: str, known: dict[str, str]) -> list[str]:
 
 
 def _settings(listed: str) -> str:
-    """Settings of a topic as kafka-topics lists them: Kafka in its own order, and with what its eligible leader replicas ask for."""
-    return ",".join(sorted(set(listed.split(",")) - {"min.insync.replicas=1"}))
+    """Settings of a topic as kafka-topics lists them: Kafka in its own order."""
+    return ",".join(sorted(listed.split(",")))
 
 
 def _without_help(lines: list[str]) -> list[str]:

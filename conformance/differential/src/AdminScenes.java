@@ -184,10 +184,12 @@ final class AdminScenes {
         short version = runner.version(ApiMessageType.UPDATE_FEATURES);
         var updates = new FeatureUpdateKeyCollection();
         var update = new FeatureUpdateKey().setFeature("metadata.version").setMaxVersionLevel((short) 30);
-        switch (model.random.nextInt(6)) {
-            case 0 -> update.setMaxVersionLevel((short) -1);
+        switch (model.random.nextInt(9)) {
+            case 0 -> update.setMaxVersionLevel((short) (model.random.nextInt(32) - 1));
             case 1 -> update.setFeature("no.such.version").setMaxVersionLevel((short) model.random.nextInt(2));
             case 2 -> update.setFeature("group.version").setMaxVersionLevel((short) (1 + model.random.nextInt(2)));
+            case 3 -> update.setFeature("kraft.version").setMaxVersionLevel((short) model.random.nextInt(3));
+            case 4 -> update.setFeature("eligible.leader.replicas.version").setMaxVersionLevel((short) (1 + model.random.nextInt(2)));
             default -> {
                 // The level that it has.
             }

@@ -7,6 +7,7 @@ use model::{BrokerId, ErrorCode};
 
 use super::configs::{self, ConfigChange, Overrides};
 use super::delta::{Record, Resource, TEXT_BYTES_MAX};
+use super::eligible;
 use super::image::{Image, SETTING_BYTES};
 use super::topics::{Refusal, check_name};
 use crate::settings::{Effect, Kind, Setting, Update, broker, client_metrics, group, topic};
@@ -77,6 +78,7 @@ fn alter_broker(image: &Image, node: Option<BrokerId>, changes: &Changes) -> Res
         invalid(format!("Config value {verb} is not allowed for config key: {key}"))
     })?;
     let after = take_broker(&wanted, node.is_none())?;
+    eligible::check(image, node, changes)?;
     let resource = node.map_or(Resource::Brokers, Resource::Broker);
     within_bounds(image, records(&resource, now, &after)?)
 }
@@ -396,10 +398,18 @@ mod tests {
             request("Invalid value 99 for interval.ms, interval must be between 100 and 3600000 (1 hour)")
         );
         assert_eq!(refused("s", "interval.ms", "soon").0, ErrorCode::InvalidConfig);
-        let many = vec!["client_id=a"; client_metrics::PATTERNS_MAX + 1].join(",");
+        for (key, twice) in [("metrics", "a.,b.,a."), ("match", "client_id=a, client_id=a")] {
+            let why = format!("Configuration '{key}' values must not be duplicated.");
+            assert_eq!(refused("s", key, twice), (ErrorCode::InvalidConfig, why));
+        }
+        let numbered = |count: usize| {
+            let patterns = (0..count).map(|number| format!("client_id=a{number}"));
+            patterns.collect::<Vec<_>>().join(",")
+        };
+        let many = numbered(client_metrics::PATTERNS_MAX + 1);
         assert!(refused("s", "match", &many).1.contains("at most"));
         let mut image = Image::default();
-        let full = vec!["client_id=a"; client_metrics::PATTERNS_MAX].join(",");
+        let full = numbered(client_metrics::PATTERNS_MAX);
         for index in 0..4 {
             let resource = Resource::ClientMetrics(format!("other-{index}"));
             let record = Record::ConfigChanged { resource, key: "match".into(), value: Some(full.clone()) };

@@ -113,8 +113,6 @@ pub struct TopicSettings {
     pub message_timestamp_after_max_ms: u64,
     /// How long a deleted segment's file stays.
     pub file_delete_delay_ms: u64,
-    /// Replicas in sync that acks=all needs.
-    pub min_insync_replicas: u32,
 }
 
 /// What the settings of a compacted topic mean. Times in milliseconds.
@@ -161,7 +159,6 @@ impl TopicSettings {
             message_timestamp_before_max_ms: get.duration("message.timestamp.before.max.ms"),
             message_timestamp_after_max_ms: get.duration("message.timestamp.after.max.ms"),
             file_delete_delay_ms: get.duration("file.delete.delay.ms"),
-            min_insync_replicas: get.size("min.insync.replicas"),
         }
     }
 }

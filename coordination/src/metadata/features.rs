@@ -18,7 +18,33 @@ pub struct Feature {
     pub max: i16,
     /// The level while nobody chose one.
     pub default: i16,
+    /// Whether it may be chosen.
+    pub choice: Choice,
 }
+
+/// Whether the level of a feature may be chosen, and how a lower one is refused if not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// Any level of the range.
+    Free,
+    /// It has its default for good. So has `metadata.version` in Kafka 4.3, where the last level brought new kinds of records.
+    LosesMetadata,
+    /// It has its default for good, as `kraft.version` in Kafka, which only ever goes up.
+    OnlyUp,
+}
+
+impl Feature {
+    /// First and last level that it can be at.
+    const fn reachable(&self) -> (i16, i16) {
+        match self.choice {
+            Choice::Free => (self.min, self.max),
+            Choice::LosesMetadata | Choice::OnlyUp => (self.default, self.default),
+        }
+    }
+}
+
+/// What eligible leader replicas (KIP-966) ask of `min.insync.replicas`: asked at level 1. The replicas themselves are the one that there is.
+pub const ELIGIBLE_LEADER_REPLICAS_VERSION: &str = "eligible.leader.replicas.version";
 
 /// Groups by the consumer protocol (KIP-848): served at level 1, refused at level 0.
 pub const GROUP_VERSION: &str = "group.version";
@@ -28,17 +54,20 @@ pub const SHARE_VERSION: &str = "share.version";
 
 /// Every feature that this broker has, by name.
 ///
-/// `metadata.version` 30 is what Kafka 4.3 calls 4.3-IV0, and stands for what clients see of the metadata. It cannot be lowered, because
-/// the formats at rest are ours and know no other level.
+/// `metadata.version` 30 is what Kafka 4.3 calls 4.3-IV0, and stands for what clients see of the metadata. Its range is Kafka's, none of
+/// whose other levels can be reached from 30; the formats at rest are ours and know no other level either. `kraft.version` 1 says that voters are
+/// known with their directories (KIP-853), which the one voter is.
 pub const FEATURES: &[Feature] = &[
-    Feature { name: GROUP_VERSION, min: 0, max: 1, default: 1 },
-    Feature { name: "metadata.version", min: 30, max: 30, default: 30 },
-    Feature { name: SHARE_VERSION, min: 0, max: 1, default: 1 },
+    Feature { name: ELIGIBLE_LEADER_REPLICAS_VERSION, min: 0, max: 1, default: 1, choice: Choice::Free },
+    Feature { name: GROUP_VERSION, min: 0, max: 1, default: 1, choice: Choice::Free },
+    Feature { name: "kraft.version", min: 0, max: 1, default: 1, choice: Choice::OnlyUp },
+    Feature { name: "metadata.version", min: 7, max: 30, default: 30, choice: Choice::LosesMetadata },
+    Feature { name: SHARE_VERSION, min: 0, max: 1, default: 1, choice: Choice::Free },
 ];
 
-/// Kafka's other features. None of them is here, and one can be told so: level 0 is what they have.
-const ABSENT: [&str; 4] =
-    ["eligible.leader.replicas.version", "kraft.version", "streams.version", "transaction.version"];
+/// Kafka's other features. They stand for what is not here, and clients would rely on it: a producer that is told of `transaction.version` 2
+/// leaves requests away. So the broker says that it does not know them, as an older Kafka does; only level 0 is taken, which they have.
+const ABSENT: [&str; 2] = ["streams.version", "transaction.version"];
 
 /// Where a level may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,14 +94,15 @@ pub struct FeatureUpdate {
 /// The first level that somebody chose and this release does not have: a newer one wrote it, and means something by it.
 #[must_use]
 pub fn unsupported(image: &Image, features: &[Feature]) -> Option<String> {
-    let beyond = |(name, level): &(&str, i16)| match features.iter().find(|row| row.name == *name) {
-        Some(row) => !(row.min..=row.max).contains(level),
+    let has = |name: &str| features.iter().find(|row| row.name == name).map(Feature::reachable);
+    let beyond = |(name, level): &(&str, i16)| match has(name) {
+        Some((first, last)) => !(first..=last).contains(level),
         None => *level != 0,
     };
     let (name, level) = image.chosen_levels().find(beyond)?;
-    let known = match features.iter().find(|row| row.name == name) {
-        Some(row) if row.min == row.max => format!("has level {} only", row.min),
-        Some(row) => format!("has levels {} to {}", row.min, row.max),
+    let known = match has(name) {
+        Some((first, last)) if first == last => format!("has level {first} only"),
+        Some((first, last)) => format!("has levels {first} to {last}"),
         None => "does not have it".to_owned(),
     };
     Some(format!("{name} is at level {level}, and this release {known}"))
@@ -91,8 +121,8 @@ pub fn update(
     let mut records = Vec::new();
     for wanted in updates {
         judge(image, features, node, wanted)?;
-        // Where there is one level, nobody chooses: a record of it would be one that the release before cannot read.
-        let known = features.iter().any(|row| row.name == wanted.name && row.min < row.max);
+        // Where nobody can choose, a record would be one that the release before cannot read.
+        let known = features.iter().any(|row| row.name == wanted.name && row.choice == Choice::Free);
         if known && image.chosen_level(&wanted.name) != Some(wanted.level) {
             records.push(Record::FeatureLevelChanged { name: wanted.name.clone(), level: wanted.level });
         }
@@ -112,17 +142,15 @@ fn judge(image: &Image, features: &[Feature], node: i32, wanted: &FeatureUpdate)
     if level < 0 {
         return refuse("A feature version cannot be less than 0.");
     }
-    let row = features.iter().find(|row| row.name == name);
-    match row {
+    let row = match features.iter().find(|row| row.name == name) {
         None if level == 0 && ABSENT.contains(&name.as_str()) => return Ok(()),
         None if level == 0 => return refuse(&format!("Feature {name} not found.")),
         None => return refuse(&format!("Local controller {node} does not support this feature.")),
-        Some(row) if level < row.min || row.max < level => {
-            let range =
-                if row.min == row.max { row.min.to_string() } else { format!("{}-{}", row.min, row.max) };
-            return refuse(&format!("Local controller {node} only supports versions {range}"));
-        }
-        Some(_) => {}
+        Some(row) => row,
+    };
+    if level < row.min || row.max < level {
+        let range = if row.min == row.max { row.min.to_string() } else { format!("{}-{}", row.min, row.max) };
+        return refuse(&format!("Local controller {node} only supports versions {range}"));
     }
     let now = image.feature_level_among(features, name);
     match direction {
@@ -132,17 +160,35 @@ fn judge(image: &Image, features: &[Feature], node: i32, wanted: &FeatureUpdate)
         Direction::Down | Direction::DownUnsafely if level > now => {
             refuse("Can't downgrade to a newer version.")
         }
-        _ => Ok(()),
+        _ if level == now => Ok(()),
+        _ => match row.choice {
+            Choice::Free => Ok(()),
+            Choice::OnlyUp => refuse("Can't downgrade the version of this feature."),
+            Choice::LosesMetadata => Err(loses_metadata(name, now, level, direction)),
+        },
     }
+}
+
+fn loses_metadata(name: &str, now: i16, level: i16, direction: Direction) -> Refusal {
+    let why = match direction {
+        Direction::DownUnsafely => "Unsafe metadata downgrade is not supported in this version.",
+        Direction::Up | Direction::Down => {
+            "Refusing to perform the requested downgrade because it might delete metadata information."
+        }
+    };
+    let text = format!("Unsupported {name} downgrade from {now} to {level}. {why}");
+    Refusal::new(ErrorCode::InvalidUpdateVersion, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TWO: &[Feature] = &[
-        Feature { name: "a.version", min: 0, max: 2, default: 1 },
-        Feature { name: "b.version", min: 3, max: 3, default: 3 },
+    const SOME: &[Feature] = &[
+        Feature { name: "a.version", min: 0, max: 2, default: 1, choice: Choice::Free },
+        Feature { name: "b.version", min: 3, max: 3, default: 3, choice: Choice::Free },
+        Feature { name: "metadata.version", min: 1, max: 5, default: 5, choice: Choice::LosesMetadata },
+        Feature { name: "up.version", min: 0, max: 1, default: 1, choice: Choice::OnlyUp },
     ];
 
     fn wanted(name: &str, level: i16, direction: Option<Direction>) -> FeatureUpdate {
@@ -150,22 +196,22 @@ mod tests {
     }
 
     fn refusal(image: &Image, name: &str, level: i16, direction: Option<Direction>) -> String {
-        update(image, TWO, 7, &[wanted(name, level, direction)]).unwrap_err().message
+        update(image, SOME, 7, &[wanted(name, level, direction)]).unwrap_err().message
     }
 
     #[test]
     fn levels_go_where_they_may() {
         let mut image = Image::default();
-        assert_eq!(image.feature_level_among(TWO, "a.version"), 1);
-        let up = update(&image, TWO, 7, &[wanted("a.version", 2, Some(Direction::Up))]).unwrap();
+        assert_eq!(image.feature_level_among(SOME, "a.version"), 1);
+        let up = update(&image, SOME, 7, &[wanted("a.version", 2, Some(Direction::Up))]).unwrap();
         assert_eq!(up, [Record::FeatureLevelChanged { name: "a.version".into(), level: 2 }]);
         image.apply(1, &up[0]);
-        assert_eq!(image.feature_level_among(TWO, "a.version"), 2);
-        assert_eq!(update(&image, TWO, 7, &[wanted("a.version", 2, Some(Direction::Up))]), Ok(vec![]));
+        assert_eq!(image.feature_level_among(SOME, "a.version"), 2);
+        assert_eq!(update(&image, SOME, 7, &[wanted("a.version", 2, Some(Direction::Up))]), Ok(vec![]));
         assert!(refusal(&image, "a.version", 0, Some(Direction::Up)).contains("upgrade type to either safe"));
-        let down = update(&image, TWO, 7, &[wanted("a.version", 0, Some(Direction::Down))]).unwrap();
+        let down = update(&image, SOME, 7, &[wanted("a.version", 0, Some(Direction::Down))]).unwrap();
         image.apply(2, &down[0]);
-        assert_eq!(image.feature_level_among(TWO, "a.version"), 0, "chosen, so not the default");
+        assert_eq!(image.feature_level_among(SOME, "a.version"), 0, "chosen, so not the default");
         assert!(refusal(&image, "a.version", 1, Some(Direction::Down)).contains("to a newer version"));
         let rebuilt = image.to_records();
         assert!(rebuilt.contains(&down[0]), "{rebuilt:?}");
@@ -185,9 +231,9 @@ mod tests {
         assert!(refusal(&image, "a.version", -1, Some(Direction::Up)).ends_with("cannot be less than 0."));
         assert!(refusal(&image, "a.version", 1, None).ends_with("the given upgrade type."));
         let both = [wanted("a.version", 2, Some(Direction::Up)), wanted("c.version", 1, Some(Direction::Up))];
-        assert!(update(&image, TWO, 7, &both).is_err());
+        assert!(update(&image, SOME, 7, &both).is_err());
         assert_eq!(
-            update(&image, TWO, 7, &[wanted("streams.version", 0, Some(Direction::Down))]),
+            update(&image, SOME, 7, &[wanted("streams.version", 0, Some(Direction::Down))]),
             Ok(vec![])
         );
         assert!(
@@ -196,11 +242,48 @@ mod tests {
     }
 
     #[test]
+    fn what_has_one_level_of_many_is_refused_in_kafkas_words() {
+        let image = Image::default();
+        for (direction, why) in [
+            (
+                Direction::Up,
+                "Invalid update version 4 for feature metadata.version. Can't downgrade the version of this feature without \
+                 setting the upgrade type to either safe or unsafe downgrade.",
+            ),
+            (
+                Direction::Down,
+                "Unsupported metadata.version downgrade from 5 to 4. Refusing to perform the requested downgrade because it \
+                 might delete metadata information.",
+            ),
+            (
+                Direction::DownUnsafely,
+                "Unsupported metadata.version downgrade from 5 to 4. Unsafe metadata downgrade is not supported in this version.",
+            ),
+        ] {
+            assert_eq!(refusal(&image, "metadata.version", 4, Some(direction)), why);
+            // The level that it has may be chosen, and makes no record.
+            for (name, level) in [("metadata.version", 5), ("up.version", 1)] {
+                assert_eq!(update(&image, SOME, 7, &[wanted(name, level, Some(direction))]), Ok(vec![]));
+            }
+        }
+        assert!(
+            refusal(&image, "metadata.version", 0, Some(Direction::Down)).ends_with("only supports versions 1-5")
+        );
+        for direction in [Direction::Down, Direction::DownUnsafely] {
+            assert_eq!(
+                refusal(&image, "up.version", 0, Some(direction)),
+                "Invalid update version 0 for feature up.version. Can't downgrade the version of this feature."
+            );
+        }
+        assert!(refusal(&image, "up.version", 0, Some(Direction::Up)).contains("upgrade type to either safe"));
+    }
+
+    #[test]
     fn what_a_newer_release_chose_is_noticed() {
         let told = |name: &str, level| {
             let mut image = Image::default();
             image.apply(1, &Record::FeatureLevelChanged { name: name.into(), level });
-            unsupported(&image, TWO)
+            unsupported(&image, SOME)
         };
         assert_eq!((told("a.version", 2), told("b.version", 3), told("c.version", 0)), (None, None, None));
         assert_eq!(
@@ -214,6 +297,10 @@ mod tests {
         assert_eq!(
             told("c.version", 1).as_deref(),
             Some("c.version is at level 1, and this release does not have it")
+        );
+        assert_eq!(
+            told("metadata.version", 4).as_deref(),
+            Some("metadata.version is at level 4, and this release has level 5 only")
         );
     }
 

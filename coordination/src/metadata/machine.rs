@@ -14,6 +14,7 @@ use super::alter::{self, Changes, Target};
 use super::broker_config::BrokerConfig;
 use super::configs::Overrides;
 use super::delta::Record;
+use super::eligible;
 use super::features::{self, FEATURES, FeatureUpdate};
 use super::image::{Image, Topic};
 use super::topics::{self, MorePartitions, NewTopic, Policy, Refusal, TopicRef};
@@ -214,6 +215,7 @@ impl Judge<'_> {
         match command {
             Command::Boot => {
                 self.keep(Record::Boot { boot: self.draft.boot() + 1 });
+                self.keep_all(eligible::settled(&self.draft));
                 Outcome::Done
             }
             Command::CreateTopics { topics, validate_only } => self.trial(validate_only, |judge| {
@@ -235,6 +237,7 @@ impl Judge<'_> {
                 match features::update(&judge.draft, FEATURES, judge.policy.node.0, &updates) {
                     Ok(records) => {
                         judge.keep_all(records);
+                        judge.keep_all(eligible::settled(&judge.draft));
                         Outcome::Done
                     }
                     Err(refusal) => Outcome::Failed(refusal),

@@ -55,7 +55,7 @@ pub static ROWS: &[Setting] = &[
     row("min.cleanable.dirty.ratio", Double(0.0, 1.0), "0.5", &["log.cleaner.min.cleanable.ratio"], Obeyed,
         "Share of uncompacted bytes from which compaction starts."),
     row("min.compaction.lag.ms", Long(0), "0", &["log.cleaner.min.compaction.lag.ms"], Obeyed, "Shortest time a record stays uncompacted."),
-    row("min.insync.replicas", Int(1, MAX), "1", &["min.insync.replicas"], Obeyed, "Replicas that must be in sync for acks=all to be accepted."),
+    row("min.insync.replicas", Int(1, MAX), "1", &["min.insync.replicas"], Kept(ONE_BROKER), "Replicas that must be in sync for acks=all to be accepted."),
     row("preallocate", Boolean, "false", &["log.preallocate"], Kept("segments are always preallocated, in steps"), "Whether segments take their whole size at once."),
     row("remote.log.copy.disable", Boolean, "false", &[], Kept(TIERED), "Stops tiering of new segments."),
     row("remote.log.delete.on.disable", Boolean, "false", &[], Kept(TIERED), "Deletes tiered data when tiering is disabled."),

@@ -173,7 +173,7 @@ fn what_is_wrong_is_told_per_partition() {
         |acks, index, batch: Vec<u8>| produced(client.response(produce("t", acks, &[(index, batch)])))[0].1;
     let good = || batch(&client, &["x"]);
     assert_eq!(code(7, 0, good()), ErrorCode::InvalidRequiredAcks.code());
-    assert_eq!(code(-1, 0, good()), ErrorCode::NotEnoughReplicas.code());
+    assert_eq!(code(-1, 0, good()), 0, "no more replicas are asked for than there are");
     assert_eq!(code(1, 1, good()), ErrorCode::UnknownTopicOrPartition.code());
     assert_eq!(code(1, 0, batch(&client, &[&"x".repeat(100)])), ErrorCode::MessageTooLarge.code());
     let mut rotten = good();

@@ -148,6 +148,8 @@ impl Group {
                 (Ok(subscription), Ok(assignment)) => (subscription, assignment),
                 (Err(why), _) | (_, Err(why)) => return cannot(&self.id, why),
             };
+            // In Kafka too this hits librdkafka's cooperative-sticky groups after their second generation: their leader repeats in an
+            // assignment what the member said of its own.
             if assignment.has_user_data {
                 let why = "an unsupported custom assignor is in use. Please refer to the documentation or switch to a \
                            default assignor before re-attempting the upgrade";
