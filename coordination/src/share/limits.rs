@@ -6,6 +6,10 @@ use model::limits::EFFECTS_MAX;
 pub const STATE_REQUESTS_PARKED_MAX: usize = 1024;
 /// Writes of one share partition that go into one append.
 pub const WRITES_PER_APPEND: usize = 64;
+/// Snapshots of quiet share partitions in one append, at most, and...
+pub const SNAPSHOTS_PER_APPEND: usize = 64;
+/// ...bytes of their states above which the next one waits for the next append.
+pub const SNAPSHOT_BYTES_PER_APPEND: usize = 256 << 10;
 /// Default of [`super::store::StoreSettings::memory_bytes_max`].
 pub const STATE_BYTES: u64 = 32 << 20;
 /// Members of one share group, whatever `group.share.max.size` says: its most in Kafka.
@@ -19,7 +23,7 @@ pub const GROUP_FLIGHTS_MAX: usize = 256;
 
 const _: () = {
     // A step may answer all that waits, and append as often.
-    assert!(2 * STATE_REQUESTS_PARKED_MAX < EFFECTS_MAX);
+    assert!(2 * STATE_REQUESTS_PARKED_MAX + SNAPSHOTS_PER_APPEND < EFFECTS_MAX);
     // Of groups, all that is in flight may land, each with an answer, a state to begin and the next append.
     assert!(3 * (HEARTBEATS_PARKED_MAX + GROUP_FLIGHTS_MAX) < EFFECTS_MAX);
 };
