@@ -19,12 +19,10 @@ use crate::ops::{Answer, Question};
 use crate::route::owner_of;
 use crate::shard::Shard;
 
-/// `share.coordinator.write.timeout.ms`, the default: whoever waits longer is told that there is no coordinator. Without an
-/// end to it, cores that wait for each other's answers might do so for ever.
-const STATE_WAIT: Duration = Duration::from_millis(5000);
-
 impl<D: Disk> Shard<D> {
-    /// Asks the share coordinator of a share partition, on whichever core it is; answers in the order of `asks`.
+    /// Asks the share coordinator of a share partition, on whichever core it is; answers in the order of `asks`. Whoever waits
+    /// longer than the setting says is told that there is no coordinator: without an end to it, cores that wait for each
+    /// other's answers might do so for ever.
     pub(crate) async fn ask_share_state(self: &Rc<Self>, key: ShareKey, asks: Vec<Ask>) -> Vec<ShareAnswer> {
         let refused =
             |error| -> Vec<ShareAnswer> { asks.iter().map(|ask| ShareAnswer::refused(ask, error)).collect() };
@@ -40,8 +38,9 @@ impl<D: Disk> Shard<D> {
             }
         };
         let disk = self.disk.clone();
+        let wait = Duration::from_millis(u64::from(self.share_states.settings.write_timeout_ms));
         let ended = async move {
-            disk.sleep(STATE_WAIT).await;
+            disk.sleep(wait).await;
             None
         };
         match or(answered, ended).await {

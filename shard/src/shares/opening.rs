@@ -15,7 +15,7 @@ use crate::shard::Shard;
 
 /// Between two questions to a share coordinator that is loading.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// Questions before it is given up: some five seconds.
+/// Questions before it is given up: some five seconds, and longer if each has to be waited for.
 pub(super) const RETRIES: u32 = 100;
 
 impl<D: Disk> Shard<D> {
