@@ -1,5 +1,7 @@
 //! Share groups from end to end: members join, take records, say what became of them, and leave.
 
+mod upkeep;
+
 use std::time::Duration;
 
 use model::ErrorCode;
