@@ -1,5 +1,6 @@
 //! Share groups from end to end: members join, take records, say what became of them, and leave.
 
+mod beginning;
 mod upkeep;
 
 use std::time::Duration;

@@ -5,12 +5,12 @@ use protocol::control::messages::list_offsets_request::{ListOffsetsPartition, Li
 use super::*;
 
 const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
+pub const LATEST: i64 = -1;
 /// Partitions of the topic in these tests.
 const PARTITIONS: i32 = 4;
 
 /// Where the logs of `__share_group_state` begin or end, all together.
-fn offsets(client: &Client, timestamp: i64) -> i64 {
+pub fn offsets(client: &Client, timestamp: i64) -> i64 {
     let one = |index| message!(ListOffsetsPartition { partition_index: index, timestamp: timestamp });
     let partitions = (0..PARTITIONS).map(one).collect();
     let topic = message!(ListOffsetsTopic { name: "__share_group_state".into(), partitions: partitions });
