@@ -179,7 +179,7 @@ async fn shard(
     disk: &MemoryDisk,
     core: usize,
     image: Arc<Image>,
-    lenders: Arc<[Arc<Lender>]>,
+    settings: ShardSettings,
 ) -> Rc<Shard<MemoryDisk>> {
     let options = StoreOptions {
         paths: Paths::new("/data"),
@@ -193,7 +193,6 @@ async fn shard(
         snapshot_bytes: model::limits::SNAPSHOT_BYTES,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
-    let settings = ShardSettings { lenders, ..ShardSettings::default() };
     Shard::start_serving(core, CORES, disk.clone(), store, image, settings)
 }
 
@@ -213,7 +212,16 @@ impl Client {
 
     /// With this much memory for answers to fetches on each core.
     pub fn lending(bytes: u64, written: &[(&str, &str)], change: impl FnOnce(&mut ServiceSettings)) -> Self {
-        let lenders: Arc<[_]> = (0..CORES).map(|_| Lender::new(bytes)).collect();
+        let lenders = (0..CORES).map(|_| Lender::new(bytes)).collect();
+        Self::of(&ShardSettings { lenders, ..ShardSettings::default() }, written, change)
+    }
+
+    /// Of cores with these settings; they have lenders.
+    pub fn of(
+        shards: &ShardSettings,
+        written: &[(&str, &str)],
+        change: impl FnOnce(&mut ServiceSettings),
+    ) -> Self {
         let written = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let written: Overrides = written.collect();
         let simulation = Simulation::new(1);
@@ -222,12 +230,12 @@ impl Client {
             let policy = Policy { node: BrokerId(1), partitions_default: 2 };
             let dir = Path::new("/data/metadata");
             let metadata = OpenMetadata::open(disk.clone(), dir, policy, written, [1; 16]).await.unwrap();
-            let mut shards = Vec::new();
+            let mut all = Vec::new();
             for core in 0..CORES {
-                shards.push(shard(&disk, core, metadata.image(), Arc::clone(&lenders)).await);
+                all.push(shard(&disk, core, metadata.image(), shards.clone()).await);
             }
             let cores =
-                Rc::new(Cores { simulation: simulation.clone(), shards, proposer: RefCell::new(None) });
+                Rc::new(Cores { simulation: simulation.clone(), shards: all, proposer: RefCell::new(None) });
             let told = Rc::clone(&cores);
             let publish: Publish = Box::new(move |image| {
                 told.shards.iter().for_each(|shard| shard.publish(Arc::clone(&image)));
@@ -269,6 +277,7 @@ impl Client {
         let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
+        let lenders = Arc::clone(&shards.lenders);
         Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders, cores }
     }
 

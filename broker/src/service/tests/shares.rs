@@ -1,6 +1,7 @@
 //! Share groups from end to end: members join, take records, say what became of them, and leave.
 
 mod beginning;
+mod budget;
 mod upkeep;
 
 use std::time::Duration;
@@ -33,7 +34,10 @@ const GROUP: i8 = 32;
 
 /// A topic `t` of one partition, and a group `g` that begins at its start.
 fn client() -> Client {
-    let client = Client::new();
+    ready(Client::new())
+}
+
+fn ready(client: Client) -> Client {
     assert_eq!(create(&client, "t", 1, &[]), 0);
     set(&client, "share.auto.offset.reset", "earliest");
     let key = message!(FindCoordinatorRequest { coordinator_keys: vec!["g".into()] });
