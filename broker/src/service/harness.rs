@@ -213,29 +213,24 @@ impl Client {
     /// With this much memory for answers to fetches on each core.
     pub fn lending(bytes: u64, written: &[(&str, &str)], change: impl FnOnce(&mut ServiceSettings)) -> Self {
         let lenders = (0..CORES).map(|_| Lender::new(bytes)).collect();
-        Self::of(&ShardSettings { lenders, ..ShardSettings::default() }, written, change)
+        let written = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::of(&ShardSettings { lenders, ..ShardSettings::default() }, written.collect(), change)
     }
 
     /// Of cores with these settings; they have lenders.
-    pub fn of(
-        shards: &ShardSettings,
-        written: &[(&str, &str)],
-        change: impl FnOnce(&mut ServiceSettings),
-    ) -> Self {
-        let written = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let written: Overrides = written.collect();
+    pub fn of(set: &ShardSettings, written: Overrides, change: impl FnOnce(&mut ServiceSettings)) -> Self {
         let simulation = Simulation::new(1);
         let disk = MemoryDisk::new(&simulation);
         let cores = simulation.run_until(async {
             let policy = Policy { node: BrokerId(1), partitions_default: 2 };
             let dir = Path::new("/data/metadata");
             let metadata = OpenMetadata::open(disk.clone(), dir, policy, written, [1; 16]).await.unwrap();
-            let mut all = Vec::new();
+            let mut shards = Vec::new();
             for core in 0..CORES {
-                all.push(shard(&disk, core, metadata.image(), shards.clone()).await);
+                shards.push(shard(&disk, core, metadata.image(), set.clone()).await);
             }
             let cores =
-                Rc::new(Cores { simulation: simulation.clone(), shards: all, proposer: RefCell::new(None) });
+                Rc::new(Cores { simulation: simulation.clone(), shards, proposer: RefCell::new(None) });
             let told = Rc::clone(&cores);
             let publish: Publish = Box::new(move |image| {
                 told.shards.iter().for_each(|shard| shard.publish(Arc::clone(&image)));
@@ -277,7 +272,7 @@ impl Client {
         let home = Home::new(Broker::new(cluster, Rc::new(settings), answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
-        let lenders = Arc::clone(&shards.lenders);
+        let lenders = Arc::clone(&set.lenders);
         Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders, cores }
     }
 

@@ -15,7 +15,8 @@ fn new_records_wait_for_memory() {
     // Forty records of one share partition are enough.
     let shares_bytes_max = Some(PARTITION_BYTES + 40 * RECORD_BYTES);
     let settings = ShardSettings { lenders, shares_bytes_max, ..ShardSettings::default() };
-    let client = ready(Client::of(&settings, &[("node.id", "1")], |_| {}));
+    let written = [("node.id".to_owned(), "1".to_owned())].into();
+    let client = ready(Client::of(&settings, written, |_| {}));
     let (_, topic) = join(&client, "a");
     put(&client, &["x"; 60]);
     let asks = |member, epoch, said| Asks { member, epoch, topic, wait_ms: 100, said };
