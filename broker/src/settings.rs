@@ -333,6 +333,19 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_share_groups_fit_each_other() {
+        assert_eq!(
+            settings(&["group.share.max.share.sessions=199"]).unwrap_err(),
+            "group.share.max.share.sessions=199 (--set): group.share.max.share.sessions must be greater than or equal \
+             to group.share.max.size"
+        );
+        let interval = "share.coordinator.state.topic.prune.interval.ms";
+        let often = settings(&[&format!("{interval}=500"), "share.coordinator.write.timeout.ms=7"]).unwrap();
+        assert_eq!((often.share_states.prune_interval_ms, often.share_states.write_timeout_ms), (500, 7));
+        assert!(settings(&[&format!("{interval}=0")]).unwrap_err().contains("Value must be at least 1"));
+    }
+
+    #[test]
     fn every_value_has_a_type_with_an_effect_or_without() {
         for wrong in ["num.io.threads=many", "ssl.client.auth=maybe", "log.cleaner.threads=-1"] {
             let error = settings(&[wrong]).unwrap_err();

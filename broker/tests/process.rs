@@ -34,6 +34,7 @@ fn a_bad_command_line_or_configuration_exits_2() {
         &["dump"],
         &["server", "--set", "log.retenton.ms=1"],
         &["server", "--set", "num.partitions=none"],
+        &["server", "--set", "group.share.max.share.sessions=199"],
         &["server", "--config", "/nonexistent.properties"],
         &["server", "--listen", "nowhere"],
         &["server", "--cores", "100000"],

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod client_metrics;
+pub mod fit;
 pub mod group;
 mod kind;
 mod reason;

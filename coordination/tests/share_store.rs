@@ -3,116 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod store_bench;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coordination::effects::Effects;
-use coordination::machine::Machine;
 use coordination::share::limits::STATE_REQUESTS_PARKED_MAX;
-use coordination::share::record::{Record, ShareKey, decode, encode};
+use coordination::share::record::Record;
 use coordination::share::state::{DeliveryState, PartitionState, StateBatch};
-use coordination::share::store::{Answer, Ask, Effect, Input, ShareStates, StoreSettings, Write};
-use model::{ErrorCode, LeaderEpoch, Offset, Tick, TimestampMs, TopicId};
+use coordination::share::store::{Answer, Ask, Input, ShareStates, StoreSettings};
+use model::{ErrorCode, Offset, Tick};
 use proptest::prelude::*;
-
-struct Bench {
-    machine: ShareStates,
-    settings: StoreSettings,
-    tickets: u64,
-    flights: BTreeMap<u64, Vec<Record>>,
-    log: Vec<Record>,
-    answers: BTreeMap<u64, Answer>,
-}
-
-impl Bench {
-    fn new(settings: StoreSettings) -> Self {
-        Self {
-            machine: ShareStates::new(settings),
-            settings,
-            tickets: 0,
-            flights: BTreeMap::new(),
-            log: Vec::new(),
-            answers: BTreeMap::new(),
-        }
-    }
-
-    fn step(&mut self, input: Input) {
-        let mut effects = Effects::new();
-        self.machine.step(Tick(0), input, &mut effects);
-        for effect in effects.drain() {
-            match effect {
-                Effect::Append { id, records } => {
-                    assert!(!records.is_empty() && self.flights.insert(id, records).is_none());
-                }
-                Effect::Reply { ticket, answer } => assert!(self.answers.insert(ticket, answer).is_none()),
-            }
-        }
-    }
-
-    fn ask(&mut self, key: ShareKey, ask: Ask) -> u64 {
-        self.tickets += 1;
-        self.step(Input::Request { ticket: self.tickets, wall: TimestampMs(77), key, ask });
-        self.tickets
-    }
-
-    fn land(&mut self, ok: bool) -> bool {
-        let Some((id, records)) = self.flights.pop_first() else { return false };
-        if ok {
-            self.log.extend(records);
-            self.step(Input::Durable(id));
-        } else {
-            self.step(Input::AppendFailed(id, ErrorCode::NotEnoughReplicas));
-        }
-        true
-    }
-
-    /// Asks, and lands all there is.
-    fn done(&mut self, key: ShareKey, ask: Ask) -> Answer {
-        let ticket = self.ask(key, ask);
-        while self.land(true) {}
-        self.answers.remove(&ticket).unwrap()
-    }
-
-    fn restart(&mut self) {
-        self.flights.clear();
-        self.machine = ShareStates::new(self.settings);
-        for record in &self.log {
-            let (key, value) = encode(record);
-            let coordination::share::record::Decoded::Record(record) =
-                decode(&key, value.as_deref()).unwrap()
-            else {
-                panic!("{record:?}")
-            };
-            self.machine.replay(&record);
-        }
-    }
-}
-
-fn key(partition: i32) -> ShareKey {
-    ShareKey { group: "g".into(), topic: TopicId([1; 16]), partition }
-}
-
-fn batch(first: i64, last: i64, state: DeliveryState, delivery_count: u16) -> StateBatch {
-    StateBatch { first: Offset(first), last: Offset(last), state, delivery_count }
-}
-
-fn write(epochs: (i32, i32), start: i64, count: i32, batches: &[StateBatch]) -> Ask {
-    Ask::Write(Write {
-        state_epoch: epochs.0,
-        leader_epoch: LeaderEpoch(epochs.1),
-        start: Offset(start),
-        delivery_complete_count: count,
-        batches: batches.to_vec(),
-    })
-}
-
-fn initialize(state_epoch: i32, start: i64) -> Ask {
-    Ask::Initialize { state_epoch, start: Offset(start) }
-}
-
-fn read(leader_epoch: i32) -> Ask {
-    Ask::Read { leader_epoch: LeaderEpoch(leader_epoch) }
-}
+use store_bench::{Bench, batch, initialize, key, read, write};
 
 fn summary(bench: &mut Bench, partition: i32) -> (i32, i32, i64, i32) {
     let Answer::State(Ok(state)) = bench.done(key(partition), Ask::Summary) else { panic!("no state") };
@@ -254,6 +156,7 @@ enum Step {
     Read(i32),
     Delete,
     Land(bool),
+    Rest(u64),
     Restart,
 }
 
@@ -265,6 +168,7 @@ fn steps() -> impl Strategy<Value = Vec<(i32, Step)>> {
         2 => (0..3_i32).prop_map(Step::Read),
         1 => Just(Step::Delete),
         8 => prop::bool::weighted(0.8).prop_map(Step::Land),
+        3 => (0..400_000_u64).prop_map(Step::Rest),
         1 => Just(Step::Restart),
     ];
     proptest::collection::vec((0..2_i32, step), 1..80)
@@ -349,6 +253,7 @@ proptest! {
     fn what_is_kept_is_what_was_told_to_be_durable(steps in steps(), updates_per_snapshot in 0..4_u32) {
         let settings = StoreSettings { updates_per_snapshot, ..StoreSettings::default() };
         let (mut bench, mut told) = (Bench::new(settings), Told::default());
+        bench.machine.loaded(Tick(0));
         // Starts only grow, as those who write see to it.
         let mut start = 0;
         for (partition, step) in steps {
@@ -373,6 +278,12 @@ proptest! {
                     check(&bench, &told);
                     continue;
                 }
+                Step::Rest(ms) => {
+                    bench.now += ms;
+                    bench.step(Input::Tick { wall: bench.wall() });
+                    check(&bench, &told);
+                    continue;
+                }
                 Step::Restart => {
                     bench.restart();
                     told.asked.clear();
@@ -389,7 +300,7 @@ proptest! {
         prop_assert_eq!(bench.machine.parked(), 0);
         // A snapshot says the same as the log.
         let mut again = ShareStates::new(settings);
-        bench.machine.snapshot().iter().for_each(|record| again.replay(record));
+        bench.machine.snapshot().iter().for_each(|record| again.replay(record, None));
         prop_assert_eq!(states(&again), states(&bench.machine));
         bench.restart();
         prop_assert_eq!(states(&again), states(&bench.machine));

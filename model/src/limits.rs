@@ -134,7 +134,8 @@ pub const PRODUCERS_MAX: usize = 65_536;
 pub const SESSION_PARTITIONS_MAX: usize = 65_536;
 /// Partitions all fetch sessions of one core may hold, some 200 bytes each.
 pub const SESSIONS_PARTITIONS_MAX: usize = 4 * SESSION_PARTITIONS_MAX;
-/// Share partitions that one core has open, and those that wait for their state; above it COORDINATOR_NOT_AVAILABLE.
+/// Share partitions that one core has open, and those that wait for their state, if memory has room for so many; above it
+/// COORDINATOR_NOT_AVAILABLE.
 pub const SHARE_PARTITIONS_MAX: usize = 16_384;
 
 /// Questions without an answer yet from one core to another: a fetch at the end of a log and a member of a group that
@@ -204,7 +205,7 @@ pub struct MemoryPlan {
     pub requests: u64,
     /// Answers until they are sent: see [`Self::fetch_answers`] and its kin.
     pub responses: u64,
-    /// Groups, their members and committed offsets.
+    /// Groups, their members and committed offsets; half of it is for what share groups keep of records, on either side.
     pub groups: u64,
     /// What no part counts: program, stacks, logs in memory, free buffers, what the allocator keeps.
     pub own: u64,

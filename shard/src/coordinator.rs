@@ -6,6 +6,7 @@
 mod groups;
 mod initializing;
 mod loading;
+mod pruning;
 mod seated;
 mod states;
 
@@ -294,6 +295,7 @@ impl<D: Disk> Shard<D> {
                 Wanted::InitializeShares { group, epoch, partitions } => {
                     self.initialize_shares(seat.id, group, epoch, partitions);
                 }
+                Wanted::Prune { below } => self.prune(seat.id, below),
             }
         }
         seat.steps.set(seat.steps.get() + 1);
@@ -329,7 +331,7 @@ impl<D: Disk> Shard<D> {
             match outcome {
                 Some(appended) if appended.error == ErrorCode::None => {
                     seat.replayed.set(Offset(appended.base_offset.0 + append.records));
-                    self.step(seat, M::durable(append.id));
+                    self.step(seat, M::durable(append.id, appended.base_offset));
                 }
                 Some(appended) => {
                     self.append_failed(seat, append.id, appended.error, appended.message.as_deref())

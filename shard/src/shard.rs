@@ -85,6 +85,8 @@ pub struct ShardSettings {
     pub groups: GroupSettings,
     /// What share coordinators obey.
     pub share_states: StoreSettings,
+    /// What share partitions in which records are in flight may take of memory; without it, as much as they want.
+    pub shares_bytes_max: Option<u64>,
     /// What each core may lend to answers; without any, as much as they want.
     pub lenders: Arc<[Arc<Lender>]>,
     /// Random, new at every start.
@@ -163,7 +165,7 @@ impl<D: Disk> Shard<D> {
             lookups: Gate::default(),
             coordinators: Seats::new(settings.groups.memory_bytes_max, settings.groups, settings.seed),
             share_states: Seats::new(settings.share_states.memory_bytes_max, settings.share_states, 0),
-            shares: Shares::default(),
+            shares: Shares::new(settings.shares_bytes_max),
             peers: OnceCell::new(),
             stopping: Cell::new(false),
         });

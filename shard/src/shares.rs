@@ -5,6 +5,7 @@
 //! the share partitions of the group are closed; whoever comes then reads the state anew.
 
 mod acknowledging;
+mod budget;
 mod fetching;
 mod opening;
 mod writing;
@@ -22,6 +23,7 @@ use model::limits::SHARE_PARTITIONS_MAX;
 use model::{ErrorCode, TopicPartition};
 use storage::disk::Disk;
 
+use self::budget::{Budget, Part};
 use crate::answers::Deliver;
 use crate::shard::Shard;
 
@@ -29,13 +31,30 @@ use crate::shard::Shard;
 const LOCK_STEP: Duration = Duration::from_millis(50);
 
 /// The share partitions of one core, by group.
-#[derive(Default)]
 pub(crate) struct Shares {
     groups: RefCell<BTreeMap<Arc<str>, Group>>,
     /// All of them together.
     count: Cell<usize>,
+    budget: Rc<Budget>,
     /// Somebody looks for locks that ran out.
     timed: Cell<bool>,
+}
+
+impl Shares {
+    /// None yet. All of them may take so much memory, if anything bounds them.
+    pub fn new(bytes_max: Option<u64>) -> Self {
+        Self {
+            groups: RefCell::default(),
+            count: Cell::new(0),
+            budget: Budget::new(bytes_max.unwrap_or(u64::MAX)),
+            timed: Cell::new(false),
+        }
+    }
+
+    /// Bytes that what is in flight takes.
+    pub fn bytes(&self) -> u64 {
+        self.budget.bytes()
+    }
 }
 
 #[derive(Default)]
@@ -58,6 +77,7 @@ struct Slot {
     key: ShareKey,
     id: TopicPartition,
     phase: RefCell<Phase>,
+    part: Part,
     /// Counts what a waiting member should hear of.
     news: Cell<u64>,
     /// Somebody reads the log for it; and others came meanwhile.
@@ -71,11 +91,12 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(key: ShareKey, id: TopicPartition) -> Self {
+    fn new(key: ShareKey, id: TopicPartition, part: Part) -> Self {
         Self {
             key,
             id,
             phase: RefCell::new(Phase::Opening),
+            part,
             news: Cell::new(0),
             reading: Cell::new(false),
             turned_away: Cell::new(false),
@@ -85,12 +106,28 @@ impl Slot {
         }
     }
 
-    /// Looks at it while it is open.
+    /// Looks at it while it is open. Only here does it change, so here it is counted.
     fn with<T>(&self, look: impl FnOnce(&mut SharePartition) -> T) -> Option<T> {
         match &mut *self.phase.borrow_mut() {
-            Phase::Open(partition) => Some(look(partition)),
+            Phase::Open(partition) => {
+                partition.set_short(self.part.is_short());
+                let seen = look(partition);
+                self.part.count(partition.memory_bytes());
+                Some(seen)
+            }
             Phase::Opening | Phase::Failed(_) => None,
         }
+    }
+
+    fn open(&self, partition: SharePartition) {
+        self.part.count(partition.memory_bytes());
+        *self.phase.borrow_mut() = Phase::Open(Box::new(partition));
+    }
+
+    /// What was known of it is worth nothing.
+    fn fail(&self, error: ErrorCode) {
+        *self.phase.borrow_mut() = Phase::Failed(error);
+        self.part.count(0);
     }
 
     fn failed(&self) -> Option<ErrorCode> {
@@ -123,12 +160,11 @@ impl<D: Disk> Shard<D> {
             self.shares.count.set(self.shares.count.get() - 1);
             return Err(error);
         }
-        if self.shares.count.get() >= SHARE_PARTITIONS_MAX {
-            return Err(ErrorCode::CoordinatorNotAvailable);
-        }
+        let part = self.shares.budget.part().filter(|_| self.shares.count.get() < SHARE_PARTITIONS_MAX);
+        let part = part.ok_or(ErrorCode::CoordinatorNotAvailable)?;
         let partition = i32::try_from(id.partition).unwrap_or(i32::MAX);
         let key = ShareKey { group: Arc::clone(group), topic: id.topic, partition };
-        let slot = Rc::new(Slot::new(key, id));
+        let slot = Rc::new(Slot::new(key, id, part));
         known.slots.insert(id, Rc::clone(&slot));
         self.shares.count.set(self.shares.count.get() + 1);
         drop(groups);
@@ -184,7 +220,7 @@ impl<D: Disk> Shard<D> {
         };
         self.shares.count.set(self.shares.count.get() - slots.len());
         for slot in slots {
-            *slot.phase.borrow_mut() = Phase::Failed(ErrorCode::NotLeaderOrFollower);
+            slot.fail(ErrorCode::NotLeaderOrFollower);
             self.share_news(&slot);
         }
     }
@@ -198,7 +234,7 @@ impl<D: Disk> Shard<D> {
                 slot.with(|partition| partition.set_settings(settings));
                 let there = image.topic_by_id(id.topic).is_some_and(|topic| id.partition < topic.partitions);
                 if !there {
-                    *slot.phase.borrow_mut() = Phase::Failed(ErrorCode::UnknownTopicOrPartition);
+                    slot.fail(ErrorCode::UnknownTopicOrPartition);
                     gone += 1;
                 }
                 there
@@ -228,6 +264,7 @@ impl<D: Disk> Shard<D> {
         let slots: Vec<Rc<Slot>> =
             groups.values().flat_map(|known| known.slots.values()).map(Rc::clone).collect();
         drop(groups);
+        let eased = self.shares.budget.eased();
         let mut locked = false;
         for slot in slots {
             let due = slot.with(|partition| partition.next_deadline()).flatten();
@@ -235,6 +272,8 @@ impl<D: Disk> Shard<D> {
                 if let Some(write) = slot.with(|partition| partition.expire(now)).flatten() {
                     self.write_share(&slot, write, None);
                 }
+                self.share_news(&slot);
+            } else if eased {
                 self.share_news(&slot);
             }
             locked |= due.is_some();

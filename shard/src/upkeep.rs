@@ -95,7 +95,8 @@ impl<D: Disk> Shard<D> {
         let producers =
             all_logs.iter().filter_map(|log| log.with_derived(|state| state.producers.memory_bytes()));
         counters.set(Gauge::MemoryProducers, producers.sum::<usize>() as u64);
-        counters.set(Gauge::MemoryGroups, self.coordinators.bytes() + self.share_states.bytes());
+        let groups = self.coordinators.bytes() + self.share_states.bytes() + self.shares.bytes();
+        counters.set(Gauge::MemoryGroups, groups);
         let unflushed = stored.frame_bytes.min(self.store.ring_bytes());
         counters.set(Gauge::MemoryRing, unflushed);
         counters.set(Gauge::MemoryCache, stored.frame_bytes - unflushed + stored.ahead_bytes);

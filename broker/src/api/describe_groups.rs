@@ -38,9 +38,8 @@ pub async fn handle(broker: &Broker, header: &RequestHeader, request: DescribeGr
 }
 
 fn told(group: Group, version: i16, operations: i32) -> DescribedGroup {
-    let missing = !group.found && group.error.is_ok() && version >= NOT_FOUND_SINCE;
-    let error = if missing { ErrorCode::GroupIdNotFound } else { group.error };
-    let why = missing.then(|| Text::from(format!("Group {} not found.", group.group)));
+    let why = group.missing.filter(|_| group.error.is_ok() && version >= NOT_FOUND_SINCE);
+    let error = if why.is_some() { ErrorCode::GroupIdNotFound } else { group.error };
     let members = group.members.into_iter().map(|member| {
         message!(DescribedGroupMember {
             member_id: Text::from(member.member_id),
@@ -53,7 +52,7 @@ fn told(group: Group, version: i16, operations: i32) -> DescribedGroup {
     });
     message!(DescribedGroup {
         error_code: error.code(),
-        error_message: why,
+        error_message: why.map(Text::from),
         group_id: Text::from(group.group),
         group_state: Text::from(if group.error.is_ok() { group.state.name() } else { "" }),
         protocol_type: Text::from(group.protocol_type),

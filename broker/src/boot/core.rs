@@ -70,13 +70,15 @@ async fn live(index: usize, part: Part) -> Result<(), Fatal> {
         retention_check_ms: u64::try_from(plan.settings.retention_check.as_millis()).unwrap_or(u64::MAX),
         ..UpkeepSettings::default()
     };
-    // What is kept of share partitions gets a quarter of what groups may take.
+    // What is kept of share partitions gets a quarter of what groups may take, and what is in flight of them another.
     let states = plan.settings.memory.groups / 4;
-    let memory_bytes_max = plan.settings.memory.groups - states;
+    let memory_bytes_max = plan.settings.memory.groups - 2 * states;
     let groups = GroupSettings { memory_bytes_max, ..plan.settings.groups.clone() };
     let share_states = StoreSettings { memory_bytes_max: states, ..plan.settings.share_states };
     let seed = u64::from_le_bytes(random()?);
-    let settings = ShardSettings { upkeep, groups, share_states, lenders: plan.lenders.clone(), seed };
+    let lenders = plan.lenders.clone();
+    let shares_bytes_max = Some(states);
+    let settings = ShardSettings { upkeep, groups, share_states, shares_bytes_max, lenders, seed };
     let shard = Shard::start(index, mesh.cores(), disk.clone(), store, image, settings);
     answer_cores(&mesh, &shard, metadata, plan.crowd.clone());
     let peers = mesh.clone();

@@ -3,7 +3,7 @@
 
 use coordination::metadata::configs::check_default;
 pub use coordination::settings::broker::ours::{ADMIN_LISTENER, CORES, DISK_FAIL, DISK_RECORD, MEMORY, SPIN};
-use coordination::settings::{Effect, Kind, Setting, broker};
+use coordination::settings::{Effect, Kind, Setting, Update, broker};
 
 /// What a key is to this broker.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,9 @@ pub enum Class {
 /// What `key` is.
 #[must_use]
 pub fn classify(key: &str) -> Class {
-    if let Some(setting) = broker::named(key).filter(|setting| !setting.hidden) {
+    // Those that are listed only where they are set, and that change while it runs, are in no file of Kafka's.
+    let in_files = |setting: &&Setting| !setting.hidden || setting.update == Update::Start;
+    if let Some(setting) = broker::named(key).filter(in_files) {
         return Class::Known(setting);
     }
     if let Some((_, why)) = broker::FAMILIES.iter().find(|(family, _)| key.starts_with(family)) {
@@ -72,10 +74,13 @@ mod tests {
         }
     }
 
+    /// Kafka lists it only where somebody set it.
+    const PRUNE: &str = "share.coordinator.state.topic.prune.interval.ms";
+
     #[test]
     fn keys_are_classified() {
         for obeyed in
-            ["log.segment.bytes", "log.retention.hours", "num.partitions", "authorizer.class.name", CORES]
+            ["log.segment.bytes", "log.retention.hours", "num.partitions", "authorizer.class.name", CORES, PRUNE]
         {
             assert_eq!(why(obeyed), None, "{obeyed}");
         }

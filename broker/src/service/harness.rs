@@ -181,7 +181,7 @@ async fn shard(
     disk: &MemoryDisk,
     core: usize,
     image: Arc<Image>,
-    lenders: Arc<[Arc<Lender>]>,
+    settings: ShardSettings,
 ) -> Rc<Shard<MemoryDisk>> {
     let options = StoreOptions {
         paths: Paths::new("/data"),
@@ -195,7 +195,6 @@ async fn shard(
         snapshot_bytes: model::limits::SNAPSHOT_BYTES,
     };
     let store = Store::<MemoryDisk, PartitionState>::open(disk.clone(), options, Vec::new()).await.unwrap();
-    let settings = ShardSettings { lenders, ..ShardSettings::default() };
     Shard::start_serving(core, CORES, disk.clone(), store, image, settings)
 }
 
@@ -215,9 +214,13 @@ impl Client {
 
     /// With this much memory for answers to fetches on each core.
     pub fn lending(bytes: u64, written: &[(&str, &str)], change: impl FnOnce(&mut ServiceSettings)) -> Self {
-        let lenders: Arc<[_]> = (0..CORES).map(|_| Lender::new(bytes)).collect();
+        let lenders = (0..CORES).map(|_| Lender::new(bytes)).collect();
         let written = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let written: Overrides = written.collect();
+        Self::of(&ShardSettings { lenders, ..ShardSettings::default() }, written.collect(), change)
+    }
+
+    /// Of cores with these settings; they have lenders.
+    pub fn of(set: &ShardSettings, written: Overrides, change: impl FnOnce(&mut ServiceSettings)) -> Self {
         let simulation = Simulation::new(1);
         let disk = MemoryDisk::new(&simulation);
         let cores = simulation.run_until(async {
@@ -226,7 +229,7 @@ impl Client {
             let metadata = OpenMetadata::open(disk.clone(), dir, policy, written, [1; 16]).await.unwrap();
             let mut shards = Vec::new();
             for core in 0..CORES {
-                shards.push(shard(&disk, core, metadata.image(), Arc::clone(&lenders)).await);
+                shards.push(shard(&disk, core, metadata.image(), set.clone()).await);
             }
             let cores =
                 Rc::new(Cores { simulation: simulation.clone(), shards, proposer: RefCell::new(None) });
@@ -270,6 +273,7 @@ impl Client {
         let home = Home::new(Broker::new(cluster, Rc::new(settings), QUORUM_EPOCH, answers.clone(), 1));
         let end = "127.0.0.1:9092".parse().unwrap();
         let session = home.connect(Peer { remote: end, local: end });
+        let lenders = Arc::clone(&set.lenders);
         Self { simulation, home, session, budget: Budget::new(1 << 20, 1 << 19), answers, lenders, cores }
     }
 

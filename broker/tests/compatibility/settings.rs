@@ -17,7 +17,8 @@ pub fn sections() -> String {
     let kafkas = || broker::all().filter(|setting| !setting.name.starts_with("millrace."));
     let ours = broker::all().filter(|setting| setting.name.starts_with("millrace."));
     let listed = kafkas().filter(|setting| !setting.hidden).count();
-    let obeyed = kafkas().filter(|setting| setting.in_effect() == Effect::Obeyed).count();
+    let obeys = |setting: &&Setting| !setting.hidden && setting.in_effect() == Effect::Obeyed;
+    let obeyed = kafkas().filter(obeys).count();
     let mut text = String::new();
     write!(
         text,
@@ -29,7 +30,7 @@ pub fn sections() -> String {
         text,
         "\n## Settings of brokers\n\nAll {listed} that Kafka 4.3.1 lists; {obeyed} of them are obeyed here. They are given in `--config` or with \
          `--set`, and told by DescribeConfigs.\nWhat changes with a *start* is read-only while the broker runs, *all* can be altered for \
-         one broker or for all of them, *one* for one broker\nonly; else as in Kafka. Three more are listed where somebody set \
+         one broker or for all of them, *one* for one broker\nonly; else as in Kafka. Five more are listed where somebody set \
          them.\n\n{}",
         table(kafkas(), Columns::OfBrokers)
     )

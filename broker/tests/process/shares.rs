@@ -147,6 +147,50 @@ fn what_was_accepted_is_not_delivered_again() {
     assert_eq!(seen, [2, 3, 5]);
 }
 
+#[test]
+fn what_is_left_of_a_pruned_log_is_all_that_a_start_needs() {
+    const STATES: &str = "__share_group_state";
+    let often = [
+        "share.coordinator.state.topic.prune.interval.ms=500",
+        "share.coordinator.cold.partition.snapshot.interval.ms=500",
+        "share.coordinator.state.topic.num.partitions=1",
+    ];
+    let often: Vec<&str> = often.into_iter().flat_map(|set| ["--set", set]).collect();
+    let scratch = Scratch::new();
+    let broker = Broker::start(&scratch.data_dir(), &often);
+    let mut client = Client::connect(&broker.ready);
+    client.create_topic();
+    read_from_the_start(&mut client);
+    let topic = join(&mut client, MEMBER);
+    for number in 0..6 {
+        client.produce(&[number]).unwrap();
+    }
+    let mut taken = 0;
+    let mut taker = Taker { client: &mut client, member: MEMBER, topic, epoch: 0, wait_ms: 5000 };
+    while taken < 6 {
+        taken += taker.fetch(&[]).iter().map(|(first, last, _)| last - first + 1).sum::<i64>();
+    }
+    taker.wait_ms = 0;
+    taker.fetch(&[(0, 1, ACCEPT), (4, 4, ACCEPT)]);
+    let begun = Instant::now();
+    while client.offset_of(STATES, 0, -2).1 <= 0 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is deleted");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(client.offset_of(STATES, 0, -2).1 < client.offset_of(STATES, 0, -1).1);
+    drop(broker); // Killed.
+
+    let broker = Broker::start(&scratch.data_dir(), &often);
+    let mut client = Client::connect(&broker.ready);
+    let topic = join(&mut client, MEMBER);
+    let mut taker = Taker { client: &mut client, member: MEMBER, topic, epoch: 0, wait_ms: 5000 };
+    let mut seen: Vec<i64> = Vec::new();
+    while seen.len() < 3 {
+        seen.extend(taker.fetch(&[]).into_iter().flat_map(|(first, last, _)| first..=last));
+    }
+    assert_eq!(seen, [2, 3, 5]);
+}
+
 /// Three members of one partition, of whom each gives some back and rejects some; one is gone in the middle of it.
 #[test]
 fn every_record_comes_to_an_end_once() {

@@ -28,9 +28,10 @@ impl Coordinator {
     }
 
     pub(super) fn describe(&mut self, ticket: u64, groups: &[String]) {
-        let known = |group: &&Group| group.durable && group.consumer.is_none();
-        let one = |id: &String| match self.groups.get(id.as_str()).filter(known) {
-            Some(group) => group.describe(),
+        let one = |id: &String| match self.groups.get(id.as_str()).filter(|group| group.durable) {
+            Some(group) if group.consumer.is_none() => group.describe(),
+            Some(_) => DescribedGroup::of_another_kind(id),
+            None if self.share.has(id) => DescribedGroup::of_another_kind(id),
             None => DescribedGroup::unknown(id, ErrorCode::None),
         };
         let reply = Reply::Describe(groups.iter().map(one).collect());
@@ -153,7 +154,7 @@ impl Group {
         });
         DescribedGroup {
             group: self.id.to_string(),
-            found: true,
+            missing: None,
             error: ErrorCode::None,
             state: self.state,
             protocol_type: self.protocol_type.clone().unwrap_or_default(),

@@ -347,8 +347,8 @@ pub struct ListedGroup {
 pub struct DescribedGroup {
     /// Its id.
     pub group: String,
-    /// Whether there is such a group: if not it is described as Dead, and from version 6 on as GROUP_ID_NOT_FOUND.
-    pub found: bool,
+    /// Why there is no such classic group: it is described as Dead, and from version 6 on as GROUP_ID_NOT_FOUND.
+    pub missing: Option<String>,
     /// NONE, or why it is not described.
     pub error: ErrorCode,
     /// Where it stands.
@@ -365,13 +365,19 @@ impl DescribedGroup {
     pub(super) fn unknown(group: &str, error: ErrorCode) -> Self {
         Self {
             group: group.to_owned(),
-            found: false,
+            missing: Some(format!("Group {group} not found.")),
             error,
             state: GroupState::Dead,
             protocol_type: String::new(),
             protocol: String::new(),
             members: Vec::new(),
         }
+    }
+
+    /// There is one, by another protocol.
+    pub(super) fn of_another_kind(group: &str) -> Self {
+        let missing = Some(format!("Group {group} is not a classic group."));
+        Self { missing, ..Self::unknown(group, ErrorCode::None) }
     }
 }
 

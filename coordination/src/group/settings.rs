@@ -222,22 +222,6 @@ impl GroupSettings {
         Ok(true)
     }
 
-    /// Whether the settings fit each other, as Kafka has it at its start.
-    ///
-    /// # Errors
-    /// The one that does not, and why in Kafka's words.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let (consumer, share) = (&self.consumer, &self.share);
-        check_kind(
-            "consumer",
-            [consumer.heartbeat_interval_ms, consumer.session_timeout_ms, consumer.assignment_interval_ms],
-        )?;
-        check_kind(
-            "share",
-            [share.heartbeat_interval_ms, share.session_timeout_ms, share.assignment_interval_ms],
-        )
-    }
-
     /// `offsets.retention.minutes` in milliseconds.
     pub(super) const fn retention_ms(&self) -> i64 {
         self.offsets_retention_minutes as i64 * 60_000
@@ -247,36 +231,6 @@ impl GroupSettings {
     pub(super) fn members_max(&self) -> usize {
         usize::try_from(self.group_max_size).unwrap_or(usize::MAX).min(super::limits::GROUP_MEMBERS_MAX)
     }
-}
-
-/// Whether the settings of one kind of group fit each other: heartbeats, sessions and assignments.
-fn check_kind(kind: &str, [heartbeat, session, assignment]: [Bounded; 3]) -> Result<(), (String, String)> {
-    let kinds = [
-        ("heartbeat.interval.ms", heartbeat),
-        ("session.timeout.ms", session),
-        ("assignment.interval.ms", assignment),
-    ];
-    let refuse = |name: String, how: &str, other: &str| {
-        let why = format!("{name} must be {how} {other}");
-        Err((name, why))
-    };
-    for (what, Bounded { value, least, most }) in kinds {
-        let name = |which: &str| format!("group.{kind}.{which}{what}");
-        if most < least {
-            return refuse(name("max."), "greater than or equal to", &name("min."));
-        }
-        if value < least {
-            return refuse(name(""), "greater than or equal to", &name("min."));
-        }
-        if value > most {
-            return refuse(name(""), "less than or equal to", &name("max."));
-        }
-    }
-    if heartbeat.value >= session.value {
-        let name = format!("group.{kind}.heartbeat.interval.ms");
-        return refuse(name, "less than", &format!("group.{kind}.session.timeout.ms"));
-    }
-    Ok(())
 }
 
 /// A field by its width.
@@ -360,40 +314,5 @@ mod tests {
         }
         assert_eq!(settings.set("log.retention.ms", "x"), Ok(false));
         assert_eq!(settings, GroupSettings::default());
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_refused() {
-        let judged = |pairs: &[(&str, &str)]| {
-            let mut settings = GroupSettings::default();
-            for (name, value) in pairs {
-                assert_eq!(settings.set(name, value), Ok(true));
-            }
-            settings.check().map_err(|(_, why)| why)
-        };
-        assert_eq!(judged(&[]), Ok(()));
-        let short = ("group.consumer.session.timeout.ms", "6000");
-        assert_eq!(judged(&[("group.consumer.min.session.timeout.ms", "6000"), short]), Ok(()));
-        assert_eq!(
-            judged(&[short]).unwrap_err(),
-            "group.consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"
-        );
-        assert_eq!(
-            judged(&[("group.consumer.max.heartbeat.interval.ms", "1000")]).unwrap_err(),
-            "group.consumer.max.heartbeat.interval.ms must be greater than or equal to \
-             group.consumer.min.heartbeat.interval.ms"
-        );
-        assert_eq!(
-            judged(&[("group.consumer.assignment.interval.ms", "15001")]).unwrap_err(),
-            "group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms"
-        );
-        let slow = [
-            ("group.consumer.max.heartbeat.interval.ms", "60000"),
-            ("group.consumer.heartbeat.interval.ms", "45000"),
-        ];
-        assert_eq!(
-            judged(&slow).unwrap_err(),
-            "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms"
-        );
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::{Offset, Tick};
 
+use super::limits::SOFT_RECORDS_MAX;
 use super::partition::SharePartition;
 use super::window::{Cell, Kind, Run};
 
@@ -138,10 +139,11 @@ impl SharePartition {
             runs.push(Run { first: at.max(self.end()), end, cell: Cell::free(Kind::Available, 0) });
         }
         for run in runs {
-            let left = match request.mode {
-                AcquireMode::BatchOptimized => u64::MAX,
-                AcquireMode::RecordLimit => taken.max.saturating_sub(taken.records),
+            let most = match request.mode {
+                AcquireMode::BatchOptimized if !self.is_short() => taken.max.max(SOFT_RECORDS_MAX),
+                AcquireMode::BatchOptimized | AcquireMode::RecordLimit => taken.max,
             };
+            let left = most.saturating_sub(taken.records);
             if left == 0 {
                 return false;
             }
@@ -278,6 +280,30 @@ mod tests {
         assert!(partition.can_acquire());
         assert_eq!(take(&mut partition, "c", STRICT, 500, &log), [(0, 59, 1)]);
         assert_eq!(partition.end(), Offset(120));
+    }
+
+    #[test]
+    fn when_memory_is_short_few_new_records_come_into_flight() {
+        let log = batches(&[(0, 9), (10, 29), (30, 49)]);
+        let mut partition = fresh(settings(), 0);
+        assert_eq!(take(&mut partition, "a", SOFT, 5, &log), [(0, 9, 1)]);
+        partition.set_short(true);
+        assert_eq!(take(&mut partition, "b", SOFT, 90, &log), [(10, 15, 1)], "sixteen, whatever the batch");
+        assert!(!partition.can_acquire());
+        let write = partition.release("a").unwrap();
+        partition.landed(write.id, Ok(()));
+        assert_eq!(take(&mut partition, "c", SOFT, 90, &log), [(0, 9, 1)], "what is in flight goes on");
+        partition.set_short(false);
+        assert_eq!(take(&mut partition, "b", SOFT, 1, &log), [(16, 29, 1)]);
+    }
+
+    #[test]
+    fn no_batch_is_so_long_that_all_of_it_comes_along() {
+        let most = i64::try_from(SOFT_RECORDS_MAX).unwrap();
+        let log = batches(&[(0, 3 * most - 1)]);
+        let mut partition = fresh(settings(), 0);
+        assert_eq!(take(&mut partition, "a", SOFT, 1, &log), [(0, most - 1, 1)]);
+        assert!(!partition.can_acquire() && partition.memory_bytes() >= SOFT_RECORDS_MAX * 8);
     }
 
     #[test]

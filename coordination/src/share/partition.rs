@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use model::{ErrorCode, LeaderEpoch, Offset, Tick};
 
+use super::limits::{LOCK_BYTES, PARTITION_BYTES, RECORD_BYTES, RECORDS_WHEN_SHORT, RUN_BYTES};
 use super::locks::Locks;
 use super::settings::ShareSettings;
 use super::state::{DeliveryState, PartitionState, StateBatch};
@@ -55,6 +56,8 @@ pub struct SharePartition {
     complete: u64,
     /// No record before it is available.
     available_from: Offset,
+    /// Memory is short where it lives.
+    short: bool,
     state_epoch: i32,
     leader_epoch: LeaderEpoch,
 }
@@ -95,6 +98,7 @@ impl SharePartition {
             next_write: 0,
             complete,
             available_from: start,
+            short: false,
             state_epoch: state.state_epoch,
             leader_epoch,
         };
@@ -105,6 +109,24 @@ impl SharePartition {
     /// Takes other settings, from the next decision on. Locks keep their time.
     pub const fn set_settings(&mut self, settings: ShareSettings) {
         self.settings = settings;
+    }
+
+    /// Whether memory is short: then few new records come into flight, and no more of a batch than were asked for.
+    pub const fn set_short(&mut self, short: bool) {
+        self.short = short;
+    }
+
+    pub(super) const fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// Memory it is counted with: what it takes, or a part of what it may come to take with the records that it has.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let taken = count(self.runs()).saturating_mul(RUN_BYTES) + count(self.locks()) * LOCK_BYTES;
+        let unfinished = self.in_flight().saturating_sub(self.complete);
+        PARTITION_BYTES + taken.max(unfinished.saturating_mul(RECORD_BYTES))
     }
 
     /// Everything before this offset is finished.
@@ -125,7 +147,7 @@ impl SharePartition {
         self.window.records()
     }
 
-    /// Runs of equal state: memory is some 30 bytes for each.
+    /// Runs of equal state: memory is some 40 bytes for each.
     #[must_use]
     pub fn runs(&self) -> usize {
         self.window.runs_len()
@@ -167,7 +189,9 @@ impl SharePartition {
 
     /// New records that may come into flight.
     pub(super) fn room(&self) -> u64 {
-        u64::from(self.settings.record_locks_max).saturating_sub(self.in_flight())
+        let most = self.settings.record_locks_max;
+        let most = if self.short { most.min(RECORDS_WHEN_SHORT) } else { most };
+        u64::from(most).saturating_sub(self.in_flight())
     }
 
     /// When [`expire`](Self::expire) is wanted; in the past when the last one left something to do.

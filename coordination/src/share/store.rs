@@ -6,6 +6,7 @@
 
 mod entry;
 mod machine;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -32,13 +33,26 @@ pub fn coordinator_of(image: &Image, key: &ShareKey) -> Option<TopicPartition> {
 pub struct StoreSettings {
     /// `share.coordinator.snapshot.update.records.per.snapshot`, 500.
     pub updates_per_snapshot: u32,
+    /// `share.coordinator.state.topic.prune.interval.ms`, five minutes: how often records that nobody needs are deleted.
+    pub prune_interval_ms: u32,
+    /// `share.coordinator.cold.partition.snapshot.interval.ms`, five minutes: how often snapshots are made of what has none
+    /// for as long as that. Else its last one would keep all records behind it.
+    pub cold_snapshot_interval_ms: u32,
+    /// `share.coordinator.write.timeout.ms`, five seconds; of those who ask.
+    pub write_timeout_ms: u32,
     /// Ours: bytes that the states may take in memory. Above it no new one is begun: COORDINATOR_NOT_AVAILABLE.
     pub memory_bytes_max: u64,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { updates_per_snapshot: 500, memory_bytes_max: STATE_BYTES }
+        Self {
+            updates_per_snapshot: 500,
+            prune_interval_ms: 300_000,
+            cold_snapshot_interval_ms: 300_000,
+            write_timeout_ms: 5000,
+            memory_bytes_max: STATE_BYTES,
+        }
     }
 }
 
@@ -126,6 +140,11 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
+    /// Delete the records before this offset, if they are not deleted yet. Nobody hears of it.
+    Prune {
+        /// The first record that a start needs.
+        below: Offset,
+    },
 }
 
 /// What can happen to the coordinator.
@@ -143,9 +162,19 @@ pub enum Input {
         ask: Ask,
     },
     /// The append with this id and all before it that have not failed are durable.
-    Durable(u64),
+    Durable {
+        /// The append's.
+        id: u64,
+        /// Offset of its first record.
+        base: Offset,
+    },
     /// The append with this id failed; nothing of it is in the log or ever will be.
     AppendFailed(u64, ErrorCode),
+    /// Time passed.
+    Tick {
+        /// The time of day, for records.
+        wall: TimestampMs,
+    },
     /// The partition goes elsewhere: everybody who waits is told NOT_COORDINATOR, and all is forgotten.
     Unload,
 }

@@ -1,6 +1,6 @@
 //! The records of a share partition that are in flight, as runs of equal state.
 //!
-//! A run costs some 30 bytes however many records it has: a million records in turn accepted and not are a million
+//! A run costs some 40 bytes however many records it has: a million records in turn accepted and not are a million
 //! runs, which is the worst, and take tens of megabytes.
 
 use std::collections::BTreeMap;

@@ -179,7 +179,7 @@ impl World {
                 for one in groups {
                     let members: Vec<String> =
                         one.members.iter().map(|member| self.name(&member.member_id)).collect();
-                    let found = if one.found { "" } else { " (not found)" };
+                    let found = if one.missing.is_none() { "" } else { " (not found)" };
                     write!(out, " {}:{}{found} [{}]", one.group, one.state.name(), members.join(" "))
                         .unwrap();
                 }

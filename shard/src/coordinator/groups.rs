@@ -8,7 +8,7 @@ use coordination::group::record::{self, Decoded, Record};
 use coordination::group::{Coordinator, Effect, GroupSettings, Input, RecordError, Reply, Request};
 use coordination::metadata::Image;
 use coordination::metadata::topics::OFFSETS_TOPIC;
-use model::{ErrorCode, Tick, TimestampMs, TopicId};
+use model::{ErrorCode, Offset, Tick, TimestampMs, TopicId};
 use storage::disk::Disk;
 
 use super::Seats;
@@ -48,7 +48,7 @@ impl Seated for Coordinator {
         Self::next_deadline(self)
     }
 
-    fn replay(&mut self, record: &Record) {
+    fn replay(&mut self, record: &Record, _: Option<Offset>) {
         Self::replay(self, record);
     }
 
@@ -85,7 +85,7 @@ impl Seated for Coordinator {
         Input::Request { ticket, wall, request }
     }
 
-    fn durable(id: u64) -> Input {
+    fn durable(id: u64, _: Offset) -> Input {
         Input::Durable(id)
     }
 

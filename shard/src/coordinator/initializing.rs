@@ -1,6 +1,6 @@
 //! The way from a core to share coordinators; and the states that group coordinators want begun.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,18 @@ use storage::disk::Disk;
 
 use super::Phase;
 use super::seated::Seated;
+use crate::answers;
 use crate::ops::{Answer, Question};
 use crate::route::owner_of;
 use crate::shard::Shard;
 
-/// `share.coordinator.write.timeout.ms`, the default: whoever waits longer is told that there is no coordinator. Without an
-/// end to it, cores that wait for each other's answers might do so for ever.
-const STATE_WAIT: Duration = Duration::from_millis(5000);
+/// States of one group that are being begun at a time: a share coordinator has room for some of several groups.
+const STATES_BEGUN_TOGETHER: usize = 128;
 
 impl<D: Disk> Shard<D> {
-    /// Asks the share coordinator of a share partition, on whichever core it is; answers in the order of `asks`.
+    /// Asks the share coordinator of a share partition, on whichever core it is; answers in the order of `asks`. Whoever waits
+    /// longer than the setting says is told that there is no coordinator: without an end to it, cores that wait for each
+    /// other's answers might do so for ever.
     pub(crate) async fn ask_share_state(self: &Rc<Self>, key: ShareKey, asks: Vec<Ask>) -> Vec<ShareAnswer> {
         let refused =
             |error| -> Vec<ShareAnswer> { asks.iter().map(|ask| ShareAnswer::refused(ask, error)).collect() };
@@ -40,8 +42,9 @@ impl<D: Disk> Shard<D> {
             }
         };
         let disk = self.disk.clone();
+        let wait = Duration::from_millis(u64::from(self.share_states.settings.write_timeout_ms));
         let ended = async move {
-            disk.sleep(STATE_WAIT).await;
+            disk.sleep(wait).await;
             None
         };
         match or(answered, ended).await {
@@ -61,13 +64,9 @@ impl<D: Disk> Shard<D> {
     ) {
         let shard = Rc::clone(self);
         self.disk.spawn(async move {
-            let ask = || vec![Ask::Initialize { state_epoch: epoch, start: Offset::NONE }];
             let mut sorted: BTreeMap<bool, BTreeMap<TopicId, BTreeSet<i32>>> = BTreeMap::new();
             let mut why = None;
-            for (topic, partition) in partitions.partitions() {
-                let key = ShareKey { group: Arc::clone(&group), topic, partition };
-                let answer = shard.ask_share_state(key, ask()).await.pop();
-                let error = answer.map_or(ErrorCode::UnknownServerError, |answer| answer.code());
+            for (topic, partition, error) in shard.begin_shares(&group, epoch, &partitions).await {
                 if !error.is_ok() {
                     why = Some(error);
                 }
@@ -89,5 +88,36 @@ impl<D: Disk> Shard<D> {
                 shard.step(&seat, Input::SharesInitialized { wall, group, partitions, done });
             }
         });
+    }
+
+    /// Begins states, many at a time: the appends of a core gather, and one that is slow holds up few others.
+    async fn begin_shares(
+        self: &Rc<Self>,
+        group: &Arc<str>,
+        epoch: i32,
+        partitions: &Assignment,
+    ) -> Vec<(TopicId, i32, ErrorCode)> {
+        let mut begun = Vec::new();
+        let mut asked: VecDeque<(TopicId, i32, answers::Answer<ErrorCode>)> = VecDeque::new();
+        for (topic, partition) in partitions.partitions() {
+            if asked.len() >= STATES_BEGUN_TOGETHER
+                && let Some((topic, partition, answer)) = asked.pop_front()
+            {
+                begun.push((topic, partition, answer.await));
+            }
+            let (deliver, answer) = answers::Answer::later();
+            let key = ShareKey { group: Arc::clone(group), topic, partition };
+            let shard = Rc::clone(self);
+            self.disk.spawn(async move {
+                let ask = Ask::Initialize { state_epoch: epoch, start: Offset::NONE };
+                let answer = shard.ask_share_state(key, vec![ask]).await.pop();
+                deliver.put(answer.map_or(ErrorCode::UnknownServerError, |answer| answer.code()));
+            });
+            asked.push_back((topic, partition, answer));
+        }
+        for (topic, partition, answer) in asked {
+            begun.push((topic, partition, answer.await));
+        }
+        begun
     }
 }

@@ -29,7 +29,7 @@ impl<D: Disk> Shard<D> {
         {
             next = snapshot.offset;
             for (key, value) in &snapshot.records {
-                replay(seat, key, Some(value));
+                replay(seat, key, Some(value), None);
                 count += 1;
             }
         }
@@ -112,7 +112,7 @@ fn replay_batch<M: Seated>(seat: &Seat<M>, batch: &RecordBatch<'_>, from: Offset
         match one {
             Ok(one) if one.offset(header) >= from => {
                 if let Some(key) = one.key {
-                    replay(seat, key, one.value);
+                    replay(seat, key, one.value, Some(one.offset(header)));
                     count += 1;
                 }
             }
@@ -126,9 +126,9 @@ fn replay_batch<M: Seated>(seat: &Seat<M>, batch: &RecordBatch<'_>, from: Offset
     count
 }
 
-fn replay<M: Seated>(seat: &Seat<M>, key: &[u8], value: Option<&[u8]>) {
+fn replay<M: Seated>(seat: &Seat<M>, key: &[u8], value: Option<&[u8]>, at: Option<Offset>) {
     match M::decode(key, value) {
-        Ok(Ok(record)) => seat.machine.borrow_mut().replay(&record),
+        Ok(Ok(record)) => seat.machine.borrow_mut().replay(&record, at),
         Ok(Err(kind)) => {
             tracing::warn!(partition = %seat.id, kind, "a record of a kind that is not known is passed over");
         }

@@ -7,7 +7,7 @@ use coordination::group::RecordError;
 use coordination::machine::Machine;
 use coordination::metadata::Image;
 use coordination::share::membership::Assignment;
-use model::{ErrorCode, Tick, TimestampMs, TopicId};
+use model::{ErrorCode, Offset, Tick, TimestampMs, TopicId};
 use storage::disk::Disk;
 
 use super::Seats;
@@ -36,7 +36,8 @@ pub(crate) trait Seated: Machine + Sized + 'static {
     fn set_memory_bytes_max(&mut self, bytes: u64);
     fn memory_bytes(&self) -> u64;
     fn next_deadline(&self) -> Option<Tick>;
-    fn replay(&mut self, record: &Self::Record);
+    /// A record of the log, which has it at this offset, or of a snapshot.
+    fn replay(&mut self, record: &Self::Record, at: Option<Offset>);
     fn loaded(&mut self, now: Tick, wall: TimestampMs, effects: &mut Effects<Self::Effect>);
     fn snapshot(&self) -> Vec<Self::Record>;
     /// Topics that it tells of and that are not there, by name and id: zero where it has no id.
@@ -49,7 +50,8 @@ pub(crate) trait Seated: Machine + Sized + 'static {
     /// A request refused by the driver.
     fn refused(request: &Self::Request, error: ErrorCode) -> Self::Reply;
     fn asked(ticket: u64, wall: TimestampMs, request: Self::Request) -> Self::Input;
-    fn durable(id: u64) -> Self::Input;
+    /// The append is in the log from this offset on.
+    fn durable(id: u64, base: Offset) -> Self::Input;
     fn append_failed(id: u64, error: ErrorCode) -> Self::Input;
     /// Time passed, where that means something.
     fn ticked(wall: TimestampMs) -> Option<Self::Input>;
@@ -68,4 +70,6 @@ pub(crate) enum Wanted<M: Seated> {
     Reply { ticket: u64, reply: M::Reply },
     /// The state of partitions of a share group begun.
     InitializeShares { group: Arc<str>, epoch: i32, partitions: Assignment },
+    /// What is before this offset deleted from its log.
+    Prune { below: Offset },
 }

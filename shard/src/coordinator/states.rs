@@ -5,10 +5,11 @@ use std::sync::Arc;
 use coordination::effects::Effects;
 use coordination::group::RecordError;
 use coordination::metadata::Image;
+use coordination::metadata::features::SHARE_VERSION;
 use coordination::metadata::topics::SHARE_STATE_TOPIC;
 use coordination::share::record::{self, Decoded, Record, ShareKey};
 use coordination::share::store::{Answer, Ask, Effect, Input, ShareStates, StoreSettings};
-use model::{ErrorCode, Tick, TimestampMs, TopicId};
+use model::{ErrorCode, Offset, Tick, TimestampMs, TopicId};
 use storage::disk::Disk;
 
 use super::Seats;
@@ -35,7 +36,9 @@ impl Seated for ShareStates {
         Self::new(*settings)
     }
 
-    fn set_image(&mut self, _: Arc<Image>) {}
+    fn set_image(&mut self, image: Arc<Image>) {
+        self.set_served(image.feature_level(SHARE_VERSION) > 0);
+    }
 
     fn set_memory_bytes_max(&mut self, bytes: u64) {
         Self::set_memory_bytes_max(self, bytes);
@@ -46,14 +49,16 @@ impl Seated for ShareStates {
     }
 
     fn next_deadline(&self) -> Option<Tick> {
-        None
+        Self::next_deadline(self)
     }
 
-    fn replay(&mut self, record: &Record) {
-        Self::replay(self, record);
+    fn replay(&mut self, record: &Record, at: Option<Offset>) {
+        Self::replay(self, record, at);
     }
 
-    fn loaded(&mut self, _: Tick, _: TimestampMs, _: &mut Effects<Effect>) {}
+    fn loaded(&mut self, now: Tick, _: TimestampMs, _: &mut Effects<Effect>) {
+        Self::loaded(self, now);
+    }
 
     fn snapshot(&self) -> Vec<Record> {
         Self::snapshot(self)
@@ -83,16 +88,16 @@ impl Seated for ShareStates {
         Input::Request { ticket, wall, key, ask }
     }
 
-    fn durable(id: u64) -> Input {
-        Input::Durable(id)
+    fn durable(id: u64, base: Offset) -> Input {
+        Input::Durable { id, base }
     }
 
     fn append_failed(id: u64, error: ErrorCode) -> Input {
         Input::AppendFailed(id, error)
     }
 
-    fn ticked(_: TimestampMs) -> Option<Input> {
-        None
+    fn ticked(wall: TimestampMs) -> Option<Input> {
+        Some(Input::Tick { wall })
     }
 
     fn unloaded() -> Input {
@@ -109,6 +114,7 @@ impl Seated for ShareStates {
         match effect {
             Effect::Append { id, records } => Wanted::Append { id, records },
             Effect::Reply { ticket, answer } => Wanted::Reply { ticket, reply: answer },
+            Effect::Prune { below } => Wanted::Prune { below },
         }
     }
 }

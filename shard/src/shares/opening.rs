@@ -9,13 +9,13 @@ use coordination::share::{SharePartition, ShareSettings, refused};
 use model::{ErrorCode, LeaderEpoch, Offset};
 use storage::disk::Disk;
 
-use super::{Phase, Slot};
+use super::Slot;
 use crate::ops::{ListOffset, OffsetQuery};
 use crate::shard::Shard;
 
 /// Between two questions to a share coordinator that is loading.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// Questions before it is given up: some five seconds.
+/// Questions before it is given up: some five seconds, and longer if each has to be waited for.
 pub(super) const RETRIES: u32 = 100;
 
 impl<D: Disk> Shard<D> {
@@ -23,16 +23,14 @@ impl<D: Disk> Shard<D> {
         let shard = Rc::clone(self);
         self.disk.spawn(async move {
             let opened = shard.read_share(&slot).await;
-            let phase = match opened {
-                Ok(partition) => Phase::Open(Box::new(partition)),
-                Err(error) => {
-                    tracing::debug!(share = %slot.key, error = error.name(), "a share partition cannot be opened");
-                    Phase::Failed(error)
-                }
-            };
             // Its topic may be gone meanwhile.
-            if slot.failed().is_none() {
-                *slot.phase.borrow_mut() = phase;
+            match opened {
+                Ok(partition) if slot.failed().is_none() => slot.open(partition),
+                Err(error) if slot.failed().is_none() => {
+                    tracing::debug!(share = %slot.key, error = error.name(), "a share partition cannot be opened");
+                    slot.fail(error);
+                }
+                _ => {}
             }
             shard.share_news(&slot);
         });

@@ -9,7 +9,7 @@ use model::ErrorCode;
 use storage::disk::Disk;
 
 use super::opening::{RETRIES, RETRY_AFTER};
-use super::{Phase, Slot};
+use super::Slot;
 use crate::answers::Deliver;
 use crate::shard::Shard;
 
@@ -79,7 +79,7 @@ impl<D: Disk> Shard<D> {
         }
         // It was begun anew, or is no more: what is known here is worth nothing.
         if let Some(error) = lost {
-            *slot.phase.borrow_mut() = Phase::Failed(error);
+            slot.fail(error);
         }
         self.share_news(slot);
     }

@@ -1,5 +1,9 @@
 //! Share groups from end to end: members join, take records, say what became of them, and leave.
 
+mod beginning;
+mod budget;
+mod upkeep;
+
 use std::time::Duration;
 
 use model::ErrorCode;
@@ -30,7 +34,10 @@ const GROUP: i8 = 32;
 
 /// A topic `t` of one partition, and a group `g` that begins at its start.
 fn client() -> Client {
-    let client = Client::new();
+    ready(Client::new())
+}
+
+fn ready(client: Client) -> Client {
     assert_eq!(create(&client, "t", 1, &[]), 0);
     set(&client, "share.auto.offset.reset", "earliest");
     let key = message!(FindCoordinatorRequest { coordinator_keys: vec!["g".into()] });
@@ -267,6 +274,15 @@ fn groups_are_described_and_of_one_kind() {
         .map(|group| (&*group.group_id, &*group.protocol_type, &*group.group_state))
         .collect();
     assert_eq!(listed, [("g", "share", "Stable")]);
+    let classic = message!(DescribeGroupsRequest { groups: vec!["g".into(), "h".into()] });
+    let told: DescribeGroupsResponse = client.ask(6, &classic);
+    let not_found = ErrorCode::GroupIdNotFound.code();
+    for (group, why) in told.groups.iter().zip(["Group g is not a classic group.", "Group h not found."]) {
+        assert_eq!((group.error_code, &*group.group_state), (not_found, "Dead"));
+        assert_eq!(group.error_message.as_deref(), Some(why));
+    }
+    let told: DescribeGroupsResponse = client.ask(5, &classic);
+    assert!(told.groups.iter().all(|group| (group.error_code, &*group.group_state) == (0, "Dead")));
 
     let joins = message!(JoinGroupRequest {
         group_id: "g".into(),

@@ -5,7 +5,7 @@ use crate::settings::Effect::{Kept, Obeyed};
 use crate::settings::Kind::{ChoiceAnyCase, Int, List, Long, Short};
 use crate::settings::Setting;
 use crate::settings::Update::{Cluster, Start};
-use crate::settings::reason::{COORDINATORS, JAVA, OFFSETS, STREAMS_GROUPS};
+use crate::settings::reason::{COORDINATORS, OFFSETS, STREAMS_GROUPS};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Setting] = &[
@@ -31,7 +31,7 @@ pub(super) static ROWS: &[Setting] = &[
     row("group.max.size", Int(1, MAX), "2147483647", Start, Obeyed, "Members of one group."),
     row("group.min.session.timeout.ms", ANY_INT, "6000", Start, Obeyed, "Shortest session timeout a member may ask for."),
     row("group.share.assignment.interval.ms", Int(0, MAX), "1000", Cluster, Obeyed, "Shortest time between two assignments of a share group."),
-    row("group.share.assignors", List(&[]), "simple", Start, Kept(JAVA), "How partitions of share groups are shared out."),
+    row("group.share.assignors", List(&[]), "simple", Start, Obeyed, "How partitions of share groups are shared out."),
     row("group.share.delivery.count.limit", Int(2, 10), "5", Start, Obeyed, "How often a record is handed out before it is given up."),
     row("group.share.heartbeat.interval.ms", Int(1, MAX), "5000", Start, Obeyed, "How often members of a share group are told to show signs of life."),
     row("group.share.max.assignment.interval.ms", Int(0, MAX), "15000", Start, Obeyed, "Most that a share group may set as its assignment interval."),

@@ -157,6 +157,11 @@ impl Coordinator {
         self.slots.contains_key(group)
     }
 
+    /// Whether there is such a share group.
+    pub(crate) fn has(&self, group: &str) -> bool {
+        self.known(group).is_ok()
+    }
+
     /// Deleted topics that some group still tells of: they went while nobody asked for this coordinator.
     #[must_use]
     pub fn missing_topics(&self) -> Vec<TopicId> {

@@ -13,6 +13,9 @@ use crate::share::state::{PartitionState, StateUpdate, combine};
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     pub state: Option<Arc<PartitionState>>,
+    /// Offset of the last snapshot in the log: what is before it is not needed. Not known while all there is comes from the
+    /// coordinator's own snapshot.
+    pub at: Option<Offset>,
     /// Since the last snapshot.
     pub updates: u32,
     /// The highest seen. They outlive a new beginning with lower ones.
@@ -89,5 +92,23 @@ impl Entry {
             batches: combine(&state.batches, &write.batches, start),
         };
         Some(Record::Snapshot { key, value: Some(Arc::new(value)) })
+    }
+
+    /// Whether its last snapshot was made because it had been quiet, and it can stay: as in Kafka these were made at
+    /// another time than they were written.
+    pub fn is_cold(&self) -> bool {
+        self.state.as_ref().is_none_or(|state| state.created != state.written && self.at.is_some())
+    }
+
+    /// A snapshot of what is known, if the last one is as old as `interval_ms` and nothing is being written.
+    pub fn renewed(&self, key: &ShareKey, wall: TimestampMs, interval_ms: u32) -> Option<Record> {
+        let state = self.state.as_ref().filter(|_| self.flight.is_none())?;
+        // A clock that was set back must not keep it for long.
+        if wall.0.abs_diff(state.written.0) < u64::from(interval_ms) {
+            return None;
+        }
+        let snapshot_epoch = state.snapshot_epoch.wrapping_add(1);
+        let value = PartitionState { snapshot_epoch, written: wall, ..PartitionState::clone(state) };
+        Some(Record::Snapshot { key: key.clone(), value: Some(Arc::new(value)) })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::{ErrorCode, LeaderEpoch, Offset, Tick, TimestampMs, TopicId};
 
 use super::entry::Entry;
+use super::upkeep::Upkeep;
 use super::{Answer, Ask, Effect, Input, StoreSettings, Write};
 use crate::effects::Effects;
 use crate::group::desk::append_error;
@@ -17,7 +18,8 @@ use crate::share::state::{PartitionState, combine};
 /// An append in flight.
 #[derive(Debug)]
 struct Flight {
-    key: ShareKey,
+    /// Whose records these are; none of them has another one.
+    keys: Vec<ShareKey>,
     records: Vec<Record>,
     replies: Vec<(u64, Answer)>,
 }
@@ -25,14 +27,17 @@ struct Flight {
 /// The states of one partition of `__share_group_state`. A new one replays its log, then takes steps.
 #[derive(Debug)]
 pub struct ShareStates {
-    settings: StoreSettings,
-    entries: BTreeMap<ShareKey, Entry>,
+    pub(super) settings: StoreSettings,
+    pub(super) entries: BTreeMap<ShareKey, Entry>,
     flights: BTreeMap<u64, Flight>,
     next_append: u64,
     parked: usize,
     bytes: u64,
-    wall: TimestampMs,
-    out: Vec<Effect>,
+    pub(super) wall: TimestampMs,
+    /// What is appended next has this offset or a later one.
+    end: Offset,
+    pub(super) upkeep: Upkeep,
+    pub(super) out: Vec<Effect>,
 }
 
 impl ShareStates {
@@ -47,6 +52,8 @@ impl ShareStates {
             parked: 0,
             bytes: 0,
             wall: TimestampMs(0),
+            end: Offset::ZERO,
+            upkeep: Upkeep::new(),
             out: Vec::new(),
         }
     }
@@ -61,8 +68,9 @@ impl ShareStates {
         self.settings.memory_bytes_max = bytes;
     }
 
-    /// Applies a record of the log or of [`snapshot`](Self::snapshot), in order.
-    pub fn replay(&mut self, record: &Record) {
+    /// Applies a record of the log, which has it at this offset, or of [`snapshot`](Self::snapshot), in order.
+    pub fn replay(&mut self, record: &Record, at: Option<Offset>) {
+        self.end = at.map_or(self.end, Offset::next).max(self.end);
         match record {
             Record::Snapshot { key, value: Some(value) } => {
                 // What a log holds need not be in order.
@@ -73,9 +81,10 @@ impl ShareStates {
                 self.bytes -= entry.state.as_ref().map_or(0, |old| size_of_state(key, old));
                 entry.leader_epoch = entry.leader_epoch.max(state.leader_epoch.0);
                 entry.state_epoch = entry.state_epoch.max(state.state_epoch);
-                (entry.updates, entry.state) = (0, Some(state));
+                (entry.updates, entry.state, entry.at) = (0, Some(state), at);
             }
             Record::Snapshot { key, value: None } => {
+                self.upkeep.ended = self.upkeep.ended.max(at);
                 let Some(entry) = self.entries.get_mut(key) else { return };
                 self.bytes -= entry.state.take().map_or(0, |old| size_of_state(key, &old));
                 (entry.updates, entry.leader_epoch, entry.state_epoch) = (0, 0, 0);
@@ -164,15 +173,28 @@ impl ShareStates {
                 replies.drain(..).for_each(|(ticket, answer)| self.reply(ticket, answer));
                 continue;
             }
-            let id = self.next_append;
-            self.next_append += 1;
+            self.append(vec![key.clone()], records, replies);
+        }
+        self.forget_if_vacant(key);
+    }
+
+    /// Has records appended that are of these share partitions.
+    pub(super) fn append(
+        &mut self,
+        keys: Vec<ShareKey>,
+        records: Vec<Record>,
+        replies: Vec<(u64, Answer)>,
+    ) -> u64 {
+        let id = self.next_append;
+        self.next_append += 1;
+        for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.flight = Some(id);
             }
-            self.out.push(Effect::Append { id, records: records.clone() });
-            self.flights.insert(id, Flight { key: key.clone(), records, replies });
         }
-        self.forget_if_vacant(key);
+        self.out.push(Effect::Append { id, records: records.clone() });
+        self.flights.insert(id, Flight { keys, records, replies });
+        id
     }
 
     /// The records of a write and of those that wait right behind it.
@@ -260,23 +282,28 @@ impl ShareStates {
         }
     }
 
-    fn landed(&mut self, flight: Flight, result: Result<(), ErrorCode>) {
-        if result.is_ok() {
-            flight.records.iter().for_each(|record| self.replay(record));
+    /// It is in the log from this offset on, or not at all.
+    fn landed(&mut self, flight: Flight, result: Result<Offset, ErrorCode>) {
+        if let Ok(base) = result {
+            for (offset, record) in (base.0..).zip(&flight.records) {
+                self.replay(record, Some(Offset(offset)));
+            }
         }
         for (ticket, answer) in flight.replies {
             let answer = match (result, answer) {
-                (Ok(()), answer) => answer,
+                (Ok(_), answer) => answer,
                 (Err(error), Answer::Done(_)) => Answer::Done(error),
                 (Err(error), Answer::State(_)) => Answer::State(Err(error)),
             };
             self.reply(ticket, answer);
         }
-        // A tombstone leaves it when somebody waits.
-        if let Some(entry) = self.entries.get_mut(&flight.key) {
-            entry.flight = None;
+        for key in &flight.keys {
+            // A tombstone leaves it when somebody waits.
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.flight = None;
+            }
+            self.serve(key);
         }
-        self.serve(&flight.key);
     }
 
     fn reply(&mut self, ticket: u64, answer: Answer) {
@@ -308,7 +335,7 @@ impl ShareStates {
                 self.reply(ticket, Answer::refused(&ask, error));
             }
         }
-        self.bytes = 0;
+        (self.bytes, self.upkeep) = (0, Upkeep::new());
     }
 }
 
@@ -321,23 +348,32 @@ impl Machine for ShareStates {
     type Input = Input;
     type Effect = Effect;
 
-    fn step(&mut self, _: Tick, input: Input, effects: &mut Effects<Effect>) {
+    fn step(&mut self, now: Tick, input: Input, effects: &mut Effects<Effect>) {
         match input {
             Input::Request { ticket, wall, key, ask } => {
                 self.wall = wall;
                 self.request(ticket, key, ask);
             }
-            Input::Durable(id) => {
+            Input::Durable { id, base } => {
                 // Not those that begin meanwhile.
                 let landed: Vec<u64> = self.flights.range(..=id).map(|(id, _)| *id).collect();
-                for flight in landed.iter().filter_map(|id| self.flights.remove(id)).collect::<Vec<_>>() {
-                    self.landed(flight, Ok(()));
+                for at in landed {
+                    if let Some(flight) = self.flights.remove(&at) {
+                        // Of those before, it is known that they are not before what was durable already.
+                        self.landed(flight, Ok(if at == id { base } else { self.end }));
+                        self.renewed(now, at, true);
+                    }
                 }
             }
             Input::AppendFailed(id, error) => {
                 if let Some(flight) = self.flights.remove(&id) {
                     self.landed(flight, Err(append_error(error)));
+                    self.renewed(now, id, false);
                 }
+            }
+            Input::Tick { wall } => {
+                self.wall = wall;
+                self.tick(now);
             }
             Input::Unload => self.unload(),
         }
