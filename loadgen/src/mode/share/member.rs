@@ -22,6 +22,8 @@ use crate::units::nanos;
 
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the broker may wait where the run could end.
+const LAST_WAIT: Duration = Duration::from_millis(20);
 /// How often a member looks whether its takers have ended.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -114,6 +116,12 @@ impl Member {
             taker.start();
             takers.insert(node, taker);
         }
+    }
+
+    /// How long the broker may wait for records: not beyond the end, since what is said along with the question waits too.
+    pub fn wait(&self) -> Duration {
+        let left = self.core.step.plan.end().saturating_sub(self.core.clock().now());
+        self.share().wait.min(Duration::from_nanos(left).max(LAST_WAIT))
     }
 
     /// Whether nothing more is to be taken.

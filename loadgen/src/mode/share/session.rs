@@ -1,6 +1,7 @@
 //! A member's share session with one broker: which partitions it takes from, what it holds, and what the next request says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use protocol::control::messages::ShareFetchRequest;
 use protocol::control::messages::share_acknowledge_request::{
@@ -71,11 +72,12 @@ impl Session {
         self.epoch = self.epoch.checked_add(1).unwrap_or(1);
     }
 
-    /// The next request for records of `wanted`, and what it says of those before.
+    /// The next request for records of `wanted`, for which the broker may wait so long, and what it says of those before.
     pub fn fetch(
         &mut self,
         cluster: &Cluster,
         share: &Share,
+        wait: Duration,
         wanted: &BTreeSet<usize>,
     ) -> (ShareFetchRequest, Said) {
         let said = if self.is_open() { std::mem::take(&mut self.held) } else { Said::new() };
@@ -105,7 +107,7 @@ impl Session {
             group_id: Some(self.group.clone()),
             member_id: Some(self.member.clone()),
             share_session_epoch: self.epoch,
-            max_wait_ms: i32::try_from(share.wait.as_millis()).unwrap_or(i32::MAX),
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: share.bytes_min,
             max_bytes: share.bytes_max,
             max_records: share.records_max,
@@ -191,10 +193,12 @@ mod tests {
             commit_sync: false,
             bytes_max: 100,
             bytes_min: 1,
-            wait: std::time::Duration::from_millis(20),
+            wait: WAIT,
             stamping: crate::stamp::Stamping::None,
         }
     }
+
+    const WAIT: Duration = Duration::from_millis(20);
 
     /// Topic, partition, batches as (first, last, types).
     type Named = Vec<(u8, i32, Vec<(i64, i64, Vec<i8>)>)>;
@@ -219,7 +223,7 @@ mod tests {
         let (cluster, share) = (cluster(), share());
         let mut session = Session::new(&"g".into(), &"m".into());
         let all: BTreeSet<usize> = [0, 1, 2].into();
-        let (request, said) = session.fetch(&cluster, &share, &all);
+        let (request, said) = session.fetch(&cluster, &share, WAIT, &all);
         assert_eq!(named(&request), [(1, 0, vec![]), (1, 1, vec![]), (2, 0, vec![])]);
         assert!(request.share_session_epoch == 0 && said.is_empty());
         let limits = (request.max_records, request.batch_size, request.share_acquire_mode);
@@ -227,14 +231,14 @@ mod tests {
         session.step();
         session.hold(1, vec![held(5, &[ACCEPT, ACCEPT]), held(9, &[ACCEPT, REJECT])]);
         session.hold(0, Vec::new());
-        let (request, said) = session.fetch(&cluster, &share, &[0, 1].into());
+        let (request, said) = session.fetch(&cluster, &share, WAIT, &[0, 1].into());
         let batches = vec![(5, 6, vec![ACCEPT]), (9, 10, vec![ACCEPT, REJECT])];
         assert_eq!(named(&request), [(1, 1, batches)]);
         assert_eq!((request.share_session_epoch, said.len(), session.holds()), (1, 1, false));
         assert_eq!(request.forgotten_topics_data[0].topic_id.to_bytes(), [2; 16]);
         // Nothing new: nothing is named.
         session.step();
-        let (request, _) = session.fetch(&cluster, &share, &[0, 1].into());
+        let (request, _) = session.fetch(&cluster, &share, WAIT, &[0, 1].into());
         assert!(request.topics.is_empty() && request.forgotten_topics_data.is_empty());
     }
 
@@ -242,12 +246,12 @@ mod tests {
     fn a_session_that_is_lost_begins_again_and_says_nothing() {
         let (cluster, share) = (cluster(), share());
         let mut session = Session::new(&"g".into(), &"m".into());
-        session.fetch(&cluster, &share, &[0].into());
+        session.fetch(&cluster, &share, WAIT, &[0].into());
         session.step();
         session.hold(0, vec![held(5, &[ACCEPT])]);
         session.lose();
         assert!(!session.is_open() && !session.holds());
-        let (request, said) = session.fetch(&cluster, &share, &[0].into());
+        let (request, said) = session.fetch(&cluster, &share, WAIT, &[0].into());
         assert_eq!((request.share_session_epoch, named(&request)), (0, vec![(1, 0, vec![])]));
         assert!(said.is_empty());
     }

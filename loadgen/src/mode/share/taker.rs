@@ -159,7 +159,9 @@ impl Taker {
     /// Asks for records, and says what became of those before.
     async fn fetch(&self, link: &Link, session: &mut Session, reader: &mut Reader) -> io::Result<()> {
         let share = self.member.share();
-        let (request, said) = session.fetch(&self.core.cluster.borrow(), share, &self.wanted.borrow());
+        let wait = self.member.wait();
+        let (request, said) =
+            session.fetch(&self.core.cluster.borrow(), share, wait, &self.wanted.borrow());
         *self.said.borrow_mut() = said;
         let asked = self.core.clock().now();
         link.ask(&self.core.step.plan.client_id, reader.version, &request).await?;
