@@ -103,7 +103,8 @@ mod tests {
                 let twice = (first..end).filter(|number| !set.insert(*number)).count();
                 assert_eq!(spans.add(first, end), twice as u64);
             }
-            let missing = |number: &u64| spans.gaps(120).iter().any(|(a, b)| (a..b).contains(number));
+            let gaps = spans.gaps(120);
+            let missing = |number: &u64| gaps.iter().any(|gap| (gap.0..gap.1).contains(number));
             assert!((0..120).all(|number| missing(&number) != set.contains(&number)));
         }
     }

@@ -16,15 +16,19 @@ use protocol::control::messages::{
 };
 use protocol::{ApiKey, Text, TopicRef, Uuid, message};
 
-use super::{Client, PATIENCE, SetupError};
+use super::{Client, SetupError};
 use crate::cluster::{Cluster, error_name, resolve};
 use crate::group::{JOINS, find_request, heartbeat, places};
 use crate::plan::Share;
 
+/// How long members of all groups, or the partitions of one, may take. A broker makes topics of its own for the first of them.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// ConfigResource's number of groups.
 const GROUP_RESOURCE: i8 = 32;
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two heartbeats of a member that waits for others.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long the broker waits for records while partitions are begun.
 const WAIT_MS: i32 = 100;
 /// Bytes that such an answer may have.
@@ -48,17 +52,28 @@ pub struct Seat {
 /// # Errors
 /// The broker has no share groups, refuses, or takes too long.
 pub fn gather(cluster: &Cluster, client_id: &str, share: &Share) -> Result<Vec<Seat>, SetupError> {
-    let mut all = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    let mut groups = Vec::new();
     for number in 0..share.groups as usize {
-        let group = share.group(number);
-        let until = Instant::now() + PATIENCE;
-        let failed = |error: SetupError| SetupError(format!("share group {group}: {error}"));
-        let name = Text::from(group.as_str());
-        let seats = join(cluster, client_id, &name, share, until).map_err(failed)?;
-        begin(cluster, client_id, &name, &seats, until).map_err(failed)?;
-        all.extend(seats);
+        groups.push(Joining::new(cluster, client_id, share.group(number), share, until)?);
     }
-    Ok(all)
+    loop {
+        groups.iter_mut().try_for_each(|group| group.beat(until))?;
+        match groups.iter().find(|group| !group.is_seated()) {
+            Some(group) if Instant::now() > until => {
+                return Err(group.failed("members are assigned nothing"));
+            }
+            Some(_) => thread::sleep(PAUSE),
+            None => break,
+        }
+    }
+    for at in 0..groups.len() {
+        let until = Instant::now() + PATIENCE;
+        groups[at].begin(client_id, until)?;
+        // That of all of them may take longer than a session lasts.
+        groups.iter_mut().try_for_each(|group| group.beat(until))?;
+    }
+    Ok(groups.into_iter().flat_map(|group| group.seats).map(|(seat, _)| seat).collect())
 }
 
 /// Asks again and again until there is an answer, as long as what is said may pass by itself.
@@ -79,46 +94,104 @@ fn patiently<T>(
     }
 }
 
-fn join(
-    cluster: &Cluster,
-    client_id: &str,
-    group: &Text,
-    share: &Share,
-    until: Instant,
-) -> Result<Vec<Seat>, SetupError> {
-    let addresses: Vec<String> = cluster.brokers.values().map(ToString::to_string).collect();
-    let mut any = Client::connect_any(&addresses, client_id)?;
-    configure(&mut any, group, share)?;
-    let version = any.versions.of(ApiKey::FindCoordinator)?;
-    let address = patiently(until, || {
-        let found = any.call(ApiKey::FindCoordinator, &find_request(group, version))?;
-        let (code, host, port) = match found.coordinators.first() {
-            Some(one) => (one.error_code, &one.host, one.port),
-            None => (found.error_code, &found.host, found.port),
-        };
-        Ok(if code == 0 { Ok(format!("{host}:{port}")) } else { Err(code) })
-    })?;
-    let mut coordinator = Client::connect(resolve(&address)?, client_id)?;
-    let names: Vec<String> = cluster.topics.iter().map(|topic| topic.name.clone()).collect();
-    let unseated = || Seat { id: member_id(), epoch: JOINS, interval_ms: 0, places: Vec::new() };
-    let mut seats: Vec<Seat> = (0..share.consumers).map(|_| unseated()).collect();
-    while seats.iter().any(|seat| seat.places.is_empty()) {
-        for seat in seats.iter_mut().filter(|seat| seat.places.is_empty()) {
-            let id = Text::from(seat.id.as_str());
+/// A group whose members join.
+struct Joining<'a> {
+    cluster: &'a Cluster,
+    group: Text,
+    coordinator: Client,
+    topics: Vec<String>,
+    /// With the time of the last heartbeat.
+    seats: Vec<(Seat, Instant)>,
+}
+
+impl<'a> Joining<'a> {
+    fn new(
+        cluster: &'a Cluster,
+        client_id: &str,
+        group: String,
+        share: &Share,
+        until: Instant,
+    ) -> Result<Self, SetupError> {
+        let name = Text::from(group.as_str());
+        let addresses: Vec<String> = cluster.brokers.values().map(ToString::to_string).collect();
+        let mut any = Client::connect_any(&addresses, client_id)?;
+        configure(&mut any, &name, share)?;
+        let version = any.versions.of(ApiKey::FindCoordinator)?;
+        let address = patiently(until, || {
+            let found = any.call(ApiKey::FindCoordinator, &find_request(&name, version))?;
+            let (code, host, port) = match found.coordinators.first() {
+                Some(one) => (one.error_code, &one.host, one.port),
+                None => (found.error_code, &found.host, found.port),
+            };
+            Ok(if code == 0 { Ok(format!("{host}:{port}")) } else { Err(code) })
+        });
+        let address = address.map_err(|error| SetupError(format!("share group {group}: {error}")))?;
+        let unseated = || Seat { id: member_id(), epoch: JOINS, interval_ms: 0, places: Vec::new() };
+        Ok(Self {
+            cluster,
+            group: name,
+            coordinator: Client::connect(resolve(&address)?, client_id)?,
+            topics: cluster.topics.iter().map(|topic| topic.name.clone()).collect(),
+            seats: (0..share.consumers).map(|_| (unseated(), Instant::now())).collect(),
+        })
+    }
+
+    fn failed(&self, why: impl std::fmt::Display) -> SetupError {
+        SetupError(format!("share group {}: {why}", &*self.group))
+    }
+
+    /// Whether every member has been assigned something.
+    fn is_seated(&self) -> bool {
+        self.seats.iter().all(|(seat, _)| !seat.places.is_empty())
+    }
+
+    /// Heartbeats of members that have nothing yet, and of those whose last one was long ago.
+    fn beat(&mut self, until: Instant) -> Result<(), SetupError> {
+        for at in 0..self.seats.len() {
+            let (seat, last) = &self.seats[at];
+            if !seat.places.is_empty() && last.elapsed() < HEARTBEAT {
+                continue;
+            }
+            let request = heartbeat(&self.group, &seat.id.as_str().into(), seat.epoch, &self.topics);
+            let coordinator = &mut self.coordinator;
             let told = patiently(until, || {
-                let request = heartbeat(group, &id, seat.epoch, &names);
                 let told = coordinator.call(ApiKey::ShareGroupHeartbeat, &request)?;
                 Ok(if told.error_code == 0 { Ok(told) } else { Err(told.error_code) })
-            })?;
+            });
+            let told = told.map_err(|error| self.failed(error))?;
+            let (seat, last) = &mut self.seats[at];
+            *last = Instant::now();
             (seat.epoch, seat.interval_ms) = (told.member_epoch, told.heartbeat_interval_ms);
-            seat.places = told.assignment.map_or(Vec::new(), |assigned| places(cluster, &assigned));
+            if let Some(assigned) = told.assignment {
+                seat.places = places(self.cluster, &assigned);
+            }
         }
-        if Instant::now() > until {
-            return Err(SetupError("members are assigned nothing".to_owned()));
-        }
-        thread::sleep(PAUSE);
+        Ok(())
     }
-    Ok(seats)
+
+    /// Asks every leader for records of its partitions until none refuses: a partition begins when it is first asked for. What is
+    /// acquired by that is given back with the session.
+    fn begin(&self, client_id: &str, until: Instant) -> Result<(), SetupError> {
+        let Some((seat, _)) = self.seats.first() else { return Ok(()) };
+        let mut led: BTreeMap<i32, BTreeSet<usize>> = BTreeMap::new();
+        for (place, partition) in self.cluster.partitions.iter().enumerate() {
+            led.entry(partition.leader).or_default().insert(place);
+        }
+        for (node, mine) in led {
+            let address = self.cluster.brokers.get(&node);
+            let address = address.ok_or_else(|| self.failed(format!("no address of node {node}")))?;
+            let mut client = Client::connect(*address, client_id)?;
+            let opened = patiently(until, || open(&mut client, self.cluster, &self.group, &seat.id, &mine));
+            opened.map_err(|error| self.failed(error))?;
+            let request = message!(ShareAcknowledgeRequest {
+                group_id: Some(self.group.clone()),
+                member_id: Some(seat.id.as_str().into()),
+                share_session_epoch: -1,
+            });
+            client.call(ApiKey::ShareAcknowledge, &request)?;
+        }
+        Ok(())
+    }
 }
 
 /// A random id as Kafka's clients make them: a UUID in base64.
@@ -144,35 +217,6 @@ fn configure(any: &mut Client, group: &Text, share: &Share) -> Result<(), SetupE
         }
         _ => Ok(()),
     }
-}
-
-/// Asks every leader for records of its partitions until none refuses: a partition begins when it is first asked for. What is acquired
-/// by that is given back with the session.
-fn begin(
-    cluster: &Cluster,
-    client_id: &str,
-    group: &Text,
-    seats: &[Seat],
-    until: Instant,
-) -> Result<(), SetupError> {
-    let Some(seat) = seats.first() else { return Ok(()) };
-    let mut led: BTreeMap<i32, BTreeSet<usize>> = BTreeMap::new();
-    for (place, partition) in cluster.partitions.iter().enumerate() {
-        led.entry(partition.leader).or_default().insert(place);
-    }
-    for (node, mine) in led {
-        let address = cluster.brokers.get(&node);
-        let address = address.ok_or_else(|| SetupError(format!("no address of node {node}")))?;
-        let mut client = Client::connect(*address, client_id)?;
-        patiently(until, || open(&mut client, cluster, group, &seat.id, &mine))?;
-        let request = message!(ShareAcknowledgeRequest {
-            group_id: Some(group.clone()),
-            member_id: Some(seat.id.as_str().into()),
-            share_session_epoch: -1,
-        });
-        client.call(ApiKey::ShareAcknowledge, &request)?;
-    }
-    Ok(())
 }
 
 /// Opens a session of these partitions; an error if one of them has any.
