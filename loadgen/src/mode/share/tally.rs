@@ -160,7 +160,9 @@ impl Tally {
         let lost = ledger.iter().map(|(key, sent)| {
             let track = known.own.get(key).unwrap_or(&nothing);
             let mut excused = track.unsure.clone();
-            sent.unacknowledged.iter().for_each(|(first, end)| drop(excused.add(*first, *end)));
+            for (first, end) in &sent.unacknowledged {
+                excused.add(*first, *end);
+            }
             missing(&track.through.gaps(sent.count), &excused.runs().collect::<Vec<_>>())
         });
         lost.sum()
