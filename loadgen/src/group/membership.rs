@@ -8,9 +8,7 @@ use protocol::control::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::control::messages::join_group_response::JoinGroupResponseMember;
 use protocol::control::messages::leave_group_request::MemberIdentity;
 use protocol::control::messages::sync_group_request::SyncGroupRequestAssignment;
-use protocol::control::messages::{
-    HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
-};
+use protocol::control::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use protocol::{ApiKey, Text, message};
 
 use super::coordinator::Coordinator;

@@ -75,9 +75,8 @@ impl Plan {
     /// # Errors
     /// What is typed makes no sense.
     pub fn share(&mut self, args: &SharesArgs) -> Result<(), String> {
-        let bytes = |bytes: usize, what: &str| {
-            i32::try_from(bytes).map_err(|_| format!("{what} is too large"))
-        };
+        let bytes =
+            |bytes: usize, what: &str| i32::try_from(bytes).map_err(|_| format!("{what} is too large"));
         if args.release + args.reject > 1.0 {
             return Err("--release and --reject are more than all records".to_owned());
         }

@@ -35,7 +35,19 @@ fn every_record_comes_to_an_end_once_in_every_group() {
         (1, &[][..]),
         (1, &["--release", "20", "--reject", "10%", "--consumers", "3"]),
         (2, &["--groups", "2", "--consumers", "3", "--cores", "2", "--producers", "2", "--codec", "lz4"]),
-        (1, &["--acquire-mode", "record-limit", "--max-records", "7", "--run-records", "3", "--consumers", "2"]),
+        (
+            1,
+            &[
+                "--acquire-mode",
+                "record-limit",
+                "--max-records",
+                "7",
+                "--run-records",
+                "3",
+                "--consumers",
+                "2",
+            ],
+        ),
         (1, &["--commit-sync", "--release", "20", "--group-config", "share.record.lock.duration.ms=15000"]),
     ] {
         let server = Server::start(Script::good(2));

@@ -1,6 +1,6 @@
 //! A member of a share group: a taker per broker, and heartbeats while they take.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -11,11 +11,11 @@ use protocol::Text;
 
 use super::Tally;
 use super::taker::Taker;
+use crate::clock::Ns;
 use crate::core::{Core, Probe};
 use crate::group::{Beat, ShareMembership};
 use crate::plan::{Share, Until};
 use crate::report::Interval;
-use crate::run;
 use crate::setup::Seat;
 use crate::stamp::Stamping;
 use crate::units::nanos;
@@ -42,13 +42,15 @@ pub struct Member {
     assigned: RefCell<Vec<usize>>,
     /// By node.
     takers: RefCell<BTreeMap<i32, Rc<Taker>>>,
+    /// When it last saw that somebody still sends.
+    sending_at: Cell<Ns>,
 }
 
 #[derive(Debug)]
 struct MemberProbe(Rc<Member>);
 
 impl Probe for MemberProbe {
-    fn report(&self, _now: u64, found: &mut Interval, _intended: &mut u64) {
+    fn report(&self, _now: Ns, found: &mut Interval, _intended: &mut u64) {
         let assigned = !self.0.assigned.borrow().is_empty();
         *found.gauges.entry("members assigned").or_default() += u64::from(assigned);
     }
@@ -64,11 +66,11 @@ impl Member {
             id: seat.id.as_str().into(),
             assigned: RefCell::new(Vec::new()),
             takers: RefCell::default(),
+            sending_at: Cell::new(0),
         });
         core.probe(MemberProbe(Rc::clone(&member)));
         let name = member.group_name();
-        let membership =
-            ShareMembership::joined(core, &name, number, &seat.id, seat.epoch, seat.interval_ms);
+        let membership = ShareMembership::joined(core, &name, number, &seat.id, seat.epoch, seat.interval_ms);
         let places = seat.places.clone();
         core.spawn(async move {
             member.assign(places);
@@ -128,9 +130,13 @@ impl Member {
     pub fn is_over(&self) -> bool {
         let (step, now) = (&self.core.step, self.core.clock().now());
         let patience = step.plan.drain.max(nanos(self.share().wait).saturating_mul(2));
-        let quiet = || self.tally().quiet(now) > patience;
+        let quiet = || self.tally().quiet(now).min(now.saturating_sub(self.sending_at.get())) > patience;
         if step.plan.load.is_some() {
-            return self.core.senders_done() && (self.has_everything() || quiet());
+            if !self.core.senders_done() {
+                self.sending_at.set(now);
+                return false;
+            }
+            return self.has_everything() || quiet();
         }
         match step.plan.until {
             Until::Records(records) => step.shared.received.load(Ordering::Relaxed) >= records || quiet(),

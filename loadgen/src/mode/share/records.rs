@@ -292,12 +292,11 @@ mod tests {
         mix: Mix,
         stamping: Stamping,
     ) -> (Option<Vec<Held>>, Interval) {
-        let run =
-            |(first, last, delivery_count): &(i64, i64, i16)| Acquired {
-                first: *first,
-                last: *last,
-                delivery_count: *delivery_count,
-            };
+        let run = |(first, last, delivery_count): &(i64, i64, i16)| Acquired {
+            first: *first,
+            last: *last,
+            delivery_count: *delivery_count,
+        };
         let answer = ShareAnswer {
             index: 0,
             error: ErrorCode::None,
@@ -317,7 +316,10 @@ mod tests {
         for stamping in [Stamping::None, Stamping::Time, Stamping::Full] {
             let (held, found) = taken(&records, &[(11, 12, 1), (14, 15, 3)], NONE, stamping);
             let held = held.unwrap();
-            assert_eq!(held.iter().map(|run| (run.first, run.last())).collect::<Vec<_>>(), [(11, 12), (14, 15)]);
+            assert_eq!(
+                held.iter().map(|run| (run.first, run.last())).collect::<Vec<_>>(),
+                [(11, 12), (14, 15)]
+            );
             assert!(held.iter().all(|run| run.types() == [ACCEPT]));
             let counted = (found.records_received, found.shares.acquired, found.shares.redelivered);
             assert_eq!(counted, (4, 4, 2));

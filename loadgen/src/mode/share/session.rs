@@ -94,7 +94,10 @@ impl Session {
                         acknowledge_types: run.types(),
                     })
                 });
-                message!(FetchPartition { partition_index: index, acknowledgement_batches: batches.collect() })
+                message!(FetchPartition {
+                    partition_index: index,
+                    acknowledgement_batches: batches.collect()
+                })
             });
             message!(FetchTopic { topic_id: topic_id, partitions: partitions.collect() })
         });

@@ -160,8 +160,7 @@ impl Taker {
     async fn fetch(&self, link: &Link, session: &mut Session, reader: &mut Reader) -> io::Result<()> {
         let share = self.member.share();
         let wait = self.member.wait();
-        let (request, said) =
-            session.fetch(&self.core.cluster.borrow(), share, wait, &self.wanted.borrow());
+        let (request, said) = session.fetch(&self.core.cluster.borrow(), share, wait, &self.wanted.borrow());
         *self.said.borrow_mut() = said;
         let asked = self.core.clock().now();
         link.ask(&self.core.step.plan.client_id, reader.version, &request).await?;
@@ -170,13 +169,7 @@ impl Taker {
         self.answer(&frame, asked, session, reader)
     }
 
-    fn answer(
-        &self,
-        frame: &Bytes,
-        asked: Ns,
-        session: &mut Session,
-        reader: &mut Reader,
-    ) -> io::Result<()> {
+    fn answer(&self, frame: &Bytes, asked: Ns, session: &mut Session, reader: &mut Reader) -> io::Result<()> {
         let now = self.core.clock().now();
         reader.reading.now_unix_ns = self.core.clock().unix_ns(now);
         let cluster = self.core.cluster.borrow();

@@ -139,10 +139,8 @@ fn beat(request: &ShareGroupHeartbeatRequest, state: &mut State) -> ShareGroupHe
         group.members.remove(&id);
         return message!(ShareGroupHeartbeatResponse { member_epoch: -1 });
     }
-    let all = message!(TopicPartitions {
-        topic_id: Uuid::from_bytes(ID.0),
-        partitions: (0..partitions).collect(),
-    });
+    let all =
+        message!(TopicPartitions { topic_id: Uuid::from_bytes(ID.0), partitions: (0..partitions).collect() });
     message!(ShareGroupHeartbeatResponse {
         member_id: Some(request.member_id.clone()),
         member_epoch: 1,
@@ -230,8 +228,7 @@ fn fetch(request: &ShareFetchRequest, state: &Mutex<State>) -> ShareFetchRespons
     let mut verdicts: BTreeMap<i32, ErrorCode> = BTreeMap::new();
     {
         let state = &mut *state.lock().unwrap();
-        let forgets =
-            tenth(&mut state.shares.requests) && state.script.trouble == Trouble::ForgetsSessions;
+        let forgets = tenth(&mut state.shares.requests) && state.script.trouble == Trouble::ForgetsSessions;
         let own = state.shares.groups.entry(group.to_string()).or_default();
         if forgets {
             end_session(own, &member);
