@@ -30,6 +30,10 @@ FIGURES = {
     "e2e_p999_ms": Figure("end to end p99.9 ms"),
     "connect_p50_ms": Figure("connect p50 ms"),
     "connect_p99_ms": Figure("connect p99 ms"),
+    "ack_p50_ms": Figure("acknowledge p50 ms"),
+    "ack_p99_ms": Figure("acknowledge p99 ms"),
+    "acknowledged_k_s": Figure("acknowledged thousand records/s", True),
+    "acknowledged_k_per_cpu_s": Figure("acknowledged thousand records per server CPU s", True),
     "rebalance_p50_ms": Figure("rebalance p50 ms"),
     "rebalance_p99_ms": Figure("rebalance p99 ms"),
     "cpu_s_per_gb": Figure("server CPU s per GB moved"),
@@ -54,7 +58,7 @@ FIGURES = {
 }
 """Those named `of_` are made by the report from the limits of the same round."""
 
-LATENCIES = {"produce": "", "end_to_end": "e2e_", "connect": "connect_", "rebalance": "rebalance_"}
+LATENCIES = {"produce": "", "end_to_end": "e2e_", "acknowledge": "ack_", "connect": "connect_", "rebalance": "rebalance_"}
 
 
 def read(report: dict) -> dict[str, float]:
@@ -70,14 +74,28 @@ def read(report: dict) -> dict[str, float]:
     for measure, front in LATENCIES.items():
         if found := whole["latencies"].get(measure):
             values |= {f"{front}{point}_ms": found[point] / 1e3 for point in ("p50", "p99", "p999")}
+    acknowledged = _acknowledged(traffic)
+    if acknowledged and length_s:
+        values["acknowledged_k_s"] = acknowledged / 1e3 / length_s
     if server := whole["server"]:
         values |= _server(server)
+        if acknowledged and (cpu_s := _cpu_s(server)):
+            values["acknowledged_k_per_cpu_s"] = acknowledged / 1e3 / cpu_s
     return values
 
 
+def _acknowledged(traffic: dict) -> int:
+    """Records of share groups, whatever was said of them."""
+    shares = traffic.get("shares", {})
+    return sum(shares.get(kind, 0) for kind in ("accepted", "released", "rejected"))
+
+
+def _cpu_s(server: dict) -> float:
+    return server["used"]["cpu_user_s"] + server["used"]["cpu_system_s"]
+
+
 def _server(server: dict) -> dict[str, float]:
-    used = server["used"]
-    cpu_s = used["cpu_user_s"] + used["cpu_system_s"]
+    used, cpu_s = server["used"], _cpu_s(server)
     values: dict[str, float] = {}
     if server["seen_s"]:
         values["cpu_cores"] = cpu_s / server["seen_s"]

@@ -23,7 +23,7 @@ from harness import paths  # noqa: E402
 from harness.broker import BrokerFailed  # noqa: E402
 from harness.process import CommandFailed, unwind_on_terminate  # noqa: E402
 
-NAMES = ("throughput", "latency", "fanout", "catchup", "partitions", "connections", "groups", "compaction", "restart", "soak", "smoke")
+NAMES = ("throughput", "latency", "fanout", "catchup", "partitions", "connections", "groups", "share", "compaction", "restart", "soak", "smoke")
 LIMIT_S = 4
 FAILURES = (BrokerFailed, CommandFailed, GeneratorFailed, OSError, ValueError, KeyError)
 """What one run may end with while the others go on."""

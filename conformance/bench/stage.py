@@ -46,10 +46,14 @@ class Stage:
     commands: list[str] = field(default_factory=list)
     """What the generator was told, without what differs from server to server."""
 
-    def heat(self) -> None:
-        """Loads the fresh server before anything counts, then lets it write down what it owes."""
+    def heat(self, share: bool = False) -> None:
+        """Loads the fresh server before anything counts, then lets it write down what it owes. With `share`, consumers of a share group
+        take what they can of that for as long again."""
         self._settle("heat", [])
-        self._aside("heat", ["produce", "--topic", "heat", "--unthrottled", "--duration", str(self.scale.heat_s)])
+        timed = ["--topic", "heat", "--duration", str(self.scale.heat_s)]
+        self._aside("heat", ["produce", "--unthrottled", *timed])
+        if share:
+            self._aside("heat", ["share", "--group", "heat", "--consumers", "4", *timed])
         os.sync()
 
     def touch(self, partitions: int, topic: str = "bench") -> None:

@@ -94,6 +94,14 @@ class Reading(unittest.TestCase):
                                         "traffic": {"bytes_sent": 4_000_000_000, "records_sent": 4_000_000, "bytes_received": 0}}})
         self.assertEqual(found, {"sent_mb_s": 400, "sent_k_s": 400, "p50_ms": 0.5, "p99_ms": 2, "p999_ms": 3, "cpu_cores": 0.3, "cpu_s_per_gb": 0.5, "switches_per_gb": 10})
 
+    def test_figures_of_share_groups(self):
+        server = {"used": {"cpu_user_s": 1, "cpu_system_s": 3, "switches_voluntary": 0, "switches_involuntary": 0}, "seen_s": 10, "bytes_moved": 0}
+        shares = {"acquired": 21_000, "redelivered": 1_000, "accepted": 18_000, "released": 1_000, "rejected": 1_000}
+        found = figures.read({"whole": {"length_s": 10, "server": server, "latencies": {"acknowledge": {"p50": 500, "p99": 2000, "p999": 3000}},
+                                        "traffic": {"bytes_sent": 0, "records_sent": 0, "bytes_received": 0, "shares": shares}}})
+        self.assertEqual(found, {"ack_p50_ms": 0.5, "ack_p99_ms": 2, "ack_p999_ms": 3, "acknowledged_k_s": 2, "acknowledged_k_per_cpu_s": 5,
+                                 "cpu_cores": 0.4})
+
     def test_only_partitions_with_a_leader_count(self):
         text = lambda word: struct.pack(">h", len(word)) + word  # noqa: E731
         part = lambda error, index, leader: struct.pack(">hiiiiii", error, index, leader, 1, 1, 1, 1)  # noqa: E731

@@ -3,6 +3,7 @@
 mod fetch;
 mod load;
 mod run;
+mod share;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::units;
 pub use fetch::{FetchArgs, From};
 pub use load::{Acks, LoadArgs};
 pub use run::{ClusterArgs, OutputArgs, RunArgs, TopicArgs};
+pub use share::{Acquire, Begin, SharesArgs};
 
 /// Load generator for Millrace, Apache Kafka, and everything else that speaks Kafka's protocol.
 ///
@@ -42,6 +44,8 @@ pub enum Mode {
     Connections(ConnectionsArgs),
     /// Groups whose members come and go.
     Groups(GroupsArgs),
+    /// Take records from share groups (KIP-932), also beside producers, and acknowledge them.
+    Share(ShareArgs),
     /// Raise the rate until the p99 limit breaks; print the knee.
     Sweep(SweepArgs),
     /// Make one page of several runs' --json files; ratios are to the first.
@@ -170,6 +174,23 @@ pub struct GroupsArgs {
     /// Heartbeat interval of the members.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::duration)]
     pub heartbeat: Duration,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `share`.
+#[derive(Args, Clone, Debug)]
+pub struct ShareArgs {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    #[command(flatten)]
+    pub topics: TopicArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    #[command(flatten)]
+    pub shares: SharesArgs,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

@@ -9,6 +9,7 @@ use crate::cli::{From, OutputArgs};
 use crate::clock::Clock;
 use crate::mode;
 use crate::mode::consume::Progress;
+use crate::mode::share::Tally;
 use crate::plan::{Fetch, Plan, Shared, Step, Until};
 use crate::report::{Collector, Expected, Interval, Live, Report, ServerSampler, Setup, Verification};
 use crate::run::{Cores, News};
@@ -70,7 +71,7 @@ pub fn run(cores: &mut Cores, plan: &Plan, output: &OutputArgs) -> Result<Outcom
     };
     let mut driver = Driver::new(cores, plan, output, server);
     driver.follow(&step)?;
-    if plan.verify && plan.fetch.is_none() && plan.load.is_some() {
+    if plan.verify && plan.fetch.is_none() && plan.share.is_none() && plan.load.is_some() {
         driver.read_back(step)?;
     }
     Ok(driver.finish())
@@ -80,11 +81,15 @@ fn prepare(plan: &Plan) -> Result<Step, Failure> {
     let mut client = Client::connect_any(&plan.bootstrap, &plan.client_id)?;
     let cluster = setup::prepare(&mut client, &plan.topics)?;
     let offsets = |edge| setup::offsets(&cluster, &plan.client_id, edge);
+    let seats = match &plan.share {
+        Some(share) => setup::gather(&cluster, &plan.client_id, share)?,
+        None => Vec::new(),
+    };
     let starts = match plan.fetch.as_ref().map(|fetch| fetch.from) {
         Some(From::Earliest) => offsets(Edge::Earliest)?,
         Some(From::Latest) => offsets(Edge::Latest)?,
         Some(From::Offset(offset)) => vec![offset; cluster.partitions.len()],
-        None if plan.verify && plan.load.is_some() => offsets(Edge::Latest)?,
+        None if (plan.verify || plan.share.is_some()) && plan.load.is_some() => offsets(Edge::Latest)?,
         None => Vec::new(),
     };
     let log_ends = if plan.until == Until::LogEnds { Some(offsets(Edge::Latest)?) } else { None };
@@ -98,9 +103,12 @@ fn prepare(plan: &Plan) -> Result<Step, Failure> {
     if let Some(Fetch { sets, group: Some(_), .. }) = &plan.fetch {
         shared.groups.extend((0..*sets).map(|_| Progress::new(&starts, log_ends.as_deref())));
     }
+    if let Some(share) = &plan.share {
+        shared.shares.extend((0..share.groups).map(|_| Tally::new(share.consumers)));
+    }
     let clock = Clock::starting_in(LEAD);
     let run = fastrand::Rng::new().u32(1..);
-    Ok(Step { plan: plan.clone(), clock, run, cluster, starts, log_ends, producer_ids, shared })
+    Ok(Step { plan: plan.clone(), clock, run, cluster, starts, log_ends, producer_ids, seats, shared })
 }
 
 struct Driver<'a> {
@@ -135,7 +143,7 @@ impl<'a> Driver<'a> {
             collector: Collector::new(setup),
             live: (!output.quiet).then(Live::new),
             total: Interval::new(),
-            wants: plan.load.is_some() || plan.fetch.is_some(),
+            wants: plan.load.is_some() || plan.fetch.is_some() || plan.share.is_some(),
         }
     }
 
@@ -212,6 +220,7 @@ impl<'a> Driver<'a> {
             starts: sent.starts.clone(),
             log_ends: None,
             producer_ids: Vec::new(),
+            seats: Vec::new(),
             shared,
         };
         self.cores.begin(&Arc::new(back));

@@ -20,6 +20,7 @@ mod run;
 mod schedule;
 mod setup;
 mod shift;
+mod spans;
 mod stamp;
 mod template;
 mod units;
@@ -70,6 +71,7 @@ fn generate(mode: Mode) -> Result<ExitCode, Failure> {
         Mode::Mixed(args) => both("mixed", &args).map(|plan| (plan, args.run, args.output)),
         Mode::Connections(args) => connections(&args).map(|plan| (plan, args.run, args.output)),
         Mode::Groups(args) => groups(&args).map(|plan| (plan, args.run, args.output)),
+        Mode::Share(args) => share(&args).map(|plan| (plan, args.run, args.output)),
         Mode::Sweep(args) => return sweep(&args),
         Mode::Compare(_) => Err("compare generates nothing".to_owned()),
     };
@@ -130,10 +132,20 @@ fn connections(args: &cli::ConnectionsArgs) -> Result<Plan, String> {
         every: units::nanos(args.every),
         slow: args.slow,
     });
-    let load = &args.load;
-    if load.rate.is_some() || load.closed_loop || load.unthrottled {
-        plan.send(load, Stamping::None)?;
+    if args.load.is_asked_for() {
+        plan.send(&args.load, Stamping::None)?;
     }
+    Ok(plan)
+}
+
+fn share(args: &cli::ShareArgs) -> Result<Plan, String> {
+    let mut plan = Plan::new("share", Measure::EndToEnd, &args.cluster, &args.topics, &args.run)?;
+    if args.load.is_asked_for() {
+        plan.send(&args.load, Stamping::Time)?;
+    } else {
+        plan.primary = Measure::Fetch;
+    }
+    plan.share(&args.shares)?;
     Ok(plan)
 }
 

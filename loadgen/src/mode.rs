@@ -4,6 +4,8 @@ pub mod connections;
 pub mod consume;
 pub mod groups;
 pub mod produce;
+mod reading;
+pub mod share;
 
 use std::rc::Rc;
 
@@ -17,6 +19,7 @@ pub fn begin(core: &Rc<Core>) {
     if core.step.plan.fetch.is_some() {
         consume::begin(core);
     }
+    share::begin(core);
     connections::begin(core);
     groups::begin(core);
 }

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod load;
+mod share;
 mod step;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::units::nanos;
 
 pub use fetch::{Fetch, Group};
 pub use load::Load;
+pub use share::{Mix, Share};
 pub use step::{Shared, Step};
 
 /// Connections that do little.
@@ -102,6 +104,8 @@ pub struct Plan {
     pub idle: Option<Idle>,
     /// Groups, if any.
     pub storm: Option<Storm>,
+    /// Share consumers, if any.
+    pub share: Option<Share>,
     /// Of group members.
     pub membership: Membership,
 }
@@ -148,6 +152,7 @@ impl Plan {
             fetch: None,
             idle: None,
             storm: None,
+            share: None,
             membership: Membership { session: Duration::from_secs(45), heartbeat: Duration::from_secs(3) },
         })
     }
@@ -203,6 +208,9 @@ impl Plan {
             say("groups", format!("{} of {} members", storm.groups, storm.members));
             say("storm", format!("{} departures/s", storm.rate));
         }
+        if let Some(share) = &self.share {
+            share.describe(&mut say);
+        }
         list
     }
 }
@@ -212,14 +220,19 @@ fn new_topics(args: &TopicArgs) -> Result<NewTopics, String> {
         1 => vec![args.topic.clone()],
         several => (0..several).map(|number| format!("{}-{number}", args.topic)).collect(),
     };
-    let configs = args.topic_config.iter().map(|config| match config.split_once('=') {
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(format!("--topic-config {config}: KEY=VALUE, please")),
-    });
     Ok(NewTopics {
         names,
         partitions: args.partitions,
         replication: args.replication,
-        configs: configs.collect::<Result<_, _>>()?,
+        configs: key_values(&args.topic_config, "--topic-config")?,
     })
+}
+
+/// Settings as they are typed behind `option`.
+fn key_values(words: &[String], option: &str) -> Result<Vec<(String, String)>, String> {
+    let pair = |word: &String| match word.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(format!("{option} {word}: KEY=VALUE, please")),
+    };
+    words.iter().map(pair).collect()
 }

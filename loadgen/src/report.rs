@@ -18,6 +18,7 @@ pub mod page;
 #[cfg(test)]
 mod sample;
 pub mod server;
+pub mod shares;
 pub mod summary;
 pub mod table;
 #[cfg(test)]

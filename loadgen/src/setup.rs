@@ -1,6 +1,8 @@
 //! Before a run: topics, leaders, offsets, producer ids. One request at a time on plain blocking sockets, because no
 //! executor runs yet and nothing is measured.
 
+mod share;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -19,6 +21,8 @@ use protocol::control::{self, KafkaRequest, RequestResponsePair};
 use protocol::{ApiKey, message};
 
 use crate::cluster::{Cluster, Versions, error_name, resolve};
+
+pub use share::{Seat, gather};
 
 /// How long to wait for a cluster, for leaders, for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -121,6 +125,17 @@ impl Client {
     }
 
     fn try_call<M: RequestResponsePair>(&mut self, version: i16, request: &M) -> io::Result<M::Response> {
+        let answer = self.exchange(version, request)?;
+        let (correlation_id, response) =
+            control::decode_response(version, &answer).map_err(io::Error::other)?;
+        if correlation_id != self.correlation_id {
+            return Err(io::Error::other("an answer to something else"));
+        }
+        Ok(response)
+    }
+
+    /// Sends a request and takes the frame that comes.
+    fn exchange<M: KafkaRequest>(&mut self, version: i16, request: &M) -> io::Result<Bytes> {
         self.correlation_id += 1;
         let frame = control::encode_request(version, self.correlation_id, Some(&self.client_id), request)
             .map_err(io::Error::other)?;
@@ -137,12 +152,7 @@ impl Client {
         if answer.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let (correlation_id, response) =
-            control::decode_response(version, &Bytes::from(answer)).map_err(io::Error::other)?;
-        if correlation_id != self.correlation_id {
-            return Err(io::Error::other("an answer to something else"));
-        }
-        Ok(response)
+        Ok(Bytes::from(answer))
     }
 
     fn metadata(&mut self, names: &[String]) -> Result<MetadataResponse, SetupError> {

@@ -109,6 +109,15 @@ pub fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A percentage, `10` or `10%`, as a fraction from 0 to 1.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    match number.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err(format!("`{text}` is not between 0 and 100")),
+    }
+}
+
 /// CPUs as in `1`, `0-3`, `0,2,4-5`.
 pub fn cpus(text: &str) -> Result<Vec<usize>, String> {
     let wrong = || format!("`{text}` is no list of CPUs as in 0-3,8");
@@ -157,6 +166,8 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("-1").is_err() && duration("soon").is_err());
         assert!(fraction("1.1").is_err() && fraction("0.25").is_ok());
+        assert_eq!((percent("25"), percent("0.5%")), (Ok(0.25), Ok(0.005)));
+        assert!(percent("101").is_err() && percent("all").is_err());
         assert_eq!(cpus("0,2-3"), Ok(vec![0, 2, 3]));
         assert!(cpus("3-1").is_err() && cpus("").is_err() && cpus("0-99999999").is_err());
     }

@@ -58,20 +58,25 @@ impl Track {
         if self.next < end {
             gaps.push((self.next, end));
         }
-        let missing: u64 = gaps.iter().map(|(first, end)| end - first).sum();
-        let forgiven: u64 = gaps
-            .iter()
-            .flat_map(|gap| {
-                excused.iter().map(move |excuse| gap.1.min(excuse.1).saturating_sub(gap.0.max(excuse.0)))
-            })
-            .sum();
-        self.forgotten + missing - forgiven
+        self.forgotten + missing(&gaps, excused)
     }
 
     /// Lost as far as can be told without knowing how many there should be.
     pub fn lost_so_far(&self) -> u64 {
         self.lost(0, &[])
     }
+}
+
+/// Numbers in `gaps` that are not in `excused`: both first to end, and neither overlaps itself.
+pub fn missing(gaps: &[(u64, u64)], excused: &[(u64, u64)]) -> u64 {
+    let missing: u64 = gaps.iter().map(|(first, end)| end - first).sum();
+    let forgiven: u64 = gaps
+        .iter()
+        .flat_map(|gap| {
+            excused.iter().map(move |excuse| gap.1.min(excuse.1).saturating_sub(gap.0.max(excuse.0)))
+        })
+        .sum();
+    missing - forgiven
 }
 
 /// What one producer says of its records in one partition when it is done.

@@ -1,4 +1,4 @@
-//! The client's side of Produce and Fetch: requests to bytes, and answers read where they lie.
+//! The client's side of Produce, Fetch and ShareFetch: requests to bytes, and answers read where they lie.
 //!
 //! For the load generator and for tests. As on the server's side, records are never copied: a [`ProduceWriter`] leaves
 //! their place to the caller, and those of a fetch are slices of the answer's frame. What comes from a broker is trusted no
@@ -7,12 +7,14 @@
 
 mod fetch;
 mod produce;
+mod share_fetch;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use model::ErrorCode;
 
 pub use fetch::{FetchAnswer, FetchAnswerHead, read_fetch};
 pub use produce::ProduceWriter;
+pub use share_fetch::{Acquired, ShareAnswer, ShareAnswerHead, read_share_fetch};
 
 use crate::api::{self, ApiKey};
 use crate::frame::LENGTH_BYTES;

@@ -2,7 +2,7 @@
 
 from bench.case import SATURATION, Bench
 
-from . import catchup, connections, fanout, groups, latency, partitions, restart, soak, throughput
+from . import catchup, connections, fanout, groups, latency, partitions, restart, share, soak, throughput
 
 PICKED = {
     throughput.BENCH: ("idle", throughput.BASE, "lz4"),
@@ -13,6 +13,7 @@ PICKED = {
     connections.BENCH: ("100 connections",),
     restart.BENCH: ("killed with 1 GiB",),
     groups.BENCH: (groups.QUIET,),
+    share.BENCH: (share.MIXED, share.BACKLOG),
     soak.BENCH: ("30 minutes at 50 %",),
 }
 

@@ -63,6 +63,13 @@ pub struct LoadArgs {
     pub producers: u32,
 }
 
+impl LoadArgs {
+    /// Whether anything is to be sent, where that is a choice.
+    pub const fn is_asked_for(&self) -> bool {
+        self.rate.is_some() || self.closed_loop || self.unthrottled
+    }
+}
+
 /// Values of --acks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Acks {

@@ -13,8 +13,8 @@ use protocol::control::messages::offset_fetch_request::{
 use protocol::control::messages::{OffsetCommitRequest, OffsetFetchRequest};
 use protocol::{ApiKey, Text, TopicRef, Uuid, message};
 
-use super::Membership;
-use super::membership::{is_rebalance, refuse};
+use super::membership::is_rebalance;
+use super::{Membership, refuse};
 use crate::cluster::error_name;
 use crate::link::PATIENCE;
 
@@ -28,7 +28,7 @@ const RETENTION_OF_BROKER: i64 = -1;
 impl Membership {
     /// The topic by its place, as this version names it.
     fn name(&self, topic: usize, version: i16) -> (Text, Uuid) {
-        let topic = &self.core.cluster.borrow().topics[topic];
+        let topic = &self.at.core.cluster.borrow().topics[topic];
         match version {
             IDS_SINCE.. => (Text::default(), Uuid::from_bytes(topic.id.0)),
             _ => (topic.name.as_str().into(), Uuid::from_bytes(TopicId::ZERO.0)),
@@ -37,7 +37,7 @@ impl Membership {
 
     /// The partitions of each topic.
     fn by_topic<T>(&self, places: impl Iterator<Item = (usize, T)>) -> BTreeMap<usize, Vec<(i32, T)>> {
-        let cluster = self.core.cluster.borrow();
+        let cluster = self.at.core.cluster.borrow();
         let mut topics: BTreeMap<usize, Vec<(i32, T)>> = BTreeMap::new();
         for (place, with) in places {
             let partition = cluster.partitions[place];
@@ -51,7 +51,7 @@ impl Membership {
         if offsets.is_empty() {
             return Ok(());
         }
-        let version = self.version(ApiKey::OffsetCommit)?;
+        let version = self.at.version(ApiKey::OffsetCommit)?;
         let topics = self.by_topic(offsets.iter().copied()).into_iter().map(|(topic, partitions)| {
             let (name, id) = self.name(topic, version);
             let partitions = partitions.into_iter().map(|(index, offset)| {
@@ -65,18 +65,18 @@ impl Membership {
             message!(OffsetCommitRequestTopic { name: name, topic_id: id, partitions: partitions.collect() })
         });
         let request = message!(OffsetCommitRequest {
-            group_id: self.group.clone(),
+            group_id: self.at.group.clone(),
             generation_id_or_member_epoch: self.generation,
             member_id: self.id.clone(),
             retention_time_ms: RETENTION_OF_BROKER,
             topics: topics.collect(),
         });
-        let answer = self.ask(ApiKey::OffsetCommit, &request, PATIENCE).await?;
+        let answer = self.at.ask(ApiKey::OffsetCommit, &request, PATIENCE).await?;
         let codes = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|answer| answer.error_code);
         // One error per request: its reason is that of all partitions as a rule.
         match codes.into_iter().find(|code| *code != 0) {
             Some(code) if is_rebalance(code) => {
-                self.core.error(&format!("commit: {}", error_name(code)));
+                self.at.core.error(&format!("commit: {}", error_name(code)));
                 Ok(())
             }
             Some(code) => refuse(code),
@@ -89,7 +89,7 @@ impl Membership {
         if places.is_empty() {
             return Ok(HashMap::new());
         }
-        let version = self.version(ApiKey::OffsetFetch)?;
+        let version = self.at.version(ApiKey::OffsetFetch)?;
         let topics = self.by_topic(places.iter().map(|place| (*place, ())));
         let topics = topics.into_iter().map(|(topic, partitions)| {
             let indexes: Vec<i32> = partitions.into_iter().map(|(index, ())| index).collect();
@@ -100,7 +100,7 @@ impl Membership {
                 message!(OffsetFetchRequestTopics { name: name, topic_id: id, partition_indexes: indexes })
             });
             let group = message!(OffsetFetchRequestGroup {
-                group_id: self.group.clone(),
+                group_id: self.at.group.clone(),
                 member_epoch: -1,
                 topics: Some(topics.collect()),
             });
@@ -109,9 +109,9 @@ impl Membership {
             let topics = topics.map(|((name, _), indexes)| {
                 message!(OffsetFetchRequestTopic { name: name, partition_indexes: indexes })
             });
-            message!(OffsetFetchRequest { group_id: self.group.clone(), topics: Some(topics.collect()) })
+            message!(OffsetFetchRequest { group_id: self.at.group.clone(), topics: Some(topics.collect()) })
         };
-        let answer = self.ask(ApiKey::OffsetFetch, &request, PATIENCE).await?;
+        let answer = self.at.ask(ApiKey::OffsetFetch, &request, PATIENCE).await?;
         refuse(answer.error_code)?;
         let mut found = HashMap::new();
         for topic in &answer.topics {
@@ -135,7 +135,7 @@ impl Membership {
     }
 
     fn note(&self, found: &mut HashMap<usize, i64>, topic: &TopicRef, index: i32, offset: i64) {
-        if let Some(place) = self.core.cluster.borrow().find(topic, index)
+        if let Some(place) = self.at.core.cluster.borrow().find(topic, index)
             && offset >= 0
         {
             found.insert(place, offset);

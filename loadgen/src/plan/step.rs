@@ -8,6 +8,8 @@ use super::Plan;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::mode::consume::Progress;
+use crate::mode::share::Tally;
+use crate::setup::Seat;
 use crate::verify::Ledger;
 
 /// One run on all cores: what each of them knows, and the little that they tell each other.
@@ -27,11 +29,14 @@ pub struct Step {
     pub log_ends: Option<Vec<i64>>,
     /// Of each producer, if idempotent.
     pub producer_ids: Vec<(i64, i16)>,
+    /// Members of share groups, group by group.
+    pub seats: Vec<Seat>,
     /// What cores tell each other.
     pub shared: Shared,
 }
 
-/// What cores tell each other. Nothing of it is on the way of a record but two counters per request.
+/// What cores tell each other. Nothing of it is on the way of a record but two counters per request, and what share groups are
+/// through with, once per partition of an answer.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// Cores whose producers are not done.
@@ -46,6 +51,8 @@ pub struct Shared {
     pub ledger: Mutex<Ledger>,
     /// The groups that consume, by set.
     pub groups: Vec<Progress>,
+    /// What share groups are through with.
+    pub shares: Vec<Tally>,
 }
 
 impl Shared {
@@ -58,6 +65,7 @@ impl Shared {
             ends: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
             ledger: Mutex::new(HashMap::new()),
             groups: Vec::new(),
+            shares: Vec::new(),
         }
     }
 }

@@ -233,6 +233,10 @@ fn throughput(report: &Report) -> Vec<Chart> {
             rates(report, |s| s.traffic.records_received as f64),
         ));
     }
+    if traffic.shares.acknowledged() > 0 {
+        let points = rates(report, |second| second.traffic.shares.acknowledged() as f64);
+        records.series.push(Series::line("acknowledged", 2, points));
+    }
     if traffic.intended > 0 {
         let points = rates(report, |second| second.traffic.intended as f64);
         records.series.push(Series { dash: true, ..Series::line("asked for", GREY, points) });

@@ -268,6 +268,7 @@ fn traffic(interval: &Interval) -> Traffic {
         bytes_received: interval.bytes_received,
         requests: interval.requests,
         intended: interval.intended,
+        shares: interval.shares,
     }
 }
 

@@ -112,6 +112,10 @@ fn rows(reports: &[Report]) -> Vec<Figure> {
     add("records received/s", rate, Better::Higher, &|r| {
         some(r.whole.rate(r.whole.traffic.records_received))
     });
+    add("records acknowledged/s", rate, Better::Higher, &|r| {
+        some(r.whole.rate(r.whole.traffic.shares.acknowledged()))
+    });
+    add("records redelivered", whole, Better::Neither, &|r| some(r.whole.traffic.shares.redelivered as f64));
     add("MB sent/s", megabytes, Better::Higher, &|r| some(r.whole.rate(r.whole.traffic.bytes_sent)));
     add("MB received/s", megabytes, Better::Higher, &|r| some(r.whole.rate(r.whole.traffic.bytes_received)));
     add("knee, records/s", rate, Better::Higher, &|r| r.sweep.as_ref()?.knee);

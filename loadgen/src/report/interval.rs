@@ -6,6 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::shares::Shares;
+
 /// Largest latency that is told apart, in microseconds: ten minutes. Longer ones count as this.
 pub const LATENCY_US_MAX: u64 = 600_000_000;
 /// Significant decimal digits of every histogram.
@@ -21,6 +23,8 @@ pub enum Measure {
     EndToEnd,
     /// A fetch from its request to its answer.
     Fetch,
+    /// A record's acknowledgement by a share consumer from the request that says it to its answer.
+    Acknowledge,
     /// A connection from its intended start to its first answer.
     Connect,
     /// A rebalance from what triggered it to every member being stable.
@@ -29,10 +33,16 @@ pub enum Measure {
 
 impl Measure {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// All of them, in order.
-    pub const ALL: [Measure; Self::COUNT] =
-        [Measure::Produce, Measure::EndToEnd, Measure::Fetch, Measure::Connect, Measure::Rebalance];
+    pub const ALL: [Measure; Self::COUNT] = [
+        Measure::Produce,
+        Measure::EndToEnd,
+        Measure::Fetch,
+        Measure::Acknowledge,
+        Measure::Connect,
+        Measure::Rebalance,
+    ];
 
     /// What a person reads.
     pub fn title(self) -> &'static str {
@@ -40,6 +50,7 @@ impl Measure {
             Measure::Produce => "produce",
             Measure::EndToEnd => "end to end",
             Measure::Fetch => "fetch",
+            Measure::Acknowledge => "acknowledge",
             Measure::Connect => "connect",
             Measure::Rebalance => "rebalance",
         }
@@ -51,6 +62,7 @@ impl Measure {
             Measure::Produce => "produce",
             Measure::EndToEnd => "end_to_end",
             Measure::Fetch => "fetch",
+            Measure::Acknowledge => "acknowledge",
             Measure::Connect => "connect",
             Measure::Rebalance => "rebalance",
         }
@@ -103,6 +115,8 @@ pub struct Interval {
     pub records_received: u64,
     /// Their keys and values, in bytes.
     pub bytes_received: u64,
+    /// What share consumers were given and said.
+    pub shares: Shares,
     /// Requests answered, of every kind.
     pub requests: u64,
     /// Records (or other things to start) that the schedule asked for in this time; 0 without a schedule.
@@ -146,6 +160,7 @@ impl Interval {
             bytes_sent: 0,
             records_received: 0,
             bytes_received: 0,
+            shares: Shares::default(),
             requests: 0,
             intended: 0,
             errors: BTreeMap::new(),
@@ -194,6 +209,7 @@ impl Interval {
         self.bytes_sent += other.bytes_sent;
         self.records_received += other.records_received;
         self.bytes_received += other.bytes_received;
+        self.shares.add(&other.shares);
         self.requests += other.requests;
         self.intended += other.intended;
         for (name, count) in &other.errors {

@@ -15,6 +15,7 @@ use super::health::Health;
 use super::interval::{Measure, Verification};
 use super::knee::Sweep;
 use super::server::ServerUse;
+use super::shares::Shares;
 
 /// What stands in `format`.
 pub const FORMAT: &str = "millrace-loadgen report";
@@ -108,6 +109,9 @@ pub struct Traffic {
     pub requests: u64,
     /// Starts that the schedule asked for.
     pub intended: u64,
+    /// What share consumers were given, which is in what was received too, and what they said of it.
+    #[serde(default, skip_serializing_if = "Shares::is_none")]
+    pub shares: Shares,
 }
 
 impl Traffic {
@@ -119,6 +123,7 @@ impl Traffic {
         self.bytes_received += other.bytes_received;
         self.requests += other.requests;
         self.intended += other.intended;
+        self.shares.add(&other.shares);
     }
 
     /// Bytes in both directions.

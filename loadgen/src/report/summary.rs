@@ -46,9 +46,10 @@ pub fn traffic(report: &Report) -> Table {
     let whole = &report.whole;
     let traffic = &whole.traffic;
     let mut table = Table::new(&["", "records", "records/s", "MB", "MB/s"]);
+    let received = if traffic.shares.acquired > 0 { "acquired" } else { "received" };
     for (name, records, bytes) in [
         ("sent", traffic.records_sent, traffic.bytes_sent),
-        ("received", traffic.records_received, traffic.bytes_received),
+        (received, traffic.records_received, traffic.bytes_received),
     ] {
         if records > 0 {
             table.row(&[
@@ -60,23 +61,17 @@ pub fn traffic(report: &Report) -> Table {
             ]);
         }
     }
+    let records = |name: &str, records: u64, per_s: f64| {
+        [name.to_owned(), count(records), rate(per_s), String::new(), String::new()]
+    };
+    for (name, said) in traffic.shares.rows() {
+        table.row(&records(name, said, whole.rate(said)));
+    }
     if let Some(asked) = report.rate {
-        table.row(&[
-            "asked for".to_owned(),
-            count(traffic.intended),
-            rate(asked),
-            String::new(),
-            String::new(),
-        ]);
+        table.row(&records("asked for", traffic.intended, asked));
     }
     if traffic.requests > 0 {
-        table.row(&[
-            "requests".to_owned(),
-            count(traffic.requests),
-            rate(whole.rate(traffic.requests)),
-            String::new(),
-            String::new(),
-        ]);
+        table.row(&records("requests", traffic.requests, whole.rate(traffic.requests)));
     }
     table
 }

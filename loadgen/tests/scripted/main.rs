@@ -10,6 +10,7 @@
 )]
 
 mod server;
+mod shares;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,6 +1,7 @@
 //! A Kafka server in one process with the tests, whose delays and misdeeds are known.
 
 mod coordinator;
+mod shares;
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -8,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::batch::{RecordBatch, header};
@@ -31,6 +32,8 @@ use protocol::{ApiKey, RequestHeader, message};
 
 use coordinator::Coordinator;
 pub use coordinator::Unrest;
+use shares::Shares;
+pub use shares::Trouble;
 
 /// The one topic.
 pub const TOPIC: &str = "scripted";
@@ -64,11 +67,19 @@ pub struct Script {
     pub stall: Option<(u32, Duration)>,
     pub misdeed: Misdeed,
     pub unrest: Unrest,
+    pub trouble: Trouble,
 }
 
 impl Script {
     pub const fn good(partitions: i32) -> Self {
-        Self { partitions, delay: Duration::ZERO, stall: None, misdeed: Misdeed::None, unrest: Unrest::None }
+        Self {
+            partitions,
+            delay: Duration::ZERO,
+            stall: None,
+            misdeed: Misdeed::None,
+            unrest: Unrest::None,
+            trouble: Trouble::None,
+        }
     }
 }
 
@@ -145,6 +156,9 @@ struct State {
     batches_most: usize,
     producer_ids: i64,
     coordinator: Coordinator,
+    shares: Shares,
+    /// When a batch came last.
+    produced_at: Instant,
 }
 
 /// The running server. It ends with the process.
@@ -166,6 +180,8 @@ impl Server {
             batches_most: 0,
             producer_ids: 0,
             coordinator: Coordinator::default(),
+            shares: Shares::default(),
+            produced_at: Instant::now(),
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -188,6 +204,11 @@ impl Server {
     pub fn generations_and_commits(&self) -> (i32, u32) {
         let group = &self.state.lock().unwrap().coordinator;
         (group.generation, group.commits)
+    }
+
+    /// What a share group was set to.
+    pub fn group_setting(&self, name: &str) -> Option<String> {
+        self.state.lock().unwrap().shares.configs.get(name).cloned()
     }
 
     /// Batches in the largest Produce request.
@@ -221,7 +242,8 @@ fn serve(mut socket: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
                 None => return Ok(()),
             },
             Some(ApiKey::Fetch) => fetch(&header, &frame, state),
-            _ => coordinator::answer(&header, &frame, address, state),
+            _ => shares::answer(&header, &frame, state)
+                .unwrap_or_else(|| coordinator::answer(&header, &frame, address, state)),
         };
         let length = u32::try_from(answer.len()).unwrap();
         socket.write_all(&[&length.to_be_bytes()[..], &answer].concat())?;
@@ -300,6 +322,7 @@ fn append(state: &mut State, partition: &ProducePartition) -> Option<ProducePart
     assert!(RecordBatch::parse(&records).unwrap().0.check_crc().is_ok(), "the generator sends good batches");
     let tenth = state.batches % 10 == 9;
     state.batches += 1;
+    state.produced_at = Instant::now();
     let misdeed = state.script.misdeed;
     let log = &mut state.logs[usize::try_from(partition.index).unwrap()];
     let appended =

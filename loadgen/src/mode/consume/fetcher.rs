@@ -18,7 +18,7 @@ use super::{Consumer, Position};
 use crate::clock::Ns;
 use crate::core::{Core, Probe, SECOND};
 use crate::link::{Inbox, Link, within};
-use crate::mode::consume::records::Reading;
+use crate::mode::reading::Reading;
 use crate::plan::{Fetch, Until};
 use crate::report::{Interval, Measure};
 use crate::run;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use model::batch::{BatchError, Compression, RecordBatch, Records};
+use model::batch::{BatchError, RecordBatch};
 
-use crate::report::{Interval, Measure};
+use crate::mode::reading::Reading;
+use crate::report::Interval;
 use crate::stamp::{Checked, Stamp, Stamping};
 use crate::verify::{Ledger, Track};
 
@@ -20,21 +21,6 @@ pub struct Position {
     tracks: HashMap<(u32, u32), Track>,
     /// Something in the log cannot be read: it is left alone.
     pub dead: bool,
-}
-
-/// What a consumer wants to know of records.
-#[derive(Debug)]
-pub struct Reading {
-    /// What to read of them.
-    pub stamping: Stamping,
-    /// This run.
-    pub run: u32,
-    /// Whether stamps of other runs count too.
-    pub any_run: bool,
-    /// Nanoseconds since 1970 when the bytes were there.
-    pub now_unix_ns: u64,
-    /// Memory for decompressed records.
-    pub scratch: Vec<u8>,
 }
 
 impl Position {
@@ -89,44 +75,18 @@ impl Position {
     }
 
     fn look(&mut self, batch: &RecordBatch<'_>, skip: u64, reading: &mut Reading, found: &mut Interval) {
-        let verify = reading.stamping == Stamping::Full;
-        if verify && let Err(error) = batch.check_crc() {
-            found.error(&format!("damaged batch: {error}"), 1);
-            found.verification.damaged += 1;
-        }
-        let mut scratch = std::mem::take(&mut reading.scratch);
-        let payload = match batch.compression() {
-            Ok(Compression::None) => batch.payload(),
-            Ok(compression) => {
-                scratch.clear();
-                if let Err(error) = crate::codec::decompress(compression, batch.payload(), &mut scratch) {
-                    found.error(&format!("cannot decompress: {error}"), 1);
-                    found.verification.damaged += u64::from(verify);
-                }
-                &scratch
+        let mut index = 0;
+        reading.each(batch, found, |record, reading, found| {
+            index += 1;
+            if index <= skip {
+                return;
             }
-            Err(_) => &[],
-        };
-        for (index, record) in (0..).zip(Records::new(payload, batch.record_count())) {
-            if index < skip {
-                continue;
-            }
-            let Ok(record) = record else {
-                found.verification.damaged += u64::from(verify);
-                break;
-            };
             let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-            if verify {
+            if reading.stamping == Stamping::Full {
                 self.check(key, value, reading, found);
             }
-            if let Some((unix_ns, run)) = Stamp::time(value)
-                && (run == reading.run || reading.any_run)
-            {
-                let latency = reading.now_unix_ns.saturating_sub(unix_ns);
-                found.record_n(Measure::EndToEnd, latency / 1000, 1);
-            }
-        }
-        reading.scratch = scratch;
+            reading.latency(value, found);
+        });
     }
 
     fn check(&mut self, key: &[u8], value: &[u8], reading: &Reading, found: &mut Interval) {
@@ -165,6 +125,7 @@ mod tests {
     use model::{LeaderEpoch, Offset, TimestampMs};
 
     use super::*;
+    use crate::report::Measure;
 
     fn batch(offset: i64, sequences: &[u64]) -> Vec<u8> {
         let mut builder = BatchBuilder::new().stored_at(Offset(offset), LeaderEpoch(0));
