@@ -66,12 +66,12 @@ class Handed:
         with self._lock:
             self._released.update(places)
 
-    def agreed(self, accepted: list[Place], released: list[Place]) -> None:
-        """The broker agreed."""
+    def agreed(self, accepted: list[Place], released: dict[Place, int]) -> None:
+        """The broker agreed; what was released came with these counts."""
         with self._lock:
             self._finished.update(accepted)
             # Another member may have them already: then that delivery is the next one.
-            self._counted.update(place for place in released if place in self._released)
+            self._counted.update(place for place, count in released.items() if place in self._released and self._counts[place] == count)
 
     def owed(self, ends: dict[int, int]) -> list[Place]:
         """Records that must still come to somebody."""
@@ -128,23 +128,26 @@ class Member:
             return
         for place, error in answers.items():
             if error is None:
-                self._handed.agreed(accepted.get(place.partition, []), released.get(place.partition, []))
+                self._handed.agreed(accepted.get(place.partition, []), released.get(place.partition, {}))
             else:
                 self._bear(error.args[0])
 
-    def _said(self, messages: list[Message]) -> tuple[dict[int, list[Place]], dict[int, list[Place]]]:
-        """Acknowledges what came; what is accepted and released, by partition."""
+    def _said(self, messages: list[Message]) -> tuple[dict[int, list[Place]], dict[int, dict[Place, int]]]:
+        """Acknowledges what came; by partition what is accepted, and what is released with its count."""
         accepted: dict[int, list[Place]] = {}
-        released: dict[int, list[Place]] = {}
+        released: dict[int, dict[Place, int]] = {}
         for message in messages:
             if error := message.error():
                 self._bear(error)
                 continue
             place, count = (message.partition(), message.offset()), message.delivery_count()
             self._handed.handed(place, count)
-            releases = is_released(*place, count)
-            (released if releases else accepted).setdefault(place[0], []).append(place)
-            self._consumer.acknowledge(message, AcknowledgeType.RELEASE if releases else AcknowledgeType.ACCEPT)
+            if is_released(*place, count):
+                released.setdefault(place[0], {})[place] = count
+                self._consumer.acknowledge(message, AcknowledgeType.RELEASE)
+            else:
+                accepted.setdefault(place[0], []).append(place)
+                self._consumer.acknowledge(message, AcknowledgeType.ACCEPT)
         return accepted, released
 
     def _bear(self, error: KafkaError) -> None:
@@ -199,7 +202,7 @@ def self_test() -> list[str]:
         handed.handed((0, offset), 1)
         if kind == "COUNT BACK":
             handed.says([(0, offset)])
-        handed.agreed([(0, offset)] if kind == "AGAIN" else [], [(0, offset)] if kind == "COUNT BACK" else [])
+        handed.agreed([(0, offset)] if kind == "AGAIN" else [], {(0, offset): 1} if kind == "COUNT BACK" else {})
         handed.handed((0, offset), then)
         holds(kind, handed)
     good = Handed()
