@@ -66,6 +66,7 @@ public final class Differential {
         var sharedTopics = new ShareTopics(runner, model, topics);
         var shares = new ShareScenes(runner, model, sharedTopics);
         var shareAdmin = new ShareAdminScenes(runner, model, sharedTopics);
+        var consumers = new ConsumerScenes(runner, model, sharedTopics);
         var cluster = new ClusterScenes(runner, model);
         var admin = new AdminScenes(runner, model);
         Map<Scene, Integer> weights = new LinkedHashMap<>();
@@ -95,6 +96,11 @@ public final class Differential {
         weights.put(groupAdmin::list, 5);
         weights.put(groupAdmin::delete, 2);
         weights.put(groupAdmin::find, 3);
+        weights.put(consumers::join, 3);
+        weights.put(consumers::leave, 2);
+        weights.put(consumers::heartbeats, 5);
+        weights.put(consumers::describe, 5);
+        weights.put(consumers::mistaken, 4);
         weights.put(shares::send, 12);
         weights.put(shares::join, 4);
         weights.put(shares::leave, 2);
