@@ -65,7 +65,7 @@ final class ConsumerScenes {
 
     private Step heartbeat(Crowd crowd, Member member, int epoch, boolean whole) throws IOException {
         List<String> names = topics.all().stream().map(topic -> topic.name).toList();
-        Map<Uuid, List<Integer>> owned = epoch == JOINS ? Map.of() : Map.copyOf(member.owned);
+        Map<Uuid, List<Integer>> owned = epoch == JOINS ? Map.of() : new LinkedHashMap<>(member.owned);
         short version = runner.version(ApiMessageType.CONSUMER_GROUP_HEARTBEAT, OWN_ID_SINCE);
         return new Step(CONNECTION, ApiMessageType.CONSUMER_GROUP_HEARTBEAT, version, mine -> {
             var request = new ConsumerGroupHeartbeatRequestData().setGroupId(crowd.name).setMemberId(member.id).setMemberEpoch(epoch)

@@ -79,7 +79,7 @@ final class ShareAdminScenes {
         var asked = new AlterShareGroupOffsetsRequestTopic().setTopicName(model.chance(8) ? "nowhere" : topic.name);
         for (int partition : model.partitions(topic, 2)) {
             long offset = model.random.nextInt((int) topic.logs.get(partition).end + 1);
-            asked.partitions().add(new AlterShareGroupOffsetsRequestPartition().setPartitionIndex(model.chance(5) ? 77 : partition).setStartOffset(offset));
+            asked.partitions().add(new AlterShareGroupOffsetsRequestPartition().setPartitionIndex(model.chance(5) ? 77 + partition : partition).setStartOffset(offset));
         }
         wanted.add(asked);
         var request = new AlterShareGroupOffsetsRequestData().setGroupId(named()).setTopics(wanted);
