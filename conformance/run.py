@@ -17,6 +17,8 @@ MODULES = {
     "groups": ["clients.librdkafka.groups", "clients.librdkafka.group_offsets", "clients.librdkafka.group_admin"],
     "storms": ["clients.librdkafka.group_storms"],
     "consumers": ["clients.librdkafka.consumer_protocol", "clients.java.consumers"],
+    "shares": ["clients.librdkafka.shares", "clients.java.shares", "clients.tools.checks", "shares.checks"],
+    "queue": ["shares.checks"],
     "rdkafka": ["clients.crates.checks"],
     "rskafka": ["clients.crates.checks"],
     "node-rdkafka": ["clients.node.checks"],
@@ -28,7 +30,8 @@ MODULES = {
 }
 # A suite is made of others, or of single checks of them.
 SUITES = {"quick": ["kcat", "librdkafka", "groups", "guides.python"],
-          "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "java", "tools", "guides", "differential", "fuzz"],
+          "all": ["kcat", "librdkafka", "groups", "storms", "consumers", "shares", "java", "tools", "guides", "differential",
+                  "fuzz"],
           **{name: [name] for name in MODULES}}
 
 
@@ -42,9 +45,10 @@ def main() -> int:
     parser.add_argument("--only", metavar="WORD", help="checks whose name contains WORD")
     parser.add_argument("--list", action="store_true", help="names of the checks, and nothing else")
     parser.add_argument("--requests", type=int, metavar="N", help="how many, for differential and fuzz (default 3,000)")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the requests; drawn when it is not given")
+    parser.add_argument("--records", type=int, metavar="N", help="how many, for queue (default 1,000,000)")
+    parser.add_argument("--seed", type=int, metavar="S", help="of the requests, or of who is killed when; drawn when it is not given")
     arguments = parser.parse_args()
-    options.ask(arguments.requests, arguments.seed)
+    options.ask(arguments.requests, arguments.records, arguments.seed)
     wanted = SUITES[arguments.suite]
     for name in wanted:
         for module in MODULES[name.partition(".")[0]]:

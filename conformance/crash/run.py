@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from confluent_kafka.admin import AdminClient  # noqa: E402
 
-from crash import checker, compacted, group, load  # noqa: E402
+from crash import checker, compacted, group, load, share  # noqa: E402
 from crash.ledger import Ledger, decode  # noqa: E402
 from harness import paths, topics  # noqa: E402
 from harness.broker import TARGETS, Broker, Millrace  # noqa: E402
@@ -32,7 +32,7 @@ class Stage:
     """One data directory with its broker, clients and ledger; lives through several runs."""
 
     def __init__(self, target: str, seed: int):
-        self.broker: Broker = TARGETS[target](settings=compacted.BROKER_CONFIG)
+        self.broker: Broker = TARGETS[target](settings=compacted.BROKER_CONFIG | share.BROKER_CONFIG)
         self._chance = random.Random(f"{seed} stage")
         self._shape_next_start()
         self.ledger, self.keyed = Ledger(), Ledger()
@@ -43,6 +43,7 @@ class Stage:
         self.clients: list[load.Client] = []
         self.tail: load.Tail | None = None
         self.groups: list[group.Group] = []
+        self.queue: share.Group | None = None
 
     def open(self) -> None:
         """Starts the broker, makes the topic, lets the clients connect."""
@@ -55,6 +56,7 @@ class Stage:
         self.tail = load.Tail(self.broker.bootstrap, TOPIC)
         self.clients = [*(self._client(kind) for kind in range(len(load.KINDS))), self._keyed_client()]
         self.groups = [group.Group(self.broker.bootstrap, TOPIC, kind) for kind in group.KINDS]
+        self.queue = share.Group(self.broker.bootstrap, TOPIC)
 
     def _client(self, kind: int) -> load.Client:
         self._clients_made += 1
@@ -105,6 +107,7 @@ class Stage:
         wrong = checker.violations(self.ledger, log, self._seen)
         for one in self.groups:
             wrong += one.verify()
+        wrong += self.queue.verify({partition: len(records) for partition, records in log.items()})
         wrong += [f"{compacted.TOPIC}: {line}" for line in compacted.violations(self.keyed, self.compacted)]
         wrong += self.ledger.complaints + self.keyed.complaints + self.tail.complaints
         wrong += [f"LOG LINE: {line}" for line in self._watch.unlisted("crash")]
@@ -120,6 +123,8 @@ class Stage:
             client.end()
         for one in self.groups:
             one.end()
+        if self.queue:
+            self.queue.end()
         if self.tail:
             self.tail.end()
         if self.broker.running():
@@ -133,7 +138,7 @@ def one_run(stage: Stage, chance: random.Random) -> tuple[int, checker.Log, list
     if chance.random() < 0.25:
         stage.replace_a_client(chance)
     if chance.random() < 0.25:
-        chance.choice(stage.groups).replace_a_member(chance)
+        chance.choice([*stage.groups, stage.queue]).replace_a_member(chance)
     for client in stage.clients:
         client.resume()
     kills = sum(stage.crash(chance) for _ in range(chance.choice([1, 1, 2, 3])))
@@ -231,7 +236,7 @@ class Loop:
         recovered = "" if stage.broker.recovered_ms is None else f"recovered in {stage.broker.recovered_ms} ms, "
         if not wrong and not self._tested:
             self._tested = True
-            missed = stage.self_test(log, seed) + group.self_test()
+            missed = stage.self_test(log, seed) + group.self_test() + share.self_test()
             number = len(checker.TAMPERINGS) + len(compacted.TAMPERINGS)
             print(f"self-test of the checkers: {number - len(missed)} of {number} tamperings with the first logs were noticed", flush=True)
             wrong = [f"CHECKER: {line}" for line in missed]

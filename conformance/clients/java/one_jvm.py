@@ -10,6 +10,7 @@ from harness.check import Context, equal, that
 from .programs import class_path
 
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+SHARE_GROUPS = "org.apache.kafka.tools.consumer.group.ShareGroupCommand"
 EVERY_GROUP = "org.apache.kafka.tools.GroupsCommand"
 CONFIGS = "kafka.admin.ConfigCommand"
 FEATURES = "org.apache.kafka.tools.FeatureCommand"

@@ -16,6 +16,7 @@ from harness.process import run
 
 from clients.java.one_jvm import Tools
 from clients.librdkafka.common import admin_client, answer
+from clients.librdkafka.share_members import SHARE_SETTINGS
 
 from .deeds import Clients
 from .said import cleaned, filtered
@@ -25,7 +26,7 @@ TRANSCRIPTS = Path(__file__).with_name("transcripts")
 SETTINGS = {"log.retention.ms": "-1", "group.initial.rebalance.delay.ms": "0"}
 """Records are of 2001 and stay; nobody waits for members that may join an empty group."""
 
-BY_THEMSELVES = ("kafka-verifiable-producer", "kafka-verifiable-consumer")
+BY_THEMSELVES = ("kafka-verifiable-producer", "kafka-verifiable-consumer", "kafka-verifiable-share-consumer")
 """Tools that say the half of it when their process ends."""
 
 ALONE = {"KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1", "KAFKA_LOG_LEVEL": "ERROR"}
@@ -138,18 +139,20 @@ def write_down(step: Step, target: str, said: Said) -> None:
         step.expected = said
 
 
-def registered(path: Path) -> None:
+def registered(path: Path, suite: str, settings: dict[str, str]) -> None:
     """Makes a transcript a check."""
 
     def body(ctx: Context) -> None:
         play(ctx, path)
 
     body.__name__ = path.stem.replace("-", "_")
-    check("tools", SETTINGS)(body)
+    check(suite, settings)(body)
 
 
 for transcript_path in sorted(TRANSCRIPTS.glob("*.txt")):
-    registered(transcript_path)
+    registered(transcript_path, "tools", SETTINGS)
+for transcript_path in sorted((TRANSCRIPTS / "shares").glob("*.txt")):
+    registered(transcript_path, "shares", SHARE_SETTINGS)
 
 
 @check("tools", SETTINGS)

@@ -54,7 +54,7 @@ final class GroupAdminScenes {
             request.setStatesFilter(List.of(model.any(List.of("Stable", "Empty", "stable", "Dead", "NoSuchState"))));
         }
         if (version >= TYPES_SINCE && model.chance(30)) {
-            request.setTypesFilter(List.of(model.any(List.of("classic", "Classic", "consumer", "nosuch"))));
+            request.setTypesFilter(List.of(model.any(List.of("classic", "Classic", "consumer", "share", "nosuch"))));
         }
         runner.ask(new Step(CONNECTION, ApiMessageType.LIST_GROUPS, version, names -> request));
     }

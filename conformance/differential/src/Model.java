@@ -61,6 +61,7 @@ final class Model {
     final List<Topic> deleted = new ArrayList<>();
     final List<Producer> producers = new ArrayList<>();
     final List<Group> groups = new ArrayList<>();
+    final List<Queue> queues = new ArrayList<>();
     private long nowMs = FIRST_RECORD_MS;
     private int names;
 

@@ -79,6 +79,16 @@ final class TopicScenes {
         }
     }
 
+    /** A topic that these scenes do not touch again. */
+    Model.Topic apart(String name, int partitions) throws IOException {
+        short version = runner.version(ApiMessageType.CREATE_TOPICS);
+        var wanted = new CreatableTopicCollection();
+        wanted.add(new CreatableTopic().setName(name).setReplicationFactor((short) 1).setNumPartitions(partitions));
+        var request = new CreateTopicsRequestData().setTopics(wanted).setTimeoutMs(Model.TIMEOUT_MS);
+        runner.ask(new Step(CONNECTION, ApiMessageType.CREATE_TOPICS, version, names -> request));
+        return new Model.Topic(name, learnId(name, partitions), partitions);
+    }
+
     private void remember(CreatableTopic asked, Model.Topic topic) {
         for (CreatableTopicConfig config : asked.configs()) {
             if (config.name().equals("message.timestamp.type")) {

@@ -13,9 +13,11 @@ import org.apache.kafka.common.message.ApiMessageType;
 import org.apache.kafka.common.message.FetchResponseData;
 import org.apache.kafka.common.message.RequestHeaderData;
 import org.apache.kafka.common.message.ResponseHeaderData;
+import org.apache.kafka.common.message.ShareFetchResponseData;
 import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.MessageUtil;
+import org.apache.kafka.common.record.internal.BaseRecords;
 
 /** Kafka's generated message classes: frames of every API and version, and what they hold as JSON. */
 final class Messages {
@@ -57,7 +59,9 @@ final class Messages {
         try {
             JsonNode json = (JsonNode) writer(message.getClass()).invoke(message, version, false);
             if (message instanceof FetchResponseData fetched) {
-                openRecords(fetched, json);
+                openRecords(fetched.responses().stream().map(topic -> topic.partitions().stream().map(one -> one.records()).toList()).toList(), json);
+            } else if (message instanceof ShareFetchResponseData fetched) {
+                openRecords(fetched.responses().stream().map(topic -> topic.partitions().stream().map(one -> one.records()).toList()).toList(), json);
             }
             return json;
         } catch (RuntimeException | Error error) {
@@ -80,14 +84,14 @@ final class Messages {
         });
     }
 
-    private static void openRecords(FetchResponseData fetched, JsonNode json) {
-        for (int t = 0; t < fetched.responses().size(); t++) {
-            List<FetchResponseData.PartitionData> partitions = fetched.responses().get(t).partitions();
-            for (int p = 0; p < partitions.size(); p++) {
+    /** Records by topic and partition, as they stand in the answer; null where there are none. */
+    private static void openRecords(List<List<BaseRecords>> topics, JsonNode json) {
+        for (int t = 0; t < topics.size(); t++) {
+            for (int p = 0; p < topics.get(t).size(); p++) {
                 ObjectNode shown = (ObjectNode) json.get("responses").get(t).get("partitions").get(p);
                 shown.remove("recordsSizeInBytes");
-                var records = partitions.get(p).records();
                 ArrayNode batches = shown.putArray("records");
+                var records = topics.get(t).get(p);
                 if (records != null) {
                     Batches.show(records, batches);
                 } else {
