@@ -15,6 +15,9 @@ mod output;
 mod plan;
 mod replace;
 mod source;
+mod step;
+mod unpack;
+mod work;
 
 use std::io;
 use std::rc::Rc;
@@ -29,12 +32,14 @@ use crate::log::{Log, Phase, Segment};
 use crate::segment::SegmentName;
 use crate::segment_write::is_full;
 use crate::store::{LogRef, Store, StoreError};
-use filter::Filter;
+use filter::{Filter, Filtered};
 use keys::KeyMap;
 use learn::Learner;
 use output::Output;
 use plan::{Part, Plan};
 use source::{Chunk, Source};
+use unpack::Room;
+use work::Pace;
 
 pub use key_check::KeyCheck;
 pub use memory::CompactionLimits;
@@ -76,13 +81,6 @@ impl<D: Disk, S> Drop for Guard<'_, D, S> {
         self.store.compaction_bytes.set(0);
         self.store.moved.notify();
     }
-}
-
-/// How much a pass may read and write, and since when it does.
-struct Pace {
-    begun_ns: u64,
-    bytes: u64,
-    limits: CompactionLimits,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -135,7 +133,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
         self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
         self.lend_for_batches(&limits, 0);
-        let mut pace = Pace { begun_ns: self.disk.now_ns(), bytes: 0, limits };
+        let mut pace = Pace::begin(self.disk.now_ns(), limits);
         let learner = self.learn(log, &plan, &mut pace).await?;
         let (covered, unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
@@ -148,9 +146,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
             upto: plan.upto,
             now_ms,
             tombstones_ms: plan.settings.tombstones_ms,
-            record_bytes_max: limits.batch_bytes_max,
+            room: Room::up_to(limits.batch_bytes_max),
+            step_bytes: limits.step_bytes(),
             producers: plan.producers.clone(),
             blind: false,
+            out: Filtered::default(),
         };
         for group in plan.groups(covered) {
             let (replaced, back) = self.compact_group(log, &plan, group, filter, &mut pace).await?;
@@ -172,17 +172,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for part in plan.parts.iter().filter(|part| part.end > plan.first) {
             let mut source = Source::new(log.id, part, pace.limits);
             while let Some(chunk) = source.next(self).await? {
-                if let Chunk::Batches(bytes) = chunk {
-                    self.spend(log, pace, len_u64(bytes.len())).await;
-                    let (back, taken) = self
-                        .disk
-                        .aside(move || {
-                            let taken = learner.take(&bytes);
-                            (learner, taken)
-                        })
-                        .await;
-                    learner = back;
-                    taken.map_err(|what| source.damaged(self, &what))?;
+                if let Chunk::Batches(batches) = chunk {
+                    self.spend(log, pace, len_u64(batches.len)).await;
+                    learner = self.learn_some(log, plan, learner, &mut source, batches).await?;
                 }
                 self.check(log, plan)?;
                 if learner.full {
@@ -259,20 +251,12 @@ impl<D: Disk, S: Derived> Store<D, S> {
             while let Some(chunk) = source.next(self).await? {
                 let before = output.size();
                 match chunk {
-                    Chunk::Batches(bytes) => {
-                        self.spend(log, pace, len_u64(bytes.len())).await;
-                        let (back, filtered) = self
-                            .disk
-                            .aside(move || {
-                                let filtered = filter.filter(&bytes);
-                                (filter, filtered)
-                            })
-                            .await;
-                        filter = back;
-                        let filtered = filtered.map_err(|what| source.damaged(self, &what))?;
-                        changed |= filtered.changed;
-                        let put = output.put(self, &filtered.bytes, &filtered.batches).await;
-                        put.map_err(|error| self.unwritten_output(log, &error))?;
+                    Chunk::Batches(batches) => {
+                        self.spend(log, pace, len_u64(batches.len)).await;
+                        let some;
+                        (some, filter) =
+                            self.write_some(log, plan, filter, &mut source, batches, output).await?;
+                        changed |= some;
                     }
                     Chunk::Large(large) => {
                         // Nobody looks into it, so it stays, and so does what would delete something in it.
@@ -310,22 +294,6 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let same = log.phase.get() == Phase::Loaded
             && log.loaded.borrow().as_ref().is_some_and(|loaded| loaded.incarnation == incarnation);
         !same || self.closing.get()
-    }
-
-    /// So many bytes were read or written: waits until that is not too fast, or until the pass has to end.
-    async fn spend(&self, log: &Log<D, S>, pace: &mut Pace, bytes: u64) {
-        pace.bytes += bytes;
-        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.limits.bytes_per_second.max(1));
-        let passed_ns = u128::from(self.disk.now_ns() - pace.begun_ns);
-        if let Ok(wait) = u64::try_from(due_ns.saturating_sub(passed_ns))
-            && wait > 0
-        {
-            let ended = || self.closing.get() || log.phase.get() != Phase::Loaded;
-            let ending = self.moved.until(|| ended().then_some(()));
-            let wait = self.disk.sleep(std::time::Duration::from_nanos(wait));
-            futures_lite::future::or(ending, wait).await;
-        }
-        self.disk.yield_now().await;
     }
 
     fn unwritten_output(&self, log: &Log<D, S>, error: &io::Error) -> Stop {
