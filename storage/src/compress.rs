@@ -25,14 +25,14 @@ impl Writer {
     /// # Errors
     /// When the codec cannot be set up.
     pub fn new(codec: Codec) -> io::Result<Self> {
-        Self::into(codec, Vec::new())
+        Self::onto(codec, Vec::new())
     }
 
     /// The same into memory that is there.
     ///
     /// # Errors
     /// When the codec cannot be set up.
-    pub fn into(codec: Codec, mut out: Vec<u8>) -> io::Result<Self> {
+    pub fn onto(codec: Codec, mut out: Vec<u8>) -> io::Result<Self> {
         out.clear();
         Ok(match codec.compression {
             Compression::None => Self::None(out),

@@ -146,6 +146,7 @@ impl Filter {
         let record_bytes_max = room.record_bytes_max();
         if let Some(records) = room.records(batch)? {
             self.judge_all(batch, records.clone(), judged)?;
+            let judged = &*judged;
             let horizon = self.horizon(batch, judged);
             return self.fate(batch, judged, horizon, |out| {
                 rebuild::here(batch, records, judged, horizon, out)
@@ -153,6 +154,7 @@ impl Filter {
         }
         let records = || Records::up_to(batch, record_bytes_max);
         self.judge_each(batch, records()?, judged)?;
+        let judged = &*judged;
         let horizon = self.horizon(batch, judged);
         self.fate(batch, judged, horizon, |out| rebuild::streaming(batch, records()?, judged, horizon, out))
     }

@@ -31,7 +31,7 @@ pub(super) struct Batches {
 
 impl Batches {
     /// Those from one that begins at `at` on.
-    pub fn from(&self, at: usize) -> &[u8] {
+    pub fn since(&self, at: usize) -> &[u8] {
         self.bytes.get(at..self.len).unwrap_or_default()
     }
 }

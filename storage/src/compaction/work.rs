@@ -41,7 +41,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut at = 0;
         while at < batches.len && !learner.full {
             let work = move || {
-                let taken = learner.take(batches.from(at));
+                let taken = learner.take(batches.since(at));
                 (learner, batches, taken)
             };
             let (done, ()) = zip(self.disk.aside(work), source.read_ahead(self)).await;
@@ -67,7 +67,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let (mut at, mut changed) = (0, false);
         while at < batches.len {
             let work = move || {
-                let filtered = filter.filter(batches.from(at));
+                let filtered = filter.filter(batches.since(at));
                 (filter, batches, filtered)
             };
             let (done, ()) = zip(self.disk.aside(work), source.read_ahead(self)).await;

@@ -116,7 +116,7 @@ fn append(
         out.bytes = target.writer.finish()?;
         written?;
     } else {
-        let writer = Writer::into(Codec::usual(compression), std::mem::take(&mut out.packed))?;
+        let writer = Writer::onto(Codec::usual(compression), std::mem::take(&mut out.packed))?;
         let mut target = Target { writer, most };
         write(&mut target)?;
         let packed = target.writer.finish()?;
