@@ -2,7 +2,8 @@
 //!
 //! A pass reads the part of a log that is new since the last one and learns where each key was written last ([`learn`]); then it reads all
 //! segments up to there and writes what stays of them ([`filter`]) to new ones, which take their place a group at a time, the oldest first
-//! ([`replace`]). A table of fixed size holds the keys: when it is full, the pass ends there, and another one goes on.
+//! ([`replace`]). A table of fixed size holds the keys: when it is full, they go to a list ([`listing`]); where that would be too long, the pass ends
+//! there, and another one goes on.
 //!
 //! Only sealed segments are compacted, and only once they are at rest: no entry that a start would replay speaks of them.
 
@@ -10,6 +11,8 @@ mod filter;
 mod key_check;
 mod keys;
 mod learn;
+mod list;
+mod listing;
 mod memory;
 mod output;
 mod plan;
@@ -32,9 +35,10 @@ use crate::log::{Log, Phase, Segment};
 use crate::segment::SegmentName;
 use crate::segment_write::is_full;
 use crate::store::{LogRef, Store, StoreError};
-use filter::{Filter, Filtered};
+use filter::{Filter, Filtered, Known};
 use keys::KeyMap;
 use learn::Learner;
+use listing::ByList;
 use output::Output;
 use plan::{Part, Plan};
 use source::{Chunk, Source};
@@ -135,13 +139,25 @@ impl<D: Disk, S: Derived> Store<D, S> {
         self.lend_for_batches(&limits, 0);
         let mut pace = Pace::begin(self.disk.now_ns(), limits);
         let learner = self.learn(log, &plan, &mut pace).await?;
-        let (covered, unfinished) = (learner.covered, learner.full);
+        let (mut covered, mut unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
         if covered <= plan.first {
             return Err(Stop::Abandoned); // Nothing was readable at all, or the plan is of another log.
         }
+        let by_list = match unfinished {
+            true => self.judge_by_list(log, &plan, (learner.keys, covered), &mut pace).await?,
+            false => ByList::None(learner.keys),
+        };
+        let known = match by_list {
+            ByList::None(keys) => Known::Table(keys),
+            ByList::Judged(listed) => {
+                (covered, unfinished) = (listed.covered, listed.unfinished);
+                tracing::debug!(partition = %log.id, to = %covered, "compacting by a list");
+                Known::Marks(listed.marks)
+            }
+        };
         let mut filter = Filter {
-            keys: learner.keys,
+            known,
             covered,
             upto: plan.upto,
             now_ms,
@@ -167,14 +183,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Learns where keys were written last, from the first new record on.
     async fn learn(&self, log: &LogRef<D, S>, plan: &Plan, pace: &mut Pace) -> Result<Learner, Stop> {
-        let CompactionLimits { key_bytes, batch_bytes_max, .. } = pace.limits;
-        let mut learner = Learner::new(KeyMap::with_memory(key_bytes), plan.first, batch_bytes_max);
+        let keys = KeyMap::with_memory(pace.limits.table_bytes());
+        let mut learner = Learner::new(keys, plan.first, pace.limits.batch_bytes_max);
         for part in plan.parts.iter().filter(|part| part.end > plan.first) {
             let mut source = Source::new(log.id, part, pace.limits);
             while let Some(chunk) = source.next(self).await? {
                 if let Chunk::Batches(batches) = chunk {
                     self.spend(log, pace, len_u64(batches.len)).await;
-                    learner = self.learn_some(log, plan, learner, &mut source, batches).await?;
+                    learner = self.learn_some(log, plan, learner, &mut source, batches, None).await?;
                 }
                 self.check(log, plan)?;
                 if learner.full {
@@ -248,6 +264,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut changed = false;
         for part in group {
             let mut source = Source::new(log.id, part, pace.limits);
+            filter.open(part.name.base);
             while let Some(chunk) = source.next(self).await? {
                 let before = output.size();
                 match chunk {

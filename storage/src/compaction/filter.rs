@@ -20,6 +20,7 @@ use model::batch::{Header, RecordBatch, TimestampType};
 use model::{Offset, TimestampMs};
 
 use super::keys::{KEYS_AT_ONCE, Key, KeyMap};
+use super::list::Marks;
 use super::step::Step;
 use super::unpack::Room;
 use crate::records::plain::Plain;
@@ -27,8 +28,8 @@ use crate::records::{Record, Records};
 
 /// What a pass knows when it begins to write.
 pub(super) struct Filter {
-    pub keys: KeyMap,
-    /// Records from here on are not in the table: they stay.
+    pub known: Known,
+    /// Records from here on are not known: they stay.
     pub covered: Offset,
     /// What is compacted ends here.
     pub upto: Offset,
@@ -44,6 +45,14 @@ pub(super) struct Filter {
     pub blind: bool,
     /// What is left of the batches that were looked at last.
     pub out: Filtered,
+}
+
+/// What is known of the records before some offset.
+pub(super) enum Known {
+    /// Where each key was written last.
+    Table(KeyMap),
+    /// Which of them go.
+    Marks(Marks),
 }
 
 /// What is left of some batches.
@@ -73,6 +82,8 @@ struct Judged {
 #[derive(Clone, Copy, Default)]
 struct Seen {
     key: Option<Key>,
+    /// A later record is known to have its key.
+    goes: bool,
     offset_delta: i32,
     timestamp_delta: i64,
     has_value: bool,
@@ -145,7 +156,7 @@ impl Filter {
     ) -> io::Result<Fate> {
         let record_bytes_max = room.record_bytes_max();
         if let Some(records) = room.records(batch)? {
-            self.judge_all(batch, records.clone(), judged)?;
+            self.counted(|filter| filter.judge_all(batch, records.clone(), judged))?;
             let judged = &*judged;
             let horizon = self.horizon(batch, judged);
             return self.fate(batch, judged, horizon, |out| {
@@ -153,10 +164,27 @@ impl Filter {
             });
         }
         let records = || Records::up_to(batch, record_bytes_max);
-        self.judge_each(batch, records()?, judged)?;
+        self.counted(|filter| filter.judge_each(batch, records()?, judged))?;
         let judged = &*judged;
         let horizon = self.horizon(batch, judged);
         self.fate(batch, judged, horizon, |out| rebuild::streaming(batch, records()?, judged, horizon, out))
+    }
+
+    /// Judges a batch. One that cannot be read has no marks.
+    fn counted(&mut self, judge: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let before = if let Known::Marks(marks) = &self.known { marks.at } else { 0 };
+        let judged = judge(self);
+        if let (Known::Marks(marks), true) = (&mut self.known, judged.is_err()) {
+            marks.at = before;
+        }
+        judged
+    }
+
+    /// What comes next is the beginning of a segment.
+    pub fn open(&mut self, base: Offset) {
+        if let Known::Marks(marks) = &mut self.known {
+            marks.open(base);
+        }
     }
 
     /// What becomes of a batch by what becomes of its records; `rebuild` makes it anew.
@@ -194,18 +222,25 @@ impl Filter {
     }
 
     /// Judges records where they are, some at a time.
-    fn judge_all(&self, batch: &Header<'_>, mut records: Plain<'_>, judged: &mut Judged) -> io::Result<()> {
+    fn judge_all(
+        &mut self,
+        batch: &Header<'_>,
+        mut records: Plain<'_>,
+        judged: &mut Judged,
+    ) -> io::Result<()> {
         let expired = self.has_expired(batch);
         loop {
             let mut some = [Seen::default(); KEYS_AT_ONCE];
             let mut count = 0;
             while let Some(place) = some.get_mut(count) {
                 let Some(record) = records.next()? else { break };
-                *place = self.see(&record);
+                *place = self.see(batch, &record);
                 count += 1;
             }
             let seen = some.get(..count).unwrap_or_default();
-            self.keys.fetch(seen.iter().filter_map(|seen| seen.key));
+            if let Known::Table(keys) = &self.known {
+                keys.fetch(seen.iter().filter_map(|seen| seen.key));
+            }
             for seen in seen {
                 judged.add(batch, seen, self.stays(batch, seen, expired));
             }
@@ -217,14 +252,14 @@ impl Filter {
 
     /// The same of records that stream by.
     fn judge_each(
-        &self,
+        &mut self,
         batch: &Header<'_>,
         mut records: Records<'_>,
         judged: &mut Judged,
     ) -> io::Result<()> {
         let expired = self.has_expired(batch);
         while let Some(record) = records.next()? {
-            let seen = self.see(&record);
+            let seen = self.see(batch, &record);
             judged.add(batch, &seen, self.stays(batch, &seen, expired));
         }
         Ok(())
@@ -235,9 +270,16 @@ impl Filter {
         batch.has_delete_horizon() && self.now_ms >= batch.base_timestamp().0 && !self.blind
     }
 
-    fn see(&self, record: &Record<'_>) -> Seen {
+    fn see(&mut self, batch: &Header<'_>, record: &Record<'_>) -> Seen {
+        let known = offset_of(batch, record.offset_delta) < self.covered;
+        let (key, goes) = match &mut self.known {
+            Known::Table(keys) => (record.key.map(|key| keys.key(key)), record.key.is_none()),
+            Known::Marks(_) if record.key.is_none() => (None, true),
+            Known::Marks(marks) => (None, known && marks.next_goes()),
+        };
         Seen {
-            key: record.key.map(|key| self.keys.key(key)),
+            key,
+            goes: known && goes,
             offset_delta: record.offset_delta,
             timestamp_delta: record.timestamp_delta,
             has_value: record.has_value,
@@ -245,10 +287,19 @@ impl Filter {
     }
 
     fn stays(&self, batch: &Header<'_>, seen: &Seen, expired: bool) -> bool {
-        let offset = Offset(batch.base_offset().0 + i64::from(seen.offset_delta));
-        let is_last = |key| self.keys.get(key).is_none_or(|last| last <= offset);
-        offset >= self.covered || ((seen.has_value || !expired) && seen.key.is_some_and(is_last))
+        let offset = offset_of(batch, seen.offset_delta);
+        if offset >= self.covered || seen.goes || (expired && !seen.has_value) {
+            return offset >= self.covered;
+        }
+        match (&self.known, seen.key) {
+            (Known::Table(keys), Some(key)) => keys.get(key).is_none_or(|last| last <= offset),
+            _ => true,
+        }
     }
+}
+
+fn offset_of(batch: &Header<'_>, offset_delta: i32) -> Offset {
+    Offset(batch.base_offset().0 + i64::from(offset_delta))
 }
 
 impl Default for Judged {

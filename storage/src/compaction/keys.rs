@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use model::Offset;
 
+use crate::bytes_at::to_usize;
+
 /// Two parts of the hash, and one more than how far the offset is behind the first one: zero where nothing is.
 type Slot = [u32; 3];
 /// Bytes of one key in the table.
@@ -27,8 +29,23 @@ pub struct KeyMap {
 /// A key: where its slot would be if that were free, and what is kept of it there.
 #[derive(Clone, Copy, Default)]
 pub struct Key {
-    home: usize,
+    home: u32,
     kept: [u32; 2],
+}
+
+impl Key {
+    /// As numbers, which mean something to the table that made it.
+    #[must_use]
+    pub const fn parts(self) -> [u32; 3] {
+        let [a, b] = self.kept;
+        [self.home, a, b]
+    }
+
+    /// From its numbers.
+    #[must_use]
+    pub const fn of([home, a, b]: [u32; 3]) -> Self {
+        Self { home, kept: [a, b] }
+    }
 }
 
 /// Keys that are looked for together: see [`KeyMap::fetch`].
@@ -38,7 +55,7 @@ impl KeyMap {
     /// An empty table in about so many bytes.
     #[must_use]
     pub fn with_memory(bytes: u64) -> Self {
-        let slots = crate::bytes_at::to_usize((bytes / SLOT_BYTES).max(SLOTS_MIN));
+        let slots = to_usize((bytes / SLOT_BYTES).clamp(SLOTS_MIN, u64::from(u32::MAX)));
         Self {
             slots: vec![[0; 3]; slots],
             used: 0,
@@ -53,6 +70,12 @@ impl KeyMap {
         self.used
     }
 
+    /// Forgets all keys. What [`Self::key`] says of them stays true.
+    pub fn clear(&mut self) {
+        self.slots.fill([0; 3]);
+        (self.used, self.first) = (0, None);
+    }
+
     /// What is known of a key by its hashes.
     #[must_use]
     pub fn key(&self, key: &[u8]) -> Key {
@@ -60,14 +83,15 @@ impl KeyMap {
         let part = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
         // A product is far cheaper than a remainder.
         let place = (u128::from(home) * self.slots.len() as u128) >> 64;
-        let place = usize::try_from(place).unwrap_or_default();
+        let place = u32::try_from(place).unwrap_or_default();
         Key { home: place, kept: [part(other), part(other >> 32)] }
     }
 
     /// Has the slots of these keys brought to the processor, all at the same time: the table is larger than its caches, and else each
     /// is waited for by itself.
     pub fn fetch(&self, keys: impl Iterator<Item = Key>) {
-        std::hint::black_box(keys.fold(0, |seen, key| seen ^ self.slots[key.home][2]));
+        let touch = |key: Key| self.slots.get(to_usize(key.home.into())).map_or(0, |slot| slot[2]);
+        std::hint::black_box(keys.fold(0, |seen, key| seen ^ touch(key)));
     }
 
     /// The key was written at `offset`, behind all that it was told before. False when the table has no room for another key, or for
@@ -102,7 +126,7 @@ impl KeyMap {
     /// The slot of a key, or the free one where it would go. There always is one: see [`Self::put`].
     fn place(&self, key: Key) -> usize {
         let count = self.slots.len();
-        let mut at = key.home;
+        let mut at = to_usize(key.home.into()).min(count - 1);
         loop {
             let slot = self.slots[at];
             if slot[2] == 0 || slot[..2] == key.kept {

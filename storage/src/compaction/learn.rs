@@ -6,6 +6,7 @@ use model::Offset;
 use model::batch::RecordBatch;
 
 use super::keys::{KEYS_AT_ONCE, Key, KeyMap};
+use super::list::List;
 use super::step::Step;
 use super::unpack::Room;
 use crate::records::Records;
@@ -14,6 +15,8 @@ use crate::records::plain::Plain;
 /// What is known of the keys from some offset on.
 pub(super) struct Learner {
     pub keys: KeyMap,
+    /// Where keys go instead of the table, if there is one.
+    pub list: Option<List>,
     /// Records before this one are not new.
     from: Offset,
     room: Room,
@@ -26,7 +29,12 @@ pub(super) struct Learner {
 impl Learner {
     /// Knows nothing yet of the records from `from` on. Batches with a larger record say nothing: nobody looks into them.
     pub fn new(keys: KeyMap, from: Offset, record_bytes_max: usize) -> Self {
-        Self { keys, from, room: Room::up_to(record_bytes_max), covered: from, full: false }
+        Self { keys, list: None, from, room: Room::up_to(record_bytes_max), covered: from, full: false }
+    }
+
+    /// Puts what it learns from `from` on into a list. The table stays as it is.
+    pub fn listing(keys: KeyMap, list: List, from: Offset, record_bytes_max: usize) -> Self {
+        Self { list: Some(list), ..Self::new(keys, from, record_bytes_max) }
     }
 
     /// Takes in whole batches, in the log's order, until there is no more room, or for as long as a step takes. Returns how many bytes
@@ -66,18 +74,31 @@ impl Learner {
     /// Returns the offset of the first record for which there is no room. A batch of which some record cannot be read says nothing: half of
     /// it would speak for records that nobody can read.
     fn take_one(&mut self, batch: &RecordBatch<'_>) -> Option<Offset> {
-        let Self { keys, from, room, .. } = self;
+        let Self { keys, list, from, room, .. } = self;
+        if list.as_ref().is_some_and(|list| !list.takes(batch.record_count())) {
+            return Some(batch.base_offset());
+        }
+        let mut target = Target { keys, list: list.as_mut() };
         let record_bytes_max = room.record_bytes_max();
-        match room.records(batch) {
-            Ok(Some(records)) if records.is_sound() => put_all(keys, *from, batch.base_offset(), records),
+        let mark = target.list.as_ref().map(|list| list.mark());
+        let full = match room.records(batch) {
+            Ok(Some(records)) if records.is_sound() => {
+                target.put_all(*from, batch.base_offset(), records)
+            }
             Ok(None) => {
                 let records = || Records::up_to(batch, record_bytes_max);
                 let sound = records().is_ok_and(|records| is_sound(records).is_ok());
                 let records = if sound { records().ok() } else { None };
-                records.and_then(|records| put_each(keys, *from, batch.base_offset(), records))
+                records.and_then(|records| target.put_each(*from, batch.base_offset(), records))
             }
             Ok(Some(_)) | Err(_) => None,
+        };
+        if let (Some(_), Some(list), Some(mark)) = (full, list, mark) {
+            // A list has whole batches, so that whoever goes through them counts as it does.
+            list.back_to(mark);
+            return Some(batch.base_offset());
         }
+        full
     }
 }
 
@@ -86,48 +107,65 @@ fn is_sound(mut records: Records<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the keys of records that can be read, those from `from` on; where there was no room for one.
-fn put_all(keys: &mut KeyMap, from: Offset, base: Offset, mut records: Plain<'_>) -> Option<Offset> {
-    loop {
-        let mut some = [(Key::default(), Offset::ZERO); KEYS_AT_ONCE];
-        let mut count = 0;
-        let mut ended = false;
-        while let Some(place) = some.get_mut(count) {
-            let Ok(Some(record)) = records.next() else {
-                ended = true;
-                break;
-            };
-            let offset = Offset(base.0 + i64::from(record.offset_delta));
-            if let Some(key) = record.key.filter(|_| offset >= from) {
-                *place = (keys.key(key), offset);
-                count += 1;
-            }
-        }
-        let some = some.get(..count).unwrap_or_default();
-        keys.fetch(some.iter().map(|(key, _)| *key));
-        for (key, offset) in some {
-            if !keys.put(*key, *offset) {
-                return Some(*offset);
-            }
-        }
-        if ended {
-            return None;
-        }
-    }
+/// Where keys go.
+struct Target<'a> {
+    keys: &'a mut KeyMap,
+    list: Option<&'a mut List>,
 }
 
-/// The same of records that stream by.
-fn put_each(keys: &mut KeyMap, from: Offset, base: Offset, mut records: Records<'_>) -> Option<Offset> {
-    while let Ok(Some(record)) = records.next() {
-        let offset = Offset(base.0 + i64::from(record.offset_delta));
-        if let Some(key) = record.key.filter(|_| offset >= from) {
-            let key = keys.key(key);
-            if !keys.put(key, offset) {
-                return Some(offset);
+impl Target<'_> {
+    fn put(&mut self, key: Key, offset: Offset) -> bool {
+        match &mut self.list {
+            Some(list) => list.put(key, offset),
+            None => self.keys.put(key, offset),
+        }
+    }
+
+    /// Puts the keys of records that can be read, those from `from` on; where there was no room for one.
+    fn put_all(&mut self, from: Offset, base: Offset, mut records: Plain<'_>) -> Option<Offset> {
+        loop {
+            let mut some = [(Key::default(), Offset::ZERO); KEYS_AT_ONCE];
+            let mut count = 0;
+            let mut ended = false;
+            while let Some(place) = some.get_mut(count) {
+                let Ok(Some(record)) = records.next() else {
+                    ended = true;
+                    break;
+                };
+                let offset = Offset(base.0 + i64::from(record.offset_delta));
+                if let Some(key) = record.key.filter(|_| offset >= from) {
+                    *place = (self.keys.key(key), offset);
+                    count += 1;
+                }
+            }
+            let some = some.get(..count).unwrap_or_default();
+            if self.list.is_none() {
+                self.keys.fetch(some.iter().map(|(key, _)| *key));
+            }
+            for (key, offset) in some {
+                if !self.put(*key, *offset) {
+                    return Some(*offset);
+                }
+            }
+            if ended {
+                return None;
             }
         }
     }
-    None
+
+    /// The same of records that stream by.
+    fn put_each(&mut self, from: Offset, base: Offset, mut records: Records<'_>) -> Option<Offset> {
+        while let Ok(Some(record)) = records.next() {
+            let offset = Offset(base.0 + i64::from(record.offset_delta));
+            if let Some(key) = record.key.filter(|_| offset >= from) {
+                let key = self.keys.key(key);
+                if !self.put(key, offset) {
+                    return Some(offset);
+                }
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]

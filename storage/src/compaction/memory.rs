@@ -38,6 +38,20 @@ impl CompactionLimits {
         }
     }
 
+    /// Of the memory for keys: the table. The rest is for marks of records, should there be more keys.
+    pub(super) const fn table_bytes(&self) -> u64 {
+        self.key_bytes - self.marks_bytes()
+    }
+
+    /// Records that may be marked.
+    pub(super) fn marks_max(&self) -> usize {
+        to_usize(self.marks_bytes() * 8)
+    }
+
+    const fn marks_bytes(&self) -> u64 {
+        self.key_bytes / 6
+    }
+
     /// Bytes that are read, and looked at, together; a batch that is larger comes alone.
     pub(super) fn step_bytes(&self) -> usize {
         let half = to_usize(block_down(len_u64(self.batch_bytes_max / 2)));

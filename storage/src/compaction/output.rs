@@ -118,6 +118,18 @@ impl<D: Disk> Output<D> {
         Ok(())
     }
 
+    /// Writes all that is held; nothing can follow.
+    pub async fn write_rest<S: Derived>(&mut self, store: &Store<D, S>) -> io::Result<()> {
+        if self.filled == 0 {
+            return Ok(());
+        }
+        let mut rest = store.disk.buffer(self.filled.next_multiple_of(BLOCK));
+        let (bytes, padding) = rest.as_mut().split_at_mut(self.filled);
+        bytes.copy_from_slice(&(*self.buffer).as_ref()[..self.filled]);
+        padding.fill(0);
+        self.write(store, Rc::new(rest)).await
+    }
+
     /// The segment, durable but for its name. Without any batch it has the time that is given.
     pub async fn finish<S: Derived>(
         mut self,
@@ -126,13 +138,7 @@ impl<D: Disk> Output<D> {
         time_ms: i64,
     ) -> io::Result<Segment> {
         let size = self.size();
-        if self.filled > 0 {
-            let mut rest = store.disk.buffer(self.filled.next_multiple_of(BLOCK));
-            let (bytes, padding) = rest.as_mut().split_at_mut(self.filled);
-            bytes.copy_from_slice(&(*self.buffer).as_ref()[..self.filled]);
-            padding.fill(0);
-            self.write(store, Rc::new(rest)).await?;
-        }
+        self.write_rest(store).await?;
         if let Err(error) = self.file.sync().await {
             let path = store.paths.segment(log.id, self.name);
             store.disk.fatal(&format!("syncing {}", path.display()), &error);

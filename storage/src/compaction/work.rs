@@ -29,7 +29,7 @@ impl Pace {
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
-    /// Learns some batches, a step at a time; what follows them is read meanwhile.
+    /// Learns some batches, a step at a time; what follows them is read meanwhile. What is learnt goes to the file of a list, if there is one.
     pub(super) async fn learn_some(
         &self,
         log: &LogRef<D, S>,
@@ -37,6 +37,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         mut learner: Learner,
         source: &mut Source<D>,
         mut batches: Batches,
+        mut list: Option<&mut Output<D>>,
     ) -> Result<Learner, Stop> {
         let mut at = 0;
         while at < batches.len && !learner.full {
@@ -48,6 +49,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
             let taken;
             (learner, batches, taken) = done;
             at += taken.map_err(|what| source.damaged(self, &what))?;
+            if let (Some(entries), Some(list)) = (&mut learner.list, &mut list) {
+                let put = list.append(self, &entries.bytes).await;
+                put.map_err(|error| self.unwritten_output(log, &error))?;
+                entries.pass();
+            }
             self.check(log, plan)?;
         }
         source.take_back(batches);

@@ -40,7 +40,7 @@ fn filter(log: &[u8], from: i64, upto: i64) -> Filter {
     let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(from), RECORD_BYTES);
     learn(&mut learner, log);
     Filter {
-        keys: learner.keys,
+        known: Known::Table(learner.keys),
         covered: learner.covered,
         upto: Offset(upto),
         now_ms: 5000,
@@ -259,7 +259,8 @@ fn records_that_stream_by_become_what_they_would_have_become_in_memory() {
         let results = [RECORD_BYTES, 1000].map(|room| {
             let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(0), room);
             learn(&mut learner, &log);
-            let mut filter = Filter { keys: learner.keys, room: Room::up_to(room), ..filter(&log, 0, 999) };
+            let known = Known::Table(learner.keys);
+            let mut filter = Filter { known, room: Room::up_to(room), ..filter(&log, 0, 999) };
             let first = left(&mut filter, &log);
             filter.now_ms = 9000;
             let second = left(&mut filter, &first.bytes);
@@ -296,7 +297,7 @@ fn several_passes_with_a_small_table_come_to_the_same() {
         assert!(learner.covered > from);
         from = learner.covered;
         let mut filter =
-            Filter { keys: learner.keys, covered: from, tombstones_ms: 0, ..filter(&[], 0, 2000) };
+            Filter { known: Known::Table(learner.keys), covered: from, tombstones_ms: 0, ..filter(&[], 0, 2000) };
         log = left(&mut filter, &log).bytes;
         passes += 1;
     }
