@@ -167,7 +167,10 @@ const _: () = {
     assert!(RING_BYTES_MIN / 4 >= FRAME_BYTES_MAX as u64);
     // An answer pins what one read brings, and a read fits the responses of the smallest core.
     assert!(SEGMENT_READ_BYTES <= RESPONSE_PINNED_BYTES);
-    assert!(COMPACTION_STEP_BYTES_MIN <= COMPACTION_STEP_BYTES_MAX && COMPACTION_STEP_BYTES_MIN.is_multiple_of(BLOCK));
+    assert!(
+        COMPACTION_STEP_BYTES_MIN <= COMPACTION_STEP_BYTES_MAX
+            && COMPACTION_STEP_BYTES_MIN.is_multiple_of(BLOCK)
+    );
     assert!(OPEN_SEGMENTS_MIN <= OPEN_SEGMENTS_MAX);
 };
 
@@ -314,7 +317,8 @@ impl MemoryPlan {
 #[cfg(test)]
 mod tests {
     use super::{
-        COMPACTED_BATCH_COPIES, COMPACTED_RECORD_COPIES, COMPACTION_CODEC_BYTES, MEMORY_PER_CORE_MIN, MemoryPlan,
+        COMPACTED_BATCH_COPIES, COMPACTED_RECORD_COPIES, COMPACTION_CODEC_BYTES, MEMORY_PER_CORE_MIN,
+        MemoryPlan,
     };
 
     #[test]

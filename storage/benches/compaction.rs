@@ -66,7 +66,9 @@ fn options() -> Result<Options, String> {
         }
     }
     if options.dir.as_os_str().is_empty() {
-        return Err("usage: cargo bench -p millrace-storage --bench compaction -- DIR [--mib N] [--only NAME]".into());
+        return Err(
+            "usage: cargo bench -p millrace-storage --bench compaction -- DIR [--mib N] [--only NAME]".into(),
+        );
     }
     options.dir = options.dir.join("compaction-bench");
     Ok(options)

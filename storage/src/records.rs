@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn records_of_every_size_come_through_what_is_held() {
-        let sizes = [0, 1, 62, 63, 64, READ_BYTES - 10, READ_BYTES, 3 * READ_BYTES, 5, 8191, 8192, 1 << 20, 7];
+        let sizes =
+            [0, 1, 62, 63, 64, READ_BYTES - 10, READ_BYTES, 3 * READ_BYTES, 5, 8191, 8192, 1 << 20, 7];
         let builder = sizes.iter().fold(BatchBuilder::new(), |batch, size| {
             batch.record(TimestampMs(1), Some(&size.to_le_bytes()), Some(&vec![7; *size]))
         });

@@ -213,7 +213,8 @@ fn keys_that_the_table_has_no_room_for_go_to_a_list() {
     assert_eq!(files(&rig).len(), rig.store.segments(&log).len(), "the list is gone: {:?}", files(&rig));
     let sealed = log.compacted_to();
     let found = records(&rig);
-    let keys: BTreeSet<&str> = found.iter().filter(|record| record.0 < sealed.0).map(|record| &*record.1).collect();
+    let keys: BTreeSet<&str> =
+        found.iter().filter(|record| record.0 < sealed.0).map(|record| &*record.1).collect();
     assert_eq!(keys.len(), found.iter().filter(|record| record.0 < sealed.0).count(), "no key comes twice");
     // What was compacted is old now, and goes when something new has its key.
     fill(&rig, 200, 300);

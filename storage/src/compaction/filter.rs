@@ -159,9 +159,8 @@ impl Filter {
             self.counted(|filter| filter.judge_all(batch, records.clone(), judged))?;
             let judged = &*judged;
             let horizon = self.horizon(batch, judged);
-            return self.fate(batch, judged, horizon, |out| {
-                rebuild::here(batch, records, judged, horizon, out)
-            });
+            return self
+                .fate(batch, judged, horizon, |out| rebuild::here(batch, records, judged, horizon, out));
         }
         let records = || Records::up_to(batch, record_bytes_max);
         self.counted(|filter| filter.judge_each(batch, records()?, judged))?;
@@ -304,13 +303,7 @@ fn offset_of(batch: &Header<'_>, offset_delta: i32) -> Offset {
 
 impl Default for Judged {
     fn default() -> Self {
-        Self {
-            stays: Vec::new(),
-            records: 0,
-            count: 0,
-            tombstones: false,
-            max_timestamp: TimestampMs::NONE,
-        }
+        Self { stays: Vec::new(), records: 0, count: 0, tombstones: false, max_timestamp: TimestampMs::NONE }
     }
 }
 

@@ -82,9 +82,7 @@ impl Learner {
         let record_bytes_max = room.record_bytes_max();
         let mark = target.list.as_ref().map(|list| list.mark());
         let full = match room.records(batch) {
-            Ok(Some(records)) if records.is_sound() => {
-                target.put_all(*from, batch.base_offset(), records)
-            }
+            Ok(Some(records)) if records.is_sound() => target.put_all(*from, batch.base_offset(), records),
             Ok(None) => {
                 let records = || Records::up_to(batch, record_bytes_max);
                 let sound = records().is_ok_and(|records| is_sound(records).is_ok());
@@ -195,7 +193,7 @@ mod tests {
         learner.take(&batch(13, &[2])).unwrap();
         assert_eq!(learner.covered, Offset(14));
         learner.pass_to(Offset(20));
-        let place = |key: i64| learner.keys.get(&key.to_le_bytes());
+        let place = |key: i64| learner.keys.get(learner.keys.key(&key.to_le_bytes()));
         assert_eq!((place(1), place(2), place(5)), (Some(Offset(12)), Some(Offset(13)), None));
         assert_eq!((learner.covered, learner.full), (Offset(20), false));
     }

@@ -248,8 +248,8 @@ fn records_that_stream_by_become_what_they_would_have_become_in_memory() {
         let batch = |base: i64| {
             let mut batch = BatchBuilder::new().stored_at(Offset(base), LeaderEpoch(1));
             for offset in base..base + 70 {
-                let key = (offset * 7919 % 150).to_le_bytes();
-                let value = vec![u8::try_from(offset % 251).unwrap(); 90];
+                let key = (offset * 7919 % 120).to_le_bytes();
+                let value = vec![u8::try_from(offset % 120).unwrap(); 90];
                 let value = (offset % 13 != 0).then_some(&value[..]);
                 batch = batch.record(TimestampMs(offset), Some(&key), value);
             }
@@ -296,8 +296,12 @@ fn several_passes_with_a_small_table_come_to_the_same() {
         learner.pass_to(if learner.full { from } else { Offset(2000) });
         assert!(learner.covered > from);
         from = learner.covered;
-        let mut filter =
-            Filter { known: Known::Table(learner.keys), covered: from, tombstones_ms: 0, ..filter(&[], 0, 2000) };
+        let mut filter = Filter {
+            known: Known::Table(learner.keys),
+            covered: from,
+            tombstones_ms: 0,
+            ..filter(&[], 0, 2000)
+        };
         log = left(&mut filter, &log).bytes;
         passes += 1;
     }
