@@ -59,13 +59,19 @@ pub const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 /// Largest batch that compaction looks into, and largest record that it makes of one, when memory has room for them
 /// ([`MemoryPlan::compacted_batch_bytes_max`]): memory for them, and for what becomes of them, would else have no bound.
 pub const COMPACTED_BATCH_BYTES_MAX: u64 = 16 << 20;
-/// With a batch in hand compaction holds so many times its bytes, at most: as it was read, its payload, and what becomes of it, which may be
-/// twice as large and is copied while it grows.
-pub const COMPACTED_BATCH_COPIES: u64 = 7;
-/// Whatever the batch, a codec keeps so much beside it.
-pub const COMPACTION_CODEC_BYTES: u64 = 8 << 20;
-/// Batches that are smaller are compacted so many bytes at a time.
-pub const COMPACTION_STEP_BYTES: usize = 256 << 10;
+/// As large as the largest that Kafka's defaults accept, or a little larger: the smallest core compacts it.
+pub const COMPACTED_BATCH_BYTES_MIN: u64 = (1 << 20) + (4 << 10);
+/// With a batch in hand compaction holds so many times its bytes, at most: as it was read, half of that as what is read meanwhile, and what
+/// becomes of it, which may be twice as large, in the codec's hands and behind it, where half of it may be there before it.
+pub const COMPACTED_BATCH_COPIES: u64 = 6;
+/// And so many times the largest record that it looks into: records without their codec, and once more while they grow.
+pub const COMPACTED_RECORD_COPIES: u64 = 2;
+/// Whatever the batch, a codec and the write under way keep so much beside it.
+pub const COMPACTION_CODEC_BYTES: u64 = (8 << 20) + (512 << 10);
+/// Batches that are smaller are compacted so many bytes at a time, at least...
+pub const COMPACTION_STEP_BYTES_MIN: usize = 256 << 10;
+/// ...and at most: half of the largest that compaction looks into, between the two.
+pub const COMPACTION_STEP_BYTES_MAX: usize = 1 << 20;
 /// Memory for keys of one pass of compaction, at most, as in Kafka.
 pub const COMPACTION_KEYS_BYTES_MAX: u64 = 128 << 20;
 
@@ -162,6 +168,10 @@ const _: () = {
     assert!(RING_BYTES_MIN / 4 >= FRAME_BYTES_MAX as u64);
     // An answer pins what one read brings, and a read fits the responses of the smallest core.
     assert!(SEGMENT_READ_BYTES <= RESPONSE_PINNED_BYTES);
+    assert!(
+        COMPACTION_STEP_BYTES_MIN <= COMPACTION_STEP_BYTES_MAX
+            && COMPACTION_STEP_BYTES_MIN.is_multiple_of(BLOCK)
+    );
     assert!(OPEN_SEGMENTS_MIN <= OPEN_SEGMENTS_MAX);
 };
 
@@ -249,17 +259,22 @@ impl MemoryPlan {
         self.ring + self.cache - self.read_ahead()
     }
 
-    /// Of the cache, while a log is compacted: the table of keys.
+    /// Of the frames, while a log is compacted: the table of keys. A quarter of them, as far as batches that the defaults accept fit beside it;
+    /// what does not fit the table takes another pass over the whole log.
     #[must_use]
     pub const fn compaction_keys(&self) -> u64 {
-        if self.cache / 4 < COMPACTION_KEYS_BYTES_MAX { self.cache / 4 } else { COMPACTION_KEYS_BYTES_MAX }
+        let copies = COMPACTED_BATCH_COPIES + COMPACTED_RECORD_COPIES;
+        let beside = COMPACTION_CODEC_BYTES + copies * COMPACTED_BATCH_BYTES_MIN;
+        let (quarter, left) = (self.frames() / 4, self.frames().saturating_sub(beside));
+        let most = if quarter < left { quarter } else { left };
+        if most < COMPACTION_KEYS_BYTES_MAX { most } else { COMPACTION_KEYS_BYTES_MAX }
     }
 
     /// Largest batch, and largest record, that compaction looks into: with such a one in hand it takes no more than the frames have.
     #[must_use]
     pub const fn compacted_batch_bytes_max(&self) -> u64 {
         let left = self.frames().saturating_sub(self.compaction_keys() + COMPACTION_CODEC_BYTES);
-        let most = left / (COMPACTED_BATCH_COPIES + 1);
+        let most = left / (COMPACTED_BATCH_COPIES + COMPACTED_RECORD_COPIES);
         if most < COMPACTED_BATCH_BYTES_MAX { most } else { COMPACTED_BATCH_BYTES_MAX }
     }
 
@@ -302,7 +317,10 @@ impl MemoryPlan {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMPACTED_BATCH_COPIES, COMPACTION_CODEC_BYTES, MEMORY_PER_CORE_MIN, MemoryPlan};
+    use super::{
+        COMPACTED_BATCH_COPIES, COMPACTED_RECORD_COPIES, COMPACTION_CODEC_BYTES, MEMORY_PER_CORE_MIN,
+        MemoryPlan,
+    };
 
     #[test]
     fn parts_never_exceed_the_budget() {
@@ -314,7 +332,8 @@ mod tests {
                     assert!(plan.cache > 0);
                     let answers = plan.fetch_answers() + plan.control_answers() + plan.other_answers();
                     assert!(answers <= plan.responses);
-                    let batch = plan.compacted_batch_bytes_max() * (COMPACTED_BATCH_COPIES + 1);
+                    let copies = COMPACTED_BATCH_COPIES + COMPACTED_RECORD_COPIES;
+                    let batch = plan.compacted_batch_bytes_max() * copies;
                     let compaction = plan.compaction_keys() + COMPACTION_CODEC_BYTES + batch;
                     assert!(compaction <= plan.frames(), "{plan:?}");
                 }

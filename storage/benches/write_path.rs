@@ -5,6 +5,8 @@
 //! does nothing else; `journal` is group commit without segments; `store` is everything. Offered load is open-loop: latency
 //! counts from when an append was due. Flat out, 8 MiB are kept under way. A line per run, then the same as a table.
 
+#[path = "cpu/mod.rs"]
+mod cpu;
 #[path = "write_path/load.rs"]
 mod load;
 #[path = "write_path/subjects.rs"]

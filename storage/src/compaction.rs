@@ -2,7 +2,8 @@
 //!
 //! A pass reads the part of a log that is new since the last one and learns where each key was written last ([`learn`]); then it reads all
 //! segments up to there and writes what stays of them ([`filter`]) to new ones, which take their place a group at a time, the oldest first
-//! ([`replace`]). A table of fixed size holds the keys: when it is full, the pass ends there, and another one goes on.
+//! ([`replace`]). A table of fixed size holds the keys: when it is full, they go to a list ([`listing`]); where that would be too long, the pass ends
+//! there, and another one goes on.
 //!
 //! Only sealed segments are compacted, and only once they are at rest: no entry that a start would replay speaks of them.
 
@@ -10,11 +11,16 @@ mod filter;
 mod key_check;
 mod keys;
 mod learn;
+mod list;
+mod listing;
 mod memory;
 mod output;
 mod plan;
 mod replace;
 mod source;
+mod step;
+mod unpack;
+mod work;
 
 use std::io;
 use std::rc::Rc;
@@ -29,12 +35,15 @@ use crate::log::{Log, Phase, Segment};
 use crate::segment::SegmentName;
 use crate::segment_write::is_full;
 use crate::store::{LogRef, Store, StoreError};
-use filter::Filter;
+use filter::{Filter, Filtered, Known};
 use keys::KeyMap;
 use learn::Learner;
+use listing::ByList;
 use output::Output;
 use plan::{Part, Plan};
 use source::{Chunk, Source};
+use unpack::Room;
+use work::Pace;
 
 pub use key_check::KeyCheck;
 pub use memory::CompactionLimits;
@@ -76,13 +85,6 @@ impl<D: Disk, S> Drop for Guard<'_, D, S> {
         self.store.compaction_bytes.set(0);
         self.store.moved.notify();
     }
-}
-
-/// How much a pass may read and write, and since when it does.
-struct Pace {
-    begun_ns: u64,
-    bytes: u64,
-    limits: CompactionLimits,
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
@@ -135,22 +137,36 @@ impl<D: Disk, S: Derived> Store<D, S> {
         // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
         self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
         self.lend_for_batches(&limits, 0);
-        let mut pace = Pace { begun_ns: self.disk.now_ns(), bytes: 0, limits };
+        let mut pace = Pace::begin(self.disk.now_ns(), limits);
         let learner = self.learn(log, &plan, &mut pace).await?;
-        let (covered, unfinished) = (learner.covered, learner.full);
+        let (mut covered, mut unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
         if covered <= plan.first {
             return Err(Stop::Abandoned); // Nothing was readable at all, or the plan is of another log.
         }
+        let by_list = match unfinished {
+            true => self.judge_by_list(log, &plan, (learner.keys, covered), &mut pace).await?,
+            false => ByList::None(learner.keys),
+        };
+        let known = match by_list {
+            ByList::None(keys) => Known::Table(keys),
+            ByList::Judged(listed) => {
+                (covered, unfinished) = (listed.covered, listed.unfinished);
+                tracing::debug!(partition = %log.id, to = %covered, "compacting by a list");
+                Known::Marks(listed.marks)
+            }
+        };
         let mut filter = Filter {
-            keys: learner.keys,
+            known,
             covered,
             upto: plan.upto,
             now_ms,
             tombstones_ms: plan.settings.tombstones_ms,
-            record_bytes_max: limits.batch_bytes_max,
+            room: Room::up_to(limits.batch_bytes_max),
+            step_bytes: limits.step_bytes(),
             producers: plan.producers.clone(),
             blind: false,
+            out: Filtered::default(),
         };
         for group in plan.groups(covered) {
             let (replaced, back) = self.compact_group(log, &plan, group, filter, &mut pace).await?;
@@ -167,22 +183,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     /// Learns where keys were written last, from the first new record on.
     async fn learn(&self, log: &LogRef<D, S>, plan: &Plan, pace: &mut Pace) -> Result<Learner, Stop> {
-        let CompactionLimits { key_bytes, batch_bytes_max, .. } = pace.limits;
-        let mut learner = Learner::new(KeyMap::with_memory(key_bytes), plan.first, batch_bytes_max);
+        let keys = KeyMap::with_memory(pace.limits.table_bytes());
+        let mut learner = Learner::new(keys, plan.first, pace.limits.batch_bytes_max);
         for part in plan.parts.iter().filter(|part| part.end > plan.first) {
             let mut source = Source::new(log.id, part, pace.limits);
             while let Some(chunk) = source.next(self).await? {
-                if let Chunk::Batches(bytes) = chunk {
-                    self.spend(log, pace, len_u64(bytes.len())).await;
-                    let (back, taken) = self
-                        .disk
-                        .aside(move || {
-                            let taken = learner.take(&bytes);
-                            (learner, taken)
-                        })
-                        .await;
-                    learner = back;
-                    taken.map_err(|what| source.damaged(self, &what))?;
+                if let Chunk::Batches(batches) = chunk {
+                    self.spend(log, pace, len_u64(batches.len)).await;
+                    learner = self.learn_some(log, plan, learner, &mut source, batches, None).await?;
                 }
                 self.check(log, plan)?;
                 if learner.full {
@@ -256,23 +264,16 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut changed = false;
         for part in group {
             let mut source = Source::new(log.id, part, pace.limits);
+            filter.open(part.name.base);
             while let Some(chunk) = source.next(self).await? {
                 let before = output.size();
                 match chunk {
-                    Chunk::Batches(bytes) => {
-                        self.spend(log, pace, len_u64(bytes.len())).await;
-                        let (back, filtered) = self
-                            .disk
-                            .aside(move || {
-                                let filtered = filter.filter(&bytes);
-                                (filter, filtered)
-                            })
-                            .await;
-                        filter = back;
-                        let filtered = filtered.map_err(|what| source.damaged(self, &what))?;
-                        changed |= filtered.changed;
-                        let put = output.put(self, &filtered.bytes, &filtered.batches).await;
-                        put.map_err(|error| self.unwritten_output(log, &error))?;
+                    Chunk::Batches(batches) => {
+                        self.spend(log, pace, len_u64(batches.len)).await;
+                        let some;
+                        (some, filter) =
+                            self.write_some(log, plan, filter, &mut source, batches, output).await?;
+                        changed |= some;
                     }
                     Chunk::Large(large) => {
                         // Nobody looks into it, so it stays, and so does what would delete something in it.
@@ -310,22 +311,6 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let same = log.phase.get() == Phase::Loaded
             && log.loaded.borrow().as_ref().is_some_and(|loaded| loaded.incarnation == incarnation);
         !same || self.closing.get()
-    }
-
-    /// So many bytes were read or written: waits until that is not too fast, or until the pass has to end.
-    async fn spend(&self, log: &Log<D, S>, pace: &mut Pace, bytes: u64) {
-        pace.bytes += bytes;
-        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.limits.bytes_per_second.max(1));
-        let passed_ns = u128::from(self.disk.now_ns() - pace.begun_ns);
-        if let Ok(wait) = u64::try_from(due_ns.saturating_sub(passed_ns))
-            && wait > 0
-        {
-            let ended = || self.closing.get() || log.phase.get() != Phase::Loaded;
-            let ending = self.moved.until(|| ended().then_some(()));
-            let wait = self.disk.sleep(std::time::Duration::from_nanos(wait));
-            futures_lite::future::or(ending, wait).await;
-        }
-        self.disk.yield_now().await;
     }
 
     fn unwritten_output(&self, log: &Log<D, S>, error: &io::Error) -> Stop {

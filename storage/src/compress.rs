@@ -25,18 +25,25 @@ impl Writer {
     /// # Errors
     /// When the codec cannot be set up.
     pub fn new(codec: Codec) -> io::Result<Self> {
+        Self::onto(codec, Vec::new())
+    }
+
+    /// The same into memory that is there.
+    ///
+    /// # Errors
+    /// When the codec cannot be set up.
+    pub fn onto(codec: Codec, mut out: Vec<u8>) -> io::Result<Self> {
+        out.clear();
         Ok(match codec.compression {
-            Compression::None => Self::None(Vec::new()),
+            Compression::None => Self::None(out),
             Compression::Gzip => {
                 let level = u32::try_from(codec.level).ok().filter(|level| *level <= 9);
                 let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
-                Self::Gzip(Box::new(flate2::write::GzEncoder::new(Vec::new(), level)))
+                Self::Gzip(Box::new(flate2::write::GzEncoder::new(out, level)))
             }
-            Compression::Snappy => Self::Snappy(Box::default()),
-            Compression::Lz4 => Self::Lz4(Box::new(lz4_flex::frame::FrameEncoder::new(Vec::new()))),
-            Compression::Zstd => {
-                Self::Zstd(Box::new(zstd::stream::write::Encoder::new(Vec::new(), codec.level)?))
-            }
+            Compression::Snappy => Self::Snappy(Box::new(Snappy { out, held: Vec::new() })),
+            Compression::Lz4 => Self::Lz4(Box::new(lz4_flex::frame::FrameEncoder::new(out))),
+            Compression::Zstd => Self::Zstd(Box::new(zstd::stream::write::Encoder::new(out, codec.level)?)),
         })
     }
 
@@ -83,7 +90,6 @@ impl Write for Writer {
 }
 
 /// Snappy in xerial's framing: a header, then raw blocks with their length in front.
-#[derive(Default)]
 pub struct Snappy {
     out: Vec<u8>,
     /// Less than a block.

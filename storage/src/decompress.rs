@@ -1,4 +1,4 @@
-//! Decompression of one batch's records as a stream: only for looking a timestamp up inside a compressed batch.
+//! Decompression of one batch's records as a stream: where a timestamp or keys are looked for in a compressed batch, and where it is made anew.
 //!
 //! Everything else passes compressed records through untouched. The input is whatever a client once sent, so what is held
 //! at a time is bounded whatever it says: [`WINDOW_BYTES_MAX`] of history and a step of output.
@@ -22,11 +22,11 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 ///
 /// # Errors
 /// When it can be told from its beginning that it cannot be read.
-pub fn reader(
+pub fn reader<'a>(
     compression: Compression,
-    payload: Vec<u8>,
+    payload: impl AsRef<[u8]> + Send + 'a,
     bytes_max: u64,
-) -> io::Result<Box<dyn Read + Send>> {
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     let input = Cursor::new(payload);
     Ok(match compression {
         Compression::None => Box::new(Capped::new(input, bytes_max)),
@@ -34,7 +34,7 @@ pub fn reader(
         Compression::Snappy => Box::new(Capped::new(snappy::Decoder::new(input.into_inner()), bytes_max)),
         Compression::Lz4 => Box::new(Capped::new(lz4(input)?, bytes_max)),
         Compression::Zstd => {
-            let fits = zstd_window(input.get_ref()).is_none_or(|window| window <= WINDOW_BYTES_MAX);
+            let fits = zstd_window(input.get_ref().as_ref()).is_none_or(|window| window <= WINDOW_BYTES_MAX);
             let (log_max, bytes_max) = if fits {
                 (WINDOW_BYTES_MAX.ilog2(), bytes_max)
             } else {
@@ -76,10 +76,10 @@ impl<R: Read> Read for Capped<R> {
 }
 
 /// Blocks that refer to earlier blocks are refused, as by Kafka's own clients, which never write any.
-fn lz4(input: Cursor<Vec<u8>>) -> io::Result<impl Read + Send> {
+fn lz4<T: AsRef<[u8]> + Send>(input: Cursor<T>) -> io::Result<impl Read + Send> {
     const MAGIC: &[u8] = &0x184d_2204_u32.to_le_bytes();
     const INDEPENDENT_BLOCKS: u8 = 0x20;
-    match input.get_ref().strip_prefix(MAGIC) {
+    match input.get_ref().as_ref().strip_prefix(MAGIC) {
         Some([flags, ..]) if flags & INDEPENDENT_BLOCKS != 0 => Ok(lz4_flex::frame::FrameDecoder::new(input)),
         _ => Err(corrupt("no LZ4 frame of independent blocks")),
     }

@@ -79,6 +79,8 @@ pub struct Log<D: Disk, S> {
     pub(crate) replaced: Cell<u64>,
     /// When somebody looked whether there is enough to compact, and there was not.
     pub(crate) looked: Cell<Option<Looked>>,
+    /// A list of its keys would have no room for what is new.
+    pub(crate) unlisted: Cell<bool>,
     pub(crate) loaded: RefCell<Option<Box<Loaded<D, S>>>>,
 }
 
@@ -237,6 +239,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
             replacing: Cell::new(false),
             replaced: Cell::new(0),
             looked: Cell::new(None),
+            unlisted: Cell::new(false),
             loaded: RefCell::new(None),
         })
     }

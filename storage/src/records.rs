@@ -1,7 +1,10 @@
-//! The records of a batch one after the other, decompressed as they pass: one record is held at a time.
+//! The records of a batch one after the other: where they are ([`plain`]), or as they come out of their codec ([`Records`]), one held at
+//! a time.
 #![deny(clippy::indexing_slicing)]
 
-use std::io::{self, BufReader, Read};
+pub(crate) mod plain;
+
+use std::io::{self, Read, Write};
 
 use model::batch::{RecordBatch, varint};
 use model::limits::DECOMPRESSED_BYTES_MAX;
@@ -12,15 +15,20 @@ use crate::decompress::{self, corrupt};
 pub(crate) const RECORD_BYTES_MAX: usize = 32 << 20;
 /// No length of a record takes more.
 const LENGTH_BYTES_MAX: usize = 5;
+/// Bytes that are asked of a codec at a time.
+const READ_BYTES: usize = 64 << 10;
 
 /// Records under way.
-pub(crate) struct Records {
-    source: BufReader<Box<dyn Read + Send>>,
+pub(crate) struct Records<'a> {
+    source: Box<dyn Read + Send + 'a>,
     left: i32,
     last_offset_delta: i32,
     /// A larger record is not looked into.
     record_bytes_max: usize,
-    record: Vec<u8>,
+    /// What came and is not done with is `from..to` of it.
+    held: Vec<u8>,
+    from: usize,
+    to: usize,
 }
 
 /// One of them.
@@ -36,65 +44,94 @@ pub(crate) struct Record<'a> {
     pub has_value: bool,
 }
 
-impl Records {
-    pub fn of(batch: &RecordBatch<'_>) -> io::Result<Self> {
+impl<'a> Records<'a> {
+    pub fn of(batch: &RecordBatch<'a>) -> io::Result<Self> {
         let compression = batch.compression().map_err(|error| corrupt(&error.to_string()))?;
-        let source = decompress::reader(compression, batch.payload().to_vec(), DECOMPRESSED_BYTES_MAX)?;
+        let source = decompress::reader(compression, batch.payload(), DECOMPRESSED_BYTES_MAX)?;
         Ok(Self {
-            source: BufReader::with_capacity(64 << 10, source),
+            source,
             left: batch.record_count(),
             last_offset_delta: batch.last_offset_delta(),
             record_bytes_max: RECORD_BYTES_MAX,
-            record: Vec::new(),
+            held: Vec::new(),
+            from: 0,
+            to: 0,
         })
     }
 
     /// The same of a batch with no record larger than this.
-    pub fn up_to(batch: &RecordBatch<'_>, record_bytes_max: usize) -> io::Result<Self> {
+    pub fn up_to(batch: &RecordBatch<'a>, record_bytes_max: usize) -> io::Result<Self> {
         Ok(Self { record_bytes_max: record_bytes_max.min(RECORD_BYTES_MAX), ..Self::of(batch)? })
     }
 
     /// The next one; none behind the last. An error says that the batch is not what it should be.
     pub fn next(&mut self) -> io::Result<Option<Record<'_>>> {
         if self.left <= 0 {
-            return match self.source.read(&mut [0])? {
-                0 => Ok(None),
-                _ => Err(corrupt("there is something behind the last record")),
+            return match self.from < self.to || self.more()? {
+                false => Ok(None),
+                true => Err(corrupt("there is something behind the last record")),
             };
         }
         self.left -= 1;
         let length = self.length()?;
-        self.record.clear();
-        let read = Read::by_ref(&mut self.source).take(length as u64).read_to_end(&mut self.record)?;
-        if read < length {
-            return Err(corrupt("the records end too early"));
-        }
-        let record = Record::parse(&self.record).ok_or_else(|| corrupt("a record cannot be read"))?;
-        if !(0..=self.last_offset_delta).contains(&record.offset_delta) {
-            return Err(corrupt("a record is outside of its batch"));
-        }
-        Ok(Some(record))
+        self.await_bytes(length)?;
+        let body = self.held.get(self.from..self.from + length).unwrap_or_default();
+        self.from += length;
+        Record::in_batch(body, self.last_offset_delta).map(Some)
     }
 
     fn length(&mut self) -> io::Result<usize> {
-        let mut bytes = [0; LENGTH_BYTES_MAX];
-        for count in 1..=LENGTH_BYTES_MAX {
-            let (read, _) = bytes.split_at_mut(count);
-            let Some(last) = read.last_mut() else { break };
-            self.source.read_exact(std::slice::from_mut(last))?;
-            if *last & 0x80 == 0 {
-                let length =
-                    varint::read_i32(&mut &*read).ok().and_then(|length| usize::try_from(length).ok());
-                return length
-                    .filter(|length| *length <= self.record_bytes_max)
-                    .ok_or_else(|| corrupt("a record has no sane length"));
+        loop {
+            let held = self.held.get(self.from..self.to).unwrap_or_default();
+            if let Some((length, bytes)) = length_of(held, self.record_bytes_max)? {
+                self.from += bytes;
+                return Ok(length);
+            }
+            if !self.more()? {
+                return Err(ends_early());
             }
         }
-        Err(corrupt("a record has no sane length"))
+    }
+
+    /// Waits until so many bytes are there.
+    fn await_bytes(&mut self, count: usize) -> io::Result<()> {
+        while self.to - self.from < count {
+            if !self.more()? {
+                return Err(ends_early());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets some more; false when that was all. Memory grows with what has come, not with what a length says.
+    fn more(&mut self) -> io::Result<bool> {
+        if self.from > 0 {
+            self.held.copy_within(self.from..self.to, 0);
+            (self.from, self.to) = (0, self.to - self.from);
+        }
+        if self.to == self.held.len() {
+            let most = self.record_bytes_max.saturating_add(READ_BYTES);
+            let grown = (2 * self.held.len()).clamp(READ_BYTES, most);
+            self.held.reserve_exact(grown - self.held.len());
+            self.held.resize(grown, 0);
+        }
+        let room = self.held.get_mut(self.to..).unwrap_or_default();
+        let read = self.source.read(room)?;
+        self.to += read;
+        Ok(read > 0)
     }
 }
 
 impl<'a> Record<'a> {
+    /// One that must be within its batch.
+    fn in_batch(body: &'a [u8], last_offset_delta: i32) -> io::Result<Self> {
+        let record = Self::parse(body).ok_or_else(|| corrupt("a record cannot be read"))?;
+        if !(0..=last_offset_delta).contains(&record.offset_delta) {
+            return Err(corrupt("a record is outside of its batch"));
+        }
+        Ok(record)
+    }
+
     fn parse(body: &'a [u8]) -> Option<Self> {
         let (_attributes, mut rest) = body.split_first()?;
         let timestamp_delta = varint::read_i64(&mut rest).ok()?;
@@ -105,31 +142,46 @@ impl<'a> Record<'a> {
         Some(Self { body, rest: behind, timestamp_delta, offset_delta, key, has_value })
     }
 
-    /// How many they are, about.
-    pub fn bytes(&self) -> usize {
-        self.body.len()
-    }
-
     /// As it was.
-    pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         write_length(self.body.len(), out)?;
         out.write_all(self.body)
     }
 
     /// With another timestamp delta.
-    pub fn write_at(&self, timestamp_delta: i64, out: &mut impl io::Write) -> io::Result<()> {
-        let mut front: Vec<u8> = self.body.iter().copied().take(1).collect();
-        varint::write(&mut front, timestamp_delta);
-        write_length(front.len() + self.rest.len(), out)?;
-        out.write_all(&front)?;
+    pub fn write_at(&self, timestamp_delta: i64, out: &mut impl Write) -> io::Result<()> {
+        let time = varint::encode(timestamp_delta);
+        let (attributes, _) = self.body.split_at(1.min(self.body.len()));
+        write_length(attributes.len() + time.bytes().len() + self.rest.len(), out)?;
+        out.write_all(attributes)?;
+        out.write_all(time.bytes())?;
         out.write_all(self.rest)
     }
 }
 
-fn write_length(length: usize, out: &mut impl io::Write) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(LENGTH_BYTES_MAX);
-    varint::write(&mut bytes, i64::try_from(length).unwrap_or(i64::MAX));
-    out.write_all(&bytes)
+fn write_length(length: usize, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(varint::encode(i64::try_from(length).unwrap_or(i64::MAX)).bytes())
+}
+
+/// The length of the record at the front of `bytes`, and how many bytes that takes; none when they end before.
+fn length_of(bytes: &[u8], record_bytes_max: usize) -> io::Result<Option<(usize, usize)>> {
+    let mut rest = bytes;
+    match varint::read_i32(&mut rest) {
+        Ok(length) => {
+            let length = usize::try_from(length).ok().filter(|length| *length <= record_bytes_max);
+            length.map(|length| Some((length, bytes.len() - rest.len()))).ok_or_else(insane)
+        }
+        Err(_) if bytes.len() < LENGTH_BYTES_MAX && bytes.iter().all(|byte| byte & 0x80 != 0) => Ok(None),
+        Err(_) => Err(insane()),
+    }
+}
+
+fn insane() -> io::Error {
+    corrupt("a record has no sane length")
+}
+
+fn ends_early() -> io::Error {
+    corrupt("the records end too early")
 }
 
 /// Bytes with their length in front, or none; `None` when they are not there.
@@ -145,6 +197,7 @@ mod tests {
     use model::TimestampMs;
     use model::batch::{BatchBuilder, Compression};
 
+    use super::plain::Plain;
     use super::*;
 
     fn batch() -> BatchBuilder {
@@ -174,11 +227,36 @@ mod tests {
     }
 
     #[test]
+    fn records_of_every_size_come_through_what_is_held() {
+        let sizes =
+            [0, 1, 62, 63, 64, READ_BYTES - 10, READ_BYTES, 3 * READ_BYTES, 5, 8191, 8192, 1 << 20, 7];
+        let builder = sizes.iter().fold(BatchBuilder::new(), |batch, size| {
+            batch.record(TimestampMs(1), Some(&size.to_le_bytes()), Some(&vec![7; *size]))
+        });
+        let bytes = builder.build();
+        let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+        let mut records = Records::of(&batch).unwrap();
+        let mut plain = Plain::new(batch.payload(), &batch, 2 << 20);
+        let mut out = Vec::new();
+        for size in sizes {
+            let record = records.next().unwrap().unwrap();
+            assert_eq!(record.key, Some(&size.to_le_bytes()[..]));
+            record.write(&mut out).unwrap();
+            let same = plain.next().unwrap().unwrap();
+            assert!(same.key == record.key && same.offset_delta == record.offset_delta);
+        }
+        assert!(records.next().unwrap().is_none() && plain.next().unwrap().is_none());
+        assert!(out == batch.payload());
+    }
+
+    #[test]
     fn larger_records_are_not_looked_into() {
         let bytes = BatchBuilder::new().value(TimestampMs(1), &[7; 100]).build();
         let (batch, _) = RecordBatch::parse(&bytes).unwrap();
         assert!(Records::up_to(&batch, 200).unwrap().next().unwrap().is_some());
         assert!(Records::up_to(&batch, 100).unwrap().next().is_err());
+        assert!(Plain::new(batch.payload(), &batch, 200).next().unwrap().is_some());
+        assert!(Plain::new(batch.payload(), &batch, 100).next().is_err());
     }
 
     #[test]
@@ -214,6 +292,7 @@ mod tests {
                 Ok(())
             };
             assert!(walk().is_err());
+            assert!(!Plain::new(batch.payload(), &batch, 1 << 20).is_sound());
         }
     }
 }

@@ -194,6 +194,40 @@ fn a_small_table_takes_several_passes() {
     }
 }
 
+/// Memory for a list of so many records, and a table of 57 keys.
+const fn for_list(records: u64) -> u64 {
+    records / 8 * 6
+}
+
+#[test]
+fn keys_that_the_table_has_no_room_for_go_to_a_list() {
+    let rig = configured(Rig::new(10));
+    fill(&rig, 200, 300);
+    let expected = contents(&rig);
+    let reads = rig.store.counters().compaction_read_bytes;
+    assert_eq!(compact(&rig, for_list(1000), 100), 1);
+    assert!(rig.store.counters().compaction_read_bytes > reads);
+    check(&rig, &expected);
+    let log = rig.log(id());
+    assert_eq!(log.compacted_to(), rig.store.segments(&log).last().unwrap().0);
+    assert_eq!(files(&rig).len(), rig.store.segments(&log).len(), "the list is gone: {:?}", files(&rig));
+    let sealed = log.compacted_to();
+    let found = records(&rig);
+    let keys: BTreeSet<&str> =
+        found.iter().filter(|record| record.0 < sealed.0).map(|record| &*record.1).collect();
+    assert_eq!(keys.len(), found.iter().filter(|record| record.0 < sealed.0).count(), "no key comes twice");
+    // What was compacted is old now, and goes when something new has its key.
+    fill(&rig, 200, 300);
+    let expected = contents(&rig);
+    assert_eq!(compact(&rig, for_list(2000), 100), 1);
+    check(&rig, &expected);
+    // A list with room for what is old and little that is new covers less than the table, or nothing.
+    fill(&rig, 200, 300);
+    let expected = contents(&rig);
+    assert!(compact(&rig, for_list(320), 100) > 1);
+    check(&rig, &expected);
+}
+
 #[test]
 fn tombstones_go_when_their_time_has_come() {
     let rig = configured(Rig::new(3));
@@ -248,11 +282,11 @@ fn what_is_enough_is_a_share_of_the_log_or_an_age() {
 }
 
 /// A log of several segments, some of it compacted before, closed in order.
-fn closed(seed: u64) -> (Image, Contents) {
+fn closed(seed: u64, keys: usize) -> (Image, Contents) {
     let rig = configured(Rig::new(seed));
-    fill(&rig, 60, 10);
+    fill(&rig, 60, keys);
     compact(&rig, 1 << 20, 100);
-    fill(&rig, 60, 10);
+    fill(&rig, 60, keys);
     let expected = contents(&rig);
     rig.simulation.run_until(rig.store.close()).unwrap();
     let image = rig.disk.kill();
@@ -262,7 +296,16 @@ fn closed(seed: u64) -> (Image, Contents) {
 
 #[test]
 fn a_crash_at_any_step_loses_nothing() {
-    let (image, expected) = closed(6);
+    crash_at_any_step(10, 1 << 20);
+}
+
+#[test]
+fn nor_does_one_that_leaves_a_list() {
+    crash_at_any_step(100, for_list(800));
+}
+
+fn crash_at_any_step(keys: usize, key_bytes: u64) {
+    let (image, expected) = closed(6, keys);
     let mut ended = false;
     let mut seed = 0;
     while !ended {
@@ -270,7 +313,7 @@ fn a_crash_at_any_step_loses_nothing() {
         let mut rig = configured(Rig::boot(seed, 2, image.clone(), BTreeSet::new()));
         let log = rig.log(id());
         let store = Rc::clone(&rig.store);
-        let passing = async move { store.compact(&log, limits(1 << 20), 5000).await.unwrap() };
+        let passing = async move { store.compact(&log, limits(key_bytes), 5000).await.unwrap() };
         ended = rig.simulation.run_steps(seed * 3, passing).is_some();
         let killed = rig.disk.kill();
         for image in [killed.power_cut(&mut Random::new(seed)), killed] {
@@ -289,7 +332,7 @@ fn a_crash_at_any_step_loses_nothing() {
 #[test]
 fn a_log_may_be_cut_off_within_what_was_compacted() {
     for to in [0, 1, 5, 100, 170, 177, 178, 181, 300, 340] {
-        let (image, _) = closed(7);
+        let (image, _) = closed(7, 10);
         let rig = configured(Rig::boot(7, 2, image, BTreeSet::new()));
         compact(&rig, 1 << 20, 100);
         let log = rig.log(id());
@@ -315,7 +358,7 @@ fn a_log_may_be_cut_off_within_what_was_compacted() {
 
 #[test]
 fn a_damaged_segment_is_an_error_and_stays() {
-    let (image, _) = closed(8);
+    let (image, _) = closed(8, 10);
     let rig = configured(Rig::boot(8, 2, image, BTreeSet::new()));
     let log = rig.log(id());
     let segments = rig.store.segments(&log);

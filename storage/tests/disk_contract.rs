@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -445,5 +446,21 @@ fn a_broken_promise_ends_the_process_with_5() {
 fn ends_the_process() {
     on_uring("fatal", async |disk, _| {
         disk.fatal("journal 1: sync", &std::io::Error::from_raw_os_error(libc::EIO));
+    });
+}
+
+#[test]
+fn a_pipe_under_a_files_name_holds_nobody_up() {
+    on_uring("pipes", async |disk, root| {
+        let (pipe, target, link) = (root.join("pipe"), root.join("target"), root.join("link"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Nobody ever opens its other end.
+        assert_eq!(disk.read_file(&pipe, 100).await.unwrap(), b"");
+        disk.remove_file(&pipe).await.unwrap();
+        disk.replace_file(&target, vec![7; 100]).await.unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        disk.remove_file(&link).await.unwrap();
+        let names: Vec<_> = disk.list_dir(&root).await.unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["target"]);
     });
 }

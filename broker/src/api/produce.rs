@@ -11,9 +11,9 @@ use coordination::metadata::Topic;
 use coordination::metadata::configs::TimestampType;
 use coordination::metadata::topics::is_internal;
 use model::batch::header::set_log_append_time;
-use model::batch::{BatchError, Codec, Compression, ProduceRules, RecordBatch, validate_produce};
+use model::batch::{BatchError, Codec, Compression, Header, ProduceRules, validate_produce};
 use model::{ErrorCode, TimestampMs, TopicPartition};
-use net::service::{Called, Reply, Request};
+use net::service::{Called, Permit, Reply, Request};
 use protocol::produce::{
     ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse, ZSTD_SINCE,
 };
@@ -71,7 +71,7 @@ pub async fn handle(broker: &Broker, request: Request) -> Result<Called, DecodeE
     drop(frame);
     let acks = asked.acks;
     let started = broker.cluster.elapsed();
-    let keyless = look_for_keys(broker, &header, &asked).await;
+    let keyless = look_for_keys(broker, &header, &asked, &mut permit).await;
     let mut plan = plan(broker, &header, asked, &keyless);
     let turn = recompress::all(broker, &mut plan, &mut permit).await;
     let question = |batches| Question::Append(batches);
@@ -99,8 +99,13 @@ fn unacknowledged(response: &ProduceResponse) -> Reply {
 }
 
 /// Compressed batches for compacted topics in which a record has no key, by the places of topic and partition in the request. They are
-/// looked through one after the other, and no more than one on a core at a time: each is held for that.
-async fn look_for_keys(broker: &Broker, header: &RequestHeader, asked: &ProduceRequest) -> Keyless {
+/// looked through one after the other, and no more than one on a core at a time: what a codec takes for that is charged to the request meanwhile.
+async fn look_for_keys(
+    broker: &Broker,
+    header: &RequestHeader,
+    asked: &ProduceRequest,
+    permit: &mut Permit,
+) -> Keyless {
     let mut keyless = Keyless::new();
     for (place, wanted) in asked.topics.iter().enumerate() {
         let image = broker.cluster.image();
@@ -110,13 +115,16 @@ async fn look_for_keys(broker: &Broker, header: &RequestHeader, asked: &ProduceR
             continue;
         }
         for (index, partition) in wanted.partitions.iter().enumerate() {
-            let batch = partition.records.as_ref().and_then(|bytes| RecordBatch::parse(bytes).ok());
-            let Some((batch, _)) = batch.filter(|(batch, _)| batch.compression() != Ok(Compression::None))
-            else {
-                continue;
+            let is_compressed = |batch: &&Bytes| {
+                Header::parse(batch).is_ok_and(|header| header.compression() != Ok(Compression::None))
             };
+            let Some(batch) = partition.records.as_ref().filter(is_compressed) else { continue };
             let _turn = broker.key_checks.turn().await;
-            if let Err(error) = check_keys(&batch).await {
+            let admitted = permit.bytes();
+            permit.settle(admitted + KeyCheck::MEMORY_BYTES);
+            let checked = check_keys(batch).await;
+            permit.settle(admitted);
+            if let Err(error) = checked {
                 keyless.insert((place, index), error);
             }
         }
@@ -124,7 +132,7 @@ async fn look_for_keys(broker: &Broker, header: &RequestHeader, asked: &ProduceR
     keyless
 }
 
-async fn check_keys(batch: &RecordBatch<'_>) -> Result<(), BatchError> {
+async fn check_keys(batch: &Bytes) -> Result<(), BatchError> {
     let mut check = KeyCheck::new(batch)?;
     loop {
         let step;

@@ -23,14 +23,18 @@ pub struct Left {
     pub has_delete_horizon: bool,
 }
 
-/// The batch with the records in `payload`, which is compressed as the batch was.
-#[must_use]
-pub fn with_records(batch: &RecordBatch<'_>, payload: &[u8], left: Left) -> Vec<u8> {
-    let mut attributes = batch.attributes() & !DELETE_HORIZON_BIT;
+/// Makes what is a copy of a batch's header, and behind it the records that are left, a batch of its own. They are compressed as the
+/// batch was.
+///
+/// # Panics
+/// If `bytes` are shorter than a header.
+pub fn seal(bytes: &mut [u8], left: Left) {
+    let attributes = bytes.get(ATTRIBUTES_AT..).and_then(<[u8]>::first_chunk).copied();
+    let mut attributes = attributes.map_or(0, i16::from_be_bytes) & !DELETE_HORIZON_BIT;
     if left.has_delete_horizon {
         attributes |= DELETE_HORIZON_BIT;
     }
-    lay_out(batch, payload, attributes, left)
+    describe(bytes, attributes, left);
 }
 
 /// The batch with the same records, which are compressed like this in `payload`.
@@ -60,18 +64,21 @@ pub fn emptied(batch: &RecordBatch<'_>) -> Vec<u8> {
 }
 
 fn lay_out(batch: &RecordBatch<'_>, payload: &[u8], attributes: i16, left: Left) -> Vec<u8> {
-    let size = HEADER_BYTES + payload.len();
-    let length = i32::try_from(size - LENGTH_OVERHEAD).unwrap_or(i32::MAX);
-    let mut out = Vec::with_capacity(size);
+    let mut out = Vec::with_capacity(HEADER_BYTES + payload.len());
     out.extend_from_slice(batch.header().as_bytes());
     out.extend_from_slice(payload);
-    put_field(&mut out, LENGTH_AT, length.to_be_bytes());
-    put_field(&mut out, ATTRIBUTES_AT, attributes.to_be_bytes());
-    put_field(&mut out, BASE_TIMESTAMP_AT, left.base_timestamp.0.to_be_bytes());
-    put_field(&mut out, MAX_TIMESTAMP_AT, left.max_timestamp.0.to_be_bytes());
-    put_field(&mut out, RECORD_COUNT_AT, left.count.to_be_bytes());
-    recompute_crc(&mut out);
+    describe(&mut out, attributes, left);
     out
+}
+
+fn describe(batch: &mut [u8], attributes: i16, left: Left) {
+    let length = i32::try_from(batch.len().saturating_sub(LENGTH_OVERHEAD)).unwrap_or(i32::MAX);
+    put_field(batch, LENGTH_AT, length.to_be_bytes());
+    put_field(batch, ATTRIBUTES_AT, attributes.to_be_bytes());
+    put_field(batch, BASE_TIMESTAMP_AT, left.base_timestamp.0.to_be_bytes());
+    put_field(batch, MAX_TIMESTAMP_AT, left.max_timestamp.0.to_be_bytes());
+    put_field(batch, RECORD_COUNT_AT, left.count.to_be_bytes());
+    recompute_crc(batch);
 }
 
 #[cfg(test)]
@@ -79,6 +86,13 @@ mod tests {
     use super::*;
     use crate::batch::BatchBuilder;
     use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+
+    /// The batch with other records.
+    fn with_records(batch: &RecordBatch<'_>, payload: &[u8], left: Left) -> Vec<u8> {
+        let mut bytes = [&batch.header().as_bytes()[..], payload].concat();
+        seal(&mut bytes, left);
+        bytes
+    }
 
     fn original() -> Vec<u8> {
         BatchBuilder::new()

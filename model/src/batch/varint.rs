@@ -22,7 +22,19 @@ pub fn read_i64(bytes: &mut &[u8]) -> Result<i64, RecordError> {
 }
 
 /// Seven bits a byte, least first, of a number of `width` bits.
+#[inline]
 fn read_raw(bytes: &mut &[u8], width: u32) -> Result<u64, RecordError> {
+    // Most have one byte: deltas, short lengths.
+    match bytes.split_first() {
+        Some((&byte, rest)) if byte & 0x80 == 0 => {
+            *bytes = rest;
+            Ok(u64::from(byte))
+        }
+        _ => read_long(bytes, width),
+    }
+}
+
+fn read_long(bytes: &mut &[u8], width: u32) -> Result<u64, RecordError> {
     let (mut value, mut shift) = (0_u64, 0);
     loop {
         let (&byte, rest) = bytes.split_first().ok_or(RecordError::Truncated)?;
@@ -40,18 +52,45 @@ fn read_raw(bytes: &mut &[u8], width: u32) -> Result<u64, RecordError> {
     }
 }
 
-/// Appends a signed number; 32-bit and 64-bit ones of the same value look the same.
-pub fn write(out: &mut Vec<u8>, value: i64) {
+/// A signed number as it is written. 32-bit and 64-bit ones of the same value look the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded {
+    bytes: [u8; Self::BYTES_MAX],
+    len: usize,
+}
+
+impl Encoded {
+    /// No number takes more: 64 bits, seven a byte.
+    pub const BYTES_MAX: usize = 10;
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.split_at(self.len).0
+    }
+}
+
+/// The bytes of a signed number.
+#[must_use]
+pub fn encode(value: i64) -> Encoded {
     let mut raw = (value << 1).cast_unsigned() ^ (value >> 63).cast_unsigned();
-    loop {
+    let mut encoded = Encoded { bytes: [0; Encoded::BYTES_MAX], len: 0 };
+    for byte in &mut encoded.bytes {
         let [low, ..] = raw.to_le_bytes();
         raw >>= 7;
+        encoded.len += 1;
         if raw == 0 {
-            out.push(low & 0x7f);
-            return;
+            *byte = low & 0x7f;
+            break;
         }
-        out.push(low | 0x80);
+        *byte = low | 0x80;
     }
+    encoded
+}
+
+/// Appends a signed number.
+pub fn write(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(encode(value).bytes());
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use storage::signal::Signal;
 
+use crate::cpu;
+
 /// Flat out, this many bytes are under way.
 const UNDER_WAY: usize = 8 << 20;
 
@@ -63,7 +65,7 @@ async fn apply<S: Subject + 'static>(subject: &Rc<S>, offer: Offer) -> Measured 
     let latency =
         Rc::new(RefCell::new(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("three digits")));
     let count = offer.bytes_max / offer.size as u64;
-    let (commits, cpu, begun) = (subject.commits(), cpu_seconds(), Instant::now());
+    let (commits, cpu, begun) = (subject.commits(), cpu::seconds(), Instant::now());
     let waiter = glommio::spawn_local(wait(Rc::clone(subject), Rc::clone(&flight), Rc::clone(&latency)));
     let mut sent = 0;
     while sent < count && begun.elapsed() < offer.duration {
@@ -96,7 +98,7 @@ async fn apply<S: Subject + 'static>(subject: &Rc<S>, offer: Offer) -> Measured 
     Measured {
         bytes: sent * offer.size as u64,
         seconds,
-        cpu_seconds: cpu_seconds() - cpu,
+        cpu_seconds: cpu::seconds() - cpu,
         commits: subject.commits() - commits,
         latency,
     }
@@ -112,18 +114,4 @@ async fn wait<S: Subject>(subject: Rc<S>, flight: Rc<Flight>, latency: Rc<RefCel
         flight.under_way.borrow_mut().pop_front();
         flight.changed.notify();
     }
-}
-
-/// CPU this process used: user and system, all threads.
-fn cpu_seconds() -> f64 {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
-    // SAFETY: getrusage fills the struct it is given and keeps no pointer to it; RUSAGE_SELF cannot fail.
-    let usage = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-        usage.assume_init()
-    };
-    let seconds = |time: libc::timeval| {
-        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
-    };
-    (seconds(usage.ru_utime) + seconds(usage.ru_stime)).as_secs_f64()
 }

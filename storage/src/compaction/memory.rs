@@ -2,15 +2,19 @@
 //!
 //! Frames that segments do not have yet cannot make room; there is a ring of them at most, and rarely more than half of it.
 
-use model::limits::{COMPACTED_BATCH_COPIES, COMPACTION_CODEC_BYTES, COMPACTION_STEP_BYTES, MemoryPlan};
+use model::limits::{
+    COMPACTED_BATCH_COPIES, COMPACTED_RECORD_COPIES, COMPACTION_CODEC_BYTES, COMPACTION_STEP_BYTES_MAX,
+    COMPACTION_STEP_BYTES_MIN, MemoryPlan,
+};
 
-use crate::bytes_at::{len_u64, to_usize};
+use super::output::WRITE_BYTES;
+use crate::bytes_at::{block_down, len_u64, to_usize};
 use crate::decompress::WINDOW_BYTES_MAX;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::store::Store;
 
-const _: () = assert!(COMPACTION_CODEC_BYTES >= WINDOW_BYTES_MAX);
+const _: () = assert!(COMPACTION_CODEC_BYTES >= WINDOW_BYTES_MAX + WRITE_BYTES as u64);
 
 /// What a pass may take.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +38,31 @@ impl CompactionLimits {
         }
     }
 
+    /// Of the memory for keys: the table. The rest is for marks of records, should there be more keys.
+    pub(super) const fn table_bytes(&self) -> u64 {
+        self.key_bytes - self.marks_bytes()
+    }
+
+    /// Records that may be marked.
+    pub(super) fn marks_max(&self) -> usize {
+        to_usize(self.marks_bytes() * 8)
+    }
+
+    const fn marks_bytes(&self) -> u64 {
+        self.key_bytes / 6
+    }
+
+    /// Bytes that are read, and looked at, together; a batch that is larger comes alone.
+    pub(super) fn step_bytes(&self) -> usize {
+        let half = to_usize(block_down(len_u64(self.batch_bytes_max / 2)));
+        half.clamp(COMPACTION_STEP_BYTES_MIN, COMPACTION_STEP_BYTES_MAX)
+    }
+
     /// Memory of a pass with so many bytes of batches in hand.
     fn bytes_with(&self, batches: usize) -> u64 {
-        // While they are small there are a few at a time, and a part of the one behind them.
-        let batches = len_u64(batches.max(2 * COMPACTION_STEP_BYTES));
-        let record = len_u64(self.batch_bytes_max);
-        self.key_bytes + COMPACTION_CODEC_BYTES + record + COMPACTED_BATCH_COPIES * batches
+        let batches = COMPACTED_BATCH_COPIES * len_u64(batches.max(self.step_bytes()));
+        let records = COMPACTED_RECORD_COPIES * len_u64(self.batch_bytes_max);
+        self.key_bytes + COMPACTION_CODEC_BYTES + records + batches
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use model::batch::RecordBatch;
 use model::limits::BLOCK;
 use model::{Offset, TimestampMs};
 
@@ -15,7 +16,7 @@ use crate::segment::{FIRST_POSITION, Header, SegmentName};
 use crate::store::{LogRef, Store};
 
 /// Bytes of one write.
-const WRITE_BYTES: usize = 256 << 10;
+pub(super) const WRITE_BYTES: usize = 256 << 10;
 
 /// A segment being written.
 pub(super) struct Output<D: Disk> {
@@ -24,8 +25,9 @@ pub(super) struct Output<D: Disk> {
     file: Rc<D::File>,
     /// Up to here it is written; whole blocks.
     written: u64,
-    /// What comes next.
-    held: Vec<u8>,
+    /// What comes next: the first `filled` bytes.
+    buffer: Rc<D::Buffer>,
+    filled: usize,
     index: Index,
     max_timestamp_ms: i64,
     begun_ms: Option<i64>,
@@ -52,7 +54,8 @@ impl<D: Disk> Output<D> {
             incarnation,
             file,
             written: FIRST_POSITION,
-            held: Vec::new(),
+            buffer: Rc::new(store.disk.buffer(WRITE_BYTES)),
+            filled: 0,
             index: Index::new(base),
             max_timestamp_ms: -1,
             begun_ms: None,
@@ -61,20 +64,16 @@ impl<D: Disk> Output<D> {
 
     /// Its bytes so far.
     pub fn size(&self) -> u64 {
-        self.written + len_u64(self.held.len())
+        self.written + len_u64(self.filled)
     }
 
-    /// Whole batches, and what each of them is: base offset, size, largest timestamp.
-    pub async fn put<S: Derived>(
-        &mut self,
-        store: &Store<D, S>,
-        bytes: &[u8],
-        batches: &[(Offset, u64, TimestampMs)],
-    ) -> io::Result<()> {
-        for (base, len, time) in batches {
-            self.note(*base, *len, *time);
+    /// Whole batches follow.
+    pub async fn put<S: Derived>(&mut self, store: &Store<D, S>, batches: &[u8]) -> io::Result<()> {
+        for batch in RecordBatch::all_in(batches) {
+            let batch = batch.map_err(io::Error::other)?;
+            self.note(batch.base_offset(), len_u64(batch.size_bytes()), batch.max_timestamp());
         }
-        self.append(store, bytes).await
+        self.append(store, batches).await
     }
 
     /// A batch follows, whose bytes are appended next.
@@ -86,24 +85,49 @@ impl<D: Disk> Output<D> {
 
     /// Bytes that follow.
     pub async fn append<S: Derived>(&mut self, store: &Store<D, S>, bytes: &[u8]) -> io::Result<()> {
-        self.held.extend_from_slice(bytes);
-        while self.held.len() >= WRITE_BYTES {
-            self.write(store, WRITE_BYTES).await?;
+        let mut left = bytes;
+        while !left.is_empty() {
+            let room = self.room(store);
+            let (now, later) = left.split_at(room.len().min(left.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            left = later;
+            if self.filled == WRITE_BYTES {
+                self.write(store, Rc::clone(&self.buffer)).await?;
+            }
         }
         Ok(())
     }
 
-    /// Writes so many of the bytes held, padded to whole blocks.
-    async fn write<S: Derived>(&mut self, store: &Store<D, S>, len: usize) -> io::Result<()> {
-        let mut buffer = store.disk.buffer(len.next_multiple_of(BLOCK));
-        let (bytes, padding) = buffer.as_mut().split_at_mut(len);
-        bytes.copy_from_slice(&self.held[..len]);
-        padding.fill(0);
-        self.file.write(Rc::new(buffer), self.written).await?;
-        self.held.drain(..len);
-        self.written += len_u64(len);
+    /// Where bytes go that follow. The disk gives the buffer back with every write; else there is another one.
+    fn room<S: Derived>(&mut self, store: &Store<D, S>) -> &mut [u8] {
+        if Rc::get_mut(&mut self.buffer).is_none() {
+            let mut other = store.disk.buffer(WRITE_BYTES);
+            other.as_mut()[..self.filled].copy_from_slice(&(*self.buffer).as_ref()[..self.filled]);
+            self.buffer = Rc::new(other);
+        }
+        let buffer = Rc::get_mut(&mut self.buffer).expect("it was just made, or nobody else has it");
+        &mut buffer.as_mut()[self.filled..]
+    }
+
+    /// Writes what is held, in whole blocks.
+    async fn write<S: Derived>(&mut self, store: &Store<D, S>, buffer: Rc<D::Buffer>) -> io::Result<()> {
+        self.file.write(buffer, self.written).await?;
+        self.written += len_u64(std::mem::take(&mut self.filled));
         store.disk.yield_now().await;
         Ok(())
+    }
+
+    /// Writes all that is held; nothing can follow.
+    pub async fn write_rest<S: Derived>(&mut self, store: &Store<D, S>) -> io::Result<()> {
+        if self.filled == 0 {
+            return Ok(());
+        }
+        let mut rest = store.disk.buffer(self.filled.next_multiple_of(BLOCK));
+        let (bytes, padding) = rest.as_mut().split_at_mut(self.filled);
+        bytes.copy_from_slice(&(*self.buffer).as_ref()[..self.filled]);
+        padding.fill(0);
+        self.write(store, Rc::new(rest)).await
     }
 
     /// The segment, durable but for its name. Without any batch it has the time that is given.
@@ -114,9 +138,7 @@ impl<D: Disk> Output<D> {
         time_ms: i64,
     ) -> io::Result<Segment> {
         let size = self.size();
-        while !self.held.is_empty() {
-            self.write(store, self.held.len().min(WRITE_BYTES)).await?;
-        }
+        self.write_rest(store).await?;
         if let Err(error) = self.file.sync().await {
             let path = store.paths.segment(log.id, self.name);
             store.disk.fatal(&format!("syncing {}", path.display()), &error);

@@ -1,7 +1,9 @@
-//! Reading a segment from its beginning to its end, a few whole batches at a time.
+//! Reading segments from their beginning to their end, a few whole batches at a time. While those are looked at, what follows them is read.
+
+use std::rc::Rc;
 
 use model::batch::{HEADER_BYTES, Header as BatchHeader};
-use model::limits::COMPACTION_STEP_BYTES;
+use model::limits::BLOCK;
 use model::{Offset, TimestampMs, TopicPartition};
 
 use super::CompactionLimits;
@@ -13,15 +15,25 @@ use crate::load::damaged_at;
 use crate::segment::FIRST_POSITION;
 use crate::store::{Store, StoreError};
 
-/// Bytes of one read, and of one step.
-const READ_BYTES: u64 = COMPACTION_STEP_BYTES as u64;
-
 /// What comes next.
 pub(super) enum Chunk {
     /// Whole batches.
-    Batches(Vec<u8>),
+    Batches(Batches),
     /// One that is too large to be looked into.
     Large(Large),
+}
+
+/// Whole batches: the first `len` bytes. They are to be given back ([`Source::take_back`]).
+pub(super) struct Batches {
+    pub bytes: Vec<u8>,
+    pub len: usize,
+}
+
+impl Batches {
+    /// Those from one that begins at `at` on.
+    pub fn since(&self, at: usize) -> &[u8] {
+        self.bytes.get(at..self.len).unwrap_or_default()
+    }
 }
 
 /// A large batch and where it stands.
@@ -32,57 +44,108 @@ pub(super) struct Large {
     pub max_timestamp: TimestampMs,
 }
 
+/// Bytes of a segment from `at` on, before `to`.
+struct Read<D: Disk> {
+    at: u64,
+    to: u64,
+    /// Of whole blocks around them.
+    buffer: Rc<D::Buffer>,
+}
+
 /// A segment being read.
-pub(super) struct Source {
+pub(super) struct Source<D: Disk> {
     id: TopicPartition,
     part: Part,
     limits: CompactionLimits,
+    step_bytes: u64,
     /// Where the bytes held begin.
     at: u64,
     held: Vec<u8>,
     /// Base offset that the next batch must have, or more where there may be gaps.
     next: Offset,
+    /// What is to be read while batches are looked at.
+    wanted: Option<(u64, u64)>,
+    ahead: Option<Read<D>>,
 }
 
-impl Source {
+impl<D: Disk> Source<D> {
+    /// At the beginning of a segment.
     pub fn new(id: TopicPartition, part: &Part, limits: CompactionLimits) -> Self {
-        let (at, next) = (FIRST_POSITION, part.name.base);
-        Self { id, part: *part, limits, at, held: Vec::new(), next }
+        Self {
+            id,
+            part: *part,
+            limits,
+            step_bytes: len_u64(limits.step_bytes()),
+            at: FIRST_POSITION,
+            held: Vec::with_capacity(limits.step_bytes() + BLOCK),
+            next: part.name.base,
+            wanted: None,
+            ahead: None,
+        }
     }
 
     /// None at the end.
-    pub async fn next<D: Disk, S: Derived>(
-        &mut self,
-        store: &Store<D, S>,
-    ) -> Result<Option<Chunk>, StoreError> {
+    pub async fn next<S: Derived>(&mut self, store: &Store<D, S>) -> Result<Option<Chunk>, StoreError> {
         loop {
             let whole = self.whole(store)?;
             if whole > 0 {
-                let rest = self.held.split_off(whole);
-                self.at += len_u64(whole);
-                return Ok(Some(Chunk::Batches(std::mem::replace(&mut self.held, rest))));
+                return Ok(Some(Chunk::Batches(self.hand_out(whole))));
             }
             if self.at >= self.part.size {
                 return Ok(None);
             }
-            let size = BatchHeader::parse(&self.held).map_or(0, |header| header.size_bytes());
+            let size = size_of_first(&self.held);
             if self.at + len_u64(size.max(HEADER_BYTES)) > self.part.size {
                 return Err(self.damaged(store, "a record batch reaches past the end of the segment"));
             }
             if let Some(large) = self.pass_large() {
                 return Ok(Some(Chunk::Large(large)));
             }
-            let at = self.at + len_u64(self.held.len());
             store.lend_for_batches(&self.limits, size);
-            let mut end = self.part.size;
-            if size > COMPACTION_STEP_BYTES {
-                // One that takes several reads is held alone.
-                self.held.reserve_exact(size - self.held.len());
-                end = self.at + len_u64(size);
-            }
-            let more = self.read(store, at, end).await?;
-            self.held.extend_from_slice(&more);
+            // One that takes several reads is held alone.
+            self.held.reserve_exact(size.saturating_sub(self.held.len()));
+            let (at, to) = self.place_behind(&self.held, self.at);
+            let read = match self.ahead.take().filter(|ahead| (ahead.at, ahead.to) == (at, to)) {
+                Some(ahead) => ahead,
+                None => self.read(store, at, to).await?,
+            };
+            let bytes = self.bytes(store, &read)?;
+            self.held.extend_from_slice(bytes);
         }
+    }
+
+    fn hand_out(&mut self, len: usize) -> Batches {
+        let bytes = std::mem::take(&mut self.held);
+        self.at += len_u64(len);
+        let rest = bytes.get(len..).unwrap_or_default();
+        let (at, to) = self.place_behind(rest, self.at);
+        let looked_into = size_of_first(rest) <= self.limits.batch_bytes_max;
+        self.wanted = (at < to && looked_into).then_some((at, to));
+        Batches { bytes, len }
+    }
+
+    /// Reads what is wanted behind the batches that were handed out. What goes wrong is told when it is their turn.
+    pub async fn read_ahead<S: Derived>(&mut self, store: &Store<D, S>) {
+        if let Some((at, to)) = self.wanted.take() {
+            self.ahead = self.read(store, at, to).await.ok();
+        }
+    }
+
+    /// The batches that were handed out are done with.
+    pub fn take_back(&mut self, batches: Batches) {
+        let Batches { mut bytes, len } = batches;
+        bytes.drain(..len);
+        // A large one is not carried on.
+        bytes.shrink_to(to_usize(self.step_bytes) + BLOCK);
+        self.held = bytes;
+    }
+
+    /// From where to where to read behind `held`, which begins at `start`: a step together with that, or more of a batch that is larger.
+    fn place_behind(&self, held: &[u8], start: u64) -> (u64, u64) {
+        let at = start + len_u64(held.len());
+        let size = len_u64(size_of_first(held));
+        let end = if size > self.step_bytes { start + size } else { block_up(start + self.step_bytes) };
+        (at, end.min(block_down(at) + self.step_bytes).min(self.part.size))
     }
 
     /// Goes on behind the batch whose beginning is held, if that is too large.
@@ -94,44 +157,45 @@ impl Source {
         }
         let large = Large { base, at: self.at, len: len_u64(len), max_timestamp };
         self.next = header.last_offset().next();
-        self.held = Vec::new();
+        self.held.clear();
         self.at += large.len;
         Some(large)
     }
 
     /// Some bytes of a large batch; none behind its end.
-    pub async fn piece<D: Disk, S: Derived>(
+    pub async fn piece<S: Derived>(
         &self,
         store: &Store<D, S>,
         large: &Large,
         at: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let end = large.at + large.len;
-        if at >= end { Ok(None) } else { self.read(store, at, end).await.map(Some) }
+        if at >= end {
+            return Ok(None);
+        }
+        let read = self.read(store, at, end.min(block_down(at) + self.step_bytes)).await?;
+        self.bytes(store, &read).map(|bytes| Some(bytes.to_vec()))
     }
 
-    /// Bytes from `at` on, before `end`, at least one.
-    async fn read<D: Disk, S: Derived>(
-        &self,
-        store: &Store<D, S>,
-        at: u64,
-        end: u64,
-    ) -> Result<Vec<u8>, StoreError> {
+    async fn read<S: Derived>(&self, store: &Store<D, S>, at: u64, to: u64) -> Result<Read<D>, StoreError> {
         let name = self.part.name;
         let failed = |error| damaged_at(&store.paths, self.id, name, at, &error);
         let start = block_down(at);
-        let to = (start + READ_BYTES).min(end);
         let file = store.files.get((self.id, name)).await.map_err(failed)?;
         let buffer = file.read(start, to_usize(block_up(to) - start)).await.map_err(failed)?;
         store.count(|counters| counters.compaction_read_bytes += to - start);
-        let bytes: &[u8] = (*buffer).as_ref();
-        let bytes = bytes.get(to_usize(at - start)..to_usize(to - start));
-        let bytes = bytes.ok_or_else(|| self.damaged(store, "the segment is shorter than its log"))?;
-        Ok(bytes.to_vec())
+        Ok(Read { at, to, buffer })
+    }
+
+    fn bytes<'a, S: Derived>(&self, store: &Store<D, S>, read: &'a Read<D>) -> Result<&'a [u8], StoreError> {
+        let start = block_down(read.at);
+        let bytes: &[u8] = (*read.buffer).as_ref();
+        let bytes = bytes.get(to_usize(read.at - start)..to_usize(read.to - start));
+        bytes.ok_or_else(|| self.damaged(store, "the segment is shorter than its log"))
     }
 
     /// How many of the bytes held are whole batches, each in its place.
-    fn whole<D: Disk, S: Derived>(&mut self, store: &Store<D, S>) -> Result<usize, StoreError> {
+    fn whole<S: Derived>(&mut self, store: &Store<D, S>) -> Result<usize, StoreError> {
         let mut whole = 0;
         while let Some(rest) = self.held.get(whole..).filter(|rest| rest.len() >= HEADER_BYTES) {
             let header = BatchHeader::parse(rest).map_err(|error| self.damaged(store, &error.to_string()))?;
@@ -150,7 +214,12 @@ impl Source {
     }
 
     /// Something is wrong with what was read.
-    pub fn damaged<D: Disk, S: Derived>(&self, store: &Store<D, S>, what: &str) -> StoreError {
+    pub fn damaged<S: Derived>(&self, store: &Store<D, S>, what: &str) -> StoreError {
         damaged_at(&store.paths, self.id, self.part.name, self.at, &what)
     }
+}
+
+/// Bytes of the batch at the front, as far as they are known.
+fn size_of_first(bytes: &[u8]) -> usize {
+    BatchHeader::parse(bytes).map_or(0, |header| header.size_bytes())
 }

@@ -29,8 +29,8 @@ enum Next {
 }
 
 /// See the module.
-pub(super) struct Decoder {
-    payload: Vec<u8>,
+pub(super) struct Decoder<T> {
+    payload: T,
     at: usize,
     framed: bool,
     next: Next,
@@ -39,11 +39,12 @@ pub(super) struct Decoder {
     taken: usize,
 }
 
-impl Decoder {
-    pub(super) fn new(payload: Vec<u8>) -> Self {
-        let framed = payload.starts_with(XERIAL_MAGIC);
+impl<T: AsRef<[u8]>> Decoder<T> {
+    pub(super) fn new(payload: T) -> Self {
+        let bytes = payload.as_ref();
+        let framed = bytes.starts_with(XERIAL_MAGIC);
         let (at, next) =
-            if framed { (XERIAL_HEADER_BYTES, Next::Frame) } else { (0, Next::Block(payload.len())) };
+            if framed { (XERIAL_HEADER_BYTES, Next::Frame) } else { (0, Next::Block(bytes.len())) };
         Self { payload, at, framed, next, output: Vec::new(), taken: 0 }
     }
 
@@ -55,7 +56,7 @@ impl Decoder {
 
     fn take(&mut self, count: usize, end: usize) -> io::Result<&[u8]> {
         let to = self.at.checked_add(count).filter(|to| *to <= end);
-        let taken = to.and_then(|to| self.payload.get(self.at..to)).ok_or_else(ends_early)?;
+        let taken = to.and_then(|to| self.payload.as_ref().get(self.at..to)).ok_or_else(ends_early)?;
         self.at += count;
         Ok(taken)
     }
@@ -70,11 +71,11 @@ impl Decoder {
     fn step(&mut self) -> io::Result<()> {
         match self.next {
             Next::End => {}
-            Next::Frame if self.at == self.payload.len() => self.next = Next::End,
+            Next::Frame if self.at == self.payload.as_ref().len() => self.next = Next::End,
             Next::Frame => {
-                let length = self.take(4, self.payload.len())?;
+                let length = self.take(4, self.payload.as_ref().len())?;
                 let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-                let end = self.at.checked_add(length).filter(|end| *end <= self.payload.len());
+                let end = self.at.checked_add(length).filter(|end| *end <= self.payload.as_ref().len());
                 self.next = Next::Block(end.ok_or_else(ends_early)?);
             }
             Next::Block(end) => {
@@ -123,9 +124,14 @@ impl Decoder {
         let offset = usize::try_from(offset).ok().filter(|offset| (1..=REACH).contains(offset));
         let from = offset.and_then(|offset| self.output.len().checked_sub(offset));
         let from = from.ok_or_else(|| corrupt("a copy reaches back too far"))?;
-        for at in 0..usize::try_from(length).unwrap_or(0) {
-            // It may reach into what it has copied itself.
-            let byte = self.output.get(from + at).copied().unwrap_or_default();
+        let length = usize::try_from(length).unwrap_or(0);
+        if from + length <= self.output.len() {
+            self.output.extend_from_within(from..from + length);
+            return Ok(());
+        }
+        for at in from..from + length {
+            // It reaches into what it has copied itself.
+            let byte = self.output.get(at).copied().unwrap_or_default();
             self.output.push(byte);
         }
         Ok(())
@@ -147,7 +153,7 @@ impl Decoder {
     }
 }
 
-impl Read for Decoder {
+impl<T: AsRef<[u8]>> Read for Decoder<T> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         // As much as is asked for: a step may be a few bytes.
         while self.output.len() - self.taken < out.len() && !matches!(self.next, Next::End) {

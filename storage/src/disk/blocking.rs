@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{DirEntry, Space, temporary_path, too_long};
@@ -19,7 +19,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 pub(super) fn read_file(path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let size = file.metadata()?.len();
     if size > len_max as u64 {
         return Err(too_long(size, len_max));
@@ -58,13 +58,17 @@ impl Nameless {
 }
 
 /// Removes a name, and gives the file back when freeing it all at once would take long.
+///
+/// Whatever somebody put under that name: a pipe is not waited for until somebody reads it, as opening it would else, and a link's target is none
+/// of this one's business.
 pub(super) fn remove_file(path: &Path) -> io::Result<Option<Nameless>> {
-    let opened = OpenOptions::new().write(true).open(path);
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let opened = OpenOptions::new().write(true).custom_flags(flags).open(path);
     fine_when_missing(fs::remove_file(path))?;
     let nameless = opened.and_then(|file| Ok((file.metadata()?, file)));
     Ok(nameless
         .ok()
-        .filter(|(found, _)| found.nlink() == 0 && found.len() > Nameless::STEP)
+        .filter(|(found, _)| found.is_file() && found.nlink() == 0 && found.len() > Nameless::STEP)
         .map(|(found, file)| Nameless { file, len: found.len() }))
 }
 

@@ -2,18 +2,20 @@
 
 use std::io::{Read, Write};
 
-use model::batch::{BatchBuilder, Compression};
+use model::batch::{BatchBuilder, Codec, Compression};
 use model::{LeaderEpoch, ProducerEpoch, ProducerId};
 
 use super::super::keys::SLOT_BYTES;
 use super::super::learn::Learner;
 use super::*;
+use crate::compress::Writer;
 use crate::decompress;
 
 const ALL: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 const RECORD_BYTES: usize = 1 << 20;
+const STEP_BYTES: usize = 256 << 10;
 
 type Pair = (&'static str, Option<&'static str>);
 
@@ -27,7 +29,7 @@ fn builder(base: i64, records: &[Pair]) -> BatchBuilder {
 
 fn packed(batch: &BatchBuilder, compression: Compression) -> Vec<u8> {
     batch.build_compressed(compression, |records| {
-        let mut writer = Writer::new(model::batch::Codec::usual(compression)).unwrap();
+        let mut writer = Writer::new(Codec::usual(compression)).unwrap();
         writer.write_all(records).unwrap();
         writer.finish().unwrap()
     })
@@ -36,17 +38,42 @@ fn packed(batch: &BatchBuilder, compression: Compression) -> Vec<u8> {
 /// A filter that has learnt these batches from `from` on.
 fn filter(log: &[u8], from: i64, upto: i64) -> Filter {
     let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(from), RECORD_BYTES);
-    learner.take(log).unwrap();
+    learn(&mut learner, log);
     Filter {
-        keys: learner.keys,
+        known: Known::Table(learner.keys),
         covered: learner.covered,
         upto: Offset(upto),
         now_ms: 5000,
         tombstones_ms: 100,
-        record_bytes_max: RECORD_BYTES,
+        room: Room::up_to(RECORD_BYTES),
+        step_bytes: STEP_BYTES,
         producers: HashMap::new(),
         blind: false,
+        out: Filtered::default(),
     }
+}
+
+fn learn(learner: &mut Learner, mut log: &[u8]) {
+    while !log.is_empty() && !learner.full {
+        log = &log[learner.take(log).unwrap()..];
+    }
+}
+
+/// What is left of a log, and whether something is not as it was.
+struct Left {
+    bytes: Vec<u8>,
+    changed: bool,
+}
+
+/// Filters a log, step by step.
+fn left(filter: &mut Filter, mut log: &[u8]) -> Left {
+    let mut left = Left { bytes: Vec::new(), changed: false };
+    while !log.is_empty() {
+        log = &log[filter.filter(log).unwrap()..];
+        left.bytes.extend_from_slice(&filter.out.bytes);
+        left.changed |= filter.out.changed;
+    }
+    left
 }
 
 /// What is in a log: (offset, time, key, value).
@@ -87,7 +114,7 @@ fn the_last_of_each_key_stays_where_it_was_in_every_codec() {
         ]
         .concat();
         let mut filter = filter(&log, 0, 99);
-        let left = filter.filter(&log).unwrap();
+        let left = left(&mut filter, &log);
         let expected = [(1, 1001, "b", "2"), (2, 1002, "a", "3"), (4, 1004, "c", "5"), (5, 1005, "d", "6")]
             .map(|(offset, time, key, value)| (offset, time, key.to_owned(), Some(value.to_owned())));
         assert_eq!(records(&left.bytes), expected, "{compression:?}");
@@ -98,10 +125,10 @@ fn the_last_of_each_key_stays_where_it_was_in_every_codec() {
         assert!(
             RecordBatch::all_in(&left.bytes).all(|batch| batch.unwrap().compression() == Ok(compression))
         );
-        assert_eq!(left.batches.iter().map(|batch| batch.1).sum::<u64>(), left.bytes.len() as u64);
-        assert_eq!(left.batches[0].2, TimestampMs(1002));
+        let first = RecordBatch::parse(&left.bytes).unwrap().0;
+        assert_eq!(first.max_timestamp(), TimestampMs(1002));
         assert!(left.changed);
-        let again = filter.filter(&left.bytes).unwrap();
+        let again = self::left(&mut filter, &left.bytes);
         assert!(!again.changed && again.bytes == left.bytes);
         assert!(!filter.blind);
     }
@@ -116,18 +143,18 @@ fn a_tombstone_stays_until_its_horizon_and_keeps_its_time() {
         ]
         .concat();
         let mut filter = filter(&log, 0, 99);
-        let left = filter.filter(&log).unwrap().bytes;
+        let left = left(&mut filter, &log).bytes;
         assert_eq!(records(&left), [(1, 1001, "a".into(), None), (2, 1002, "b".into(), Some("2".into()))]);
         let batch = one(&left);
         assert!(batch.has_delete_horizon());
         assert_eq!((batch.base_timestamp(), batch.max_timestamp()), (TimestampMs(5100), TimestampMs(1002)));
         filter.now_ms = 5099;
-        assert!(!filter.filter(&left).unwrap().changed, "the horizon is set once");
+        assert!(!self::left(&mut filter, &left).changed, "the horizon is set once");
         filter.now_ms = 5100;
         filter.blind = true;
-        assert!(!filter.filter(&left).unwrap().changed, "something may be left of what it deletes");
+        assert!(!self::left(&mut filter, &left).changed, "something may be left of what it deletes");
         filter.blind = false;
-        let left = filter.filter(&left).unwrap().bytes;
+        let left = self::left(&mut filter, &left).bytes;
         assert_eq!(records(&left), [(2, 1002, "b".into(), Some("2".into()))]);
         assert!(one(&left).has_delete_horizon());
     }
@@ -143,7 +170,7 @@ fn a_batch_whose_records_are_gone_stays_for_its_producer_and_at_the_end() {
     let log = [batch(0, 1), batch(2, 1), batch(4, 2), batch(6, 3), batch(8, 4)].concat();
     let mut filter = filter(&log, 0, 8);
     filter.producers = [(1, 3), (2, 5), (4, 9)].into();
-    let left = filter.filter(&log).unwrap().bytes;
+    let left = left(&mut filter, &log).bytes;
     let shapes: Vec<_> = RecordBatch::all_in(&left)
         .map(Result::unwrap)
         .map(|batch| {
@@ -151,11 +178,11 @@ fn a_batch_whose_records_are_gone_stays_for_its_producer_and_at_the_end() {
         })
         .collect();
     assert_eq!(shapes, [(2, 3, 0, 8), (4, 5, 0, 8), (6, 7, 0, 8), (8, 9, 1, 8)]);
-    assert!(!filter.filter(&left).unwrap().changed);
+    assert!(!self::left(&mut filter, &left).changed);
     // Another batch has the last sequence of producer 1 by now, and what is compacted ends elsewhere.
     filter.producers.insert(1, 20);
     filter.upto = Offset(99);
-    let left = filter.filter(&left).unwrap().bytes;
+    let left = self::left(&mut filter, &left).bytes;
     let bases: Vec<i64> = RecordBatch::all_in(&left).map(|batch| batch.unwrap().base_offset().0).collect();
     assert_eq!(bases, [4, 8]);
 }
@@ -173,7 +200,7 @@ fn records_without_a_key_go_and_those_not_covered_stay() {
     .concat();
     let mut filter = filter(&log, 0, 99);
     filter.covered = Offset(3);
-    let left = filter.filter(&log).unwrap().bytes;
+    let left = left(&mut filter, &log).bytes;
     let offsets: Vec<i64> = records(&left).iter().map(|record| record.0).collect();
     assert_eq!(offsets, [3, 4, 5], "only what is before offset 3 is judged");
 }
@@ -186,7 +213,7 @@ fn control_batches_and_what_cannot_be_read_stay_as_they_are() {
     let last = builder(3, &[("a", Some("1"))]).build();
     let log = [control, garbled, tombstone, last].concat();
     let mut filter = filter(&log, 0, 99);
-    let left = filter.filter(&log).unwrap();
+    let left = left(&mut filter, &log);
     assert!(!left.changed && left.bytes == log);
     assert!(filter.blind);
     let mut rotten = log;
@@ -208,10 +235,41 @@ fn what_takes_more_memory_than_there_is_stays_as_it_is() {
     ]
     .concat();
     let mut filter = filter(&log, 0, 99);
-    let left = filter.filter(&log).unwrap();
-    let bases: Vec<i64> = left.batches.iter().map(|batch| batch.0.0).collect();
+    let left = left(&mut filter, &log);
+    let bases: Vec<i64> =
+        RecordBatch::all_in(&left.bytes).map(|batch| batch.unwrap().base_offset().0).collect();
     assert_eq!(bases, [0, 3]);
     assert!(filter.blind && left.bytes.starts_with(&packed(&large, Compression::Zstd)));
+}
+
+#[test]
+fn records_that_stream_by_become_what_they_would_have_become_in_memory() {
+    for compression in ALL {
+        let batch = |base: i64| {
+            let mut batch = BatchBuilder::new().stored_at(Offset(base), LeaderEpoch(1));
+            for offset in base..base + 70 {
+                let key = (offset * 7919 % 120).to_le_bytes();
+                let value = vec![u8::try_from(offset % 120).unwrap(); 90];
+                let value = (offset % 13 != 0).then_some(&value[..]);
+                batch = batch.record(TimestampMs(offset), Some(&key), value);
+            }
+            packed(&batch, compression)
+        };
+        let log: Vec<u8> = (0..5).flat_map(|n| batch(n * 70)).collect();
+        let results = [RECORD_BYTES, 1000].map(|room| {
+            let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(0), room);
+            learn(&mut learner, &log);
+            let known = Known::Table(learner.keys);
+            let mut filter = Filter { known, room: Room::up_to(room), ..filter(&log, 0, 999) };
+            let first = left(&mut filter, &log);
+            filter.now_ms = 9000;
+            let second = left(&mut filter, &first.bytes);
+            assert!(first.changed && second.changed && !filter.blind, "{compression:?} {room}");
+            (records(&first.bytes), records(&second.bytes))
+        });
+        assert!(results[0].0.len() > results[0].1.len() && results[0].0.len() < 200);
+        assert_eq!(results[0], results[1], "{compression:?}");
+    }
 }
 
 #[test]
@@ -234,13 +292,17 @@ fn several_passes_with_a_small_table_come_to_the_same() {
     let mut passes = 0;
     while from < Offset(2000) {
         let mut learner = Learner::new(KeyMap::with_memory(70 * SLOT_BYTES), from, RECORD_BYTES);
-        learner.take(&log).unwrap();
+        learn(&mut learner, &log);
         learner.pass_to(if learner.full { from } else { Offset(2000) });
         assert!(learner.covered > from);
         from = learner.covered;
-        let mut filter =
-            Filter { keys: learner.keys, covered: from, tombstones_ms: 0, ..filter(&[], 0, 2000) };
-        log = filter.filter(&log).unwrap().bytes;
+        let mut filter = Filter {
+            known: Known::Table(learner.keys),
+            covered: from,
+            tombstones_ms: 0,
+            ..filter(&[], 0, 2000)
+        };
+        log = left(&mut filter, &log).bytes;
         passes += 1;
     }
     assert!(passes > 5, "{passes}");
