@@ -79,9 +79,14 @@ mod tests {
 
     #[test]
     fn keys_are_classified() {
-        for obeyed in
-            ["log.segment.bytes", "log.retention.hours", "num.partitions", "authorizer.class.name", CORES, PRUNE]
-        {
+        for obeyed in [
+            "log.segment.bytes",
+            "log.retention.hours",
+            "num.partitions",
+            "authorizer.class.name",
+            CORES,
+            PRUNE,
+        ] {
             assert_eq!(why(obeyed), None, "{obeyed}");
         }
         assert!(why("num.io.threads").unwrap().contains("millrace.cores"));

@@ -166,7 +166,8 @@ mod tests {
             ),
             (&slow[..], "group.share.heartbeat.interval.ms must be less than group.share.session.timeout.ms"),
             (
-                &[("group.share.delivery.count.limit", "10"), ("group.share.max.delivery.count.limit", "9")][..],
+                &[("group.share.delivery.count.limit", "10"), ("group.share.max.delivery.count.limit", "9")]
+                    [..],
                 "group.share.max.delivery.count.limit must be greater than or equal to group.share.delivery.count.limit",
             ),
             (
@@ -194,9 +195,21 @@ mod tests {
     #[test]
     fn names_and_numbers_of_what_is_not_there_are_refused() {
         for (name, value, why) in [
-            (SHARE_ASSIGNORS, "", "Configuration 'group.share.assignors' must not be empty. Valid values include: any non-empty value"),
-            (SHARE_ASSIGNORS, "simple,simple", "Configuration 'group.share.assignors' values must not be duplicated."),
-            (SHARE_ASSIGNORS, "simple,a.B", "group.share.assignors=simple,a.B is not implemented by this broker: it has simple, not a.B"),
+            (
+                SHARE_ASSIGNORS,
+                "",
+                "Configuration 'group.share.assignors' must not be empty. Valid values include: any non-empty value",
+            ),
+            (
+                SHARE_ASSIGNORS,
+                "simple,simple",
+                "Configuration 'group.share.assignors' values must not be duplicated.",
+            ),
+            (
+                SHARE_ASSIGNORS,
+                "simple,a.B",
+                "group.share.assignors=simple,a.B is not implemented by this broker: it has simple, not a.B",
+            ),
             ("share.coordinator.state.topic.compression.codec", "5", "Unknown compression type id: 5"),
             ("offsets.topic.compression.codec", "-1", "Unknown compression type id: -1"),
         ] {

@@ -361,7 +361,11 @@ impl World {
             groups[0].members.iter().map(|member| member.member_id.clone()).collect();
         assert_eq!(members, ids);
         let stable = [GroupState::Stable, GroupState::Empty, GroupState::Dead][usize::from(ids.is_empty())];
-        assert!(groups[0].state == stable || groups[0].missing.is_some() && ids.is_empty(), "{:?}", groups[0].state);
+        assert!(
+            groups[0].state == stable || groups[0].missing.is_some() && ids.is_empty(),
+            "{:?}",
+            groups[0].state
+        );
     }
 
     /// Everybody goes and the group is deleted: nothing is left, and nothing is counted.

@@ -8,8 +8,8 @@ use coordination::share::{StateWrite, refused};
 use model::ErrorCode;
 use storage::disk::Disk;
 
-use super::opening::{RETRIES, RETRY_AFTER};
 use super::Slot;
+use super::opening::{RETRIES, RETRY_AFTER};
 use crate::answers::Deliver;
 use crate::shard::Shard;
 

@@ -3,7 +3,7 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use model::{Offset, Tick, TimestampMs};
+use model::{Offset, Tick};
 
 use super::Effect;
 use super::machine::ShareStates;
