@@ -200,13 +200,7 @@ fn refuse_all(asked: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
 
 type Judged = Result<(AppendPartition, TimestampMs), (ErrorCode, String)>;
 
-fn judge(
-    topic: &Topic,
-    index: i32,
-    batch: Bytes,
-    header: &RequestHeader,
-    now: TimestampMs,
-) -> Judged {
+fn judge(topic: &Topic, index: i32, batch: Bytes, header: &RequestHeader, now: TimestampMs) -> Judged {
     let settings = &topic.settings;
     if is_internal(&topic.name) && header.client_id.as_deref() != Some(ADMIN_CLIENT) {
         return Err((ErrorCode::InvalidTopicException, "only the broker writes to its own topics".into()));

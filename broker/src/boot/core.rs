@@ -203,7 +203,8 @@ fn serve(
     let seed = u64::from_le_bytes(random()?);
     let memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
     let answers = Answers::new(memory(plan.settings.memory.control_answers()), DECODED_BYTES_MAX);
-    let broker = Broker::new(Rc::new(node), Rc::new(plan.service.clone()), quorum_epoch, answers.clone(), seed);
+    let broker =
+        Broker::new(Rc::new(node), Rc::new(plan.service.clone()), quorum_epoch, answers.clone(), seed);
     let limits = plan.settings.connections.clone();
     let budget = Budget::new(memory(plan.settings.memory.requests), limits.request_bytes_max);
     Ok((Server::new(Rc::new(Home::new(broker)), limits, budget, plan.crowd.clone()), answers))

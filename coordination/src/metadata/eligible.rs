@@ -97,8 +97,7 @@ mod tests {
         assert_eq!(settled(&started(None)), [change(Resource::Brokers, Some("1"))]);
         let mut image = started(Some("2"));
         set(&mut image, Resource::Broker(BrokerId(1)), "3");
-        let wanted =
-            [change(Resource::Brokers, Some("2")), change(Resource::Broker(BrokerId(1)), None)];
+        let wanted = [change(Resource::Brokers, Some("2")), change(Resource::Broker(BrokerId(1)), None)];
         assert_eq!(settled(&image), wanted);
         at_level(&mut image, 0);
         assert!(settled(&image).is_empty());

@@ -267,7 +267,8 @@ mod tests {
             }
         }
         assert!(
-            refusal(&image, "metadata.version", 0, Some(Direction::Down)).ends_with("only supports versions 1-5")
+            refusal(&image, "metadata.version", 0, Some(Direction::Down))
+                .ends_with("only supports versions 1-5")
         );
         for direction in [Direction::Down, Direction::DownUnsafely] {
             assert_eq!(
@@ -275,7 +276,9 @@ mod tests {
                 "Invalid update version 0 for feature up.version. Can't downgrade the version of this feature."
             );
         }
-        assert!(refusal(&image, "up.version", 0, Some(Direction::Up)).contains("upgrade type to either safe"));
+        assert!(
+            refusal(&image, "up.version", 0, Some(Direction::Up)).contains("upgrade type to either safe")
+        );
     }
 
     #[test]

@@ -250,7 +250,12 @@ mod tests {
         assert_eq!(told(policy, "shred"), "!String must be one of: compact, delete");
         assert_eq!(told(policy, " delete , compact"), "delete,compact");
         assert_eq!(told(policy, " delete , "), "Configuration 'x.y' values must not be empty.");
-        for (kind, twice) in [(policy, "delete, delete"), (policy, "shred,shred"), (Kind::List(&[]), "a,b,a"), (Kind::List(&[]), ",")] {
+        for (kind, twice) in [
+            (policy, "delete, delete"),
+            (policy, "shred,shred"),
+            (Kind::List(&[]), "a,b,a"),
+            (Kind::List(&[]), ","),
+        ] {
             assert_eq!(told(kind, twice), "Configuration 'x.y' values must not be duplicated.", "{twice}");
         }
         assert_eq!(
