@@ -124,12 +124,10 @@ class Ledger:
         """The least count that may follow, or none if nothing may; and what the delivery was."""
         poll, count, verdict = delivery
         answer = poll.answers.get(partition)
-        if answer == "O":
-            return (None, "ended") if verdict in ENDING else (count + 1, "released")
-        if poll.slept:
-            return count + 1, "slept through"
-        # What was a killed member's is given back as if it had not been delivered, or its lock ends.
-        return count, "a killed member's, or refused"
+        if answer == "O" and verdict in ENDING:
+            return None, "ended"
+        # A member that goes or is killed gives back what it had with the count that it has: that delivery was one.
+        return count + 1, "released" if answer == "O" else "slept through" if poll.slept else "a killed member's"
 
     def _at_once(self, before: Poll, after: Poll) -> bool:
         """Whether a record went to another member while its lock held, and nothing was said of it."""

@@ -4,6 +4,7 @@ import random
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from harness import paths
@@ -130,5 +131,6 @@ def queue(ctx: Context, records: int, seed: int, bound_s: int) -> str:
         for log in workers.logs:
             if log.exists():
                 log.rename(kept / log.name)
-        raise CheckFailed("\n".join([f"{len(wrong)} things are wrong, seed {seed}, logs in {kept}: {figures}", *wrong[:SHOWN]]))
+        kinds = dict(Counter(line.split(":")[0] for line in wrong))
+        raise CheckFailed("\n".join([f"{len(wrong)} things are wrong, {kinds}, seed {seed}, logs in {kept}: {figures}", *wrong[:SHOWN]]))
     return figures

@@ -13,7 +13,6 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.GroupNotEmptyException;
 import org.apache.kafka.common.errors.InvalidRecordStateException;
-import org.apache.kafka.common.errors.InvalidRequestException;
 
 /** Kafka's Java share consumer (KIP-932): `ShareClient SCENARIO BOOTSTRAP WORD`. Exits with 1 when something does not hold. */
 public final class ShareClient extends ShareStage {
@@ -115,7 +114,7 @@ public final class ShareClient extends ShareStage {
         set("share.renew.acknowledge.enable", "false");
         send(1, 2);
         slow.client.acknowledge(slow.hold(1).get(0), AcknowledgeType.RENEW);
-        hold(slow.refusal(), InvalidRequestException.class, "the answer to a renewal where there is none");
+        hold(slow.refusal(), InvalidRecordStateException.class, "the answer to a renewal where there is none");
         slow.close();
     }
 
