@@ -67,7 +67,8 @@ class Judging(unittest.TestCase):
 
     def test_locks(self):
         self.assertEqual(judged(poll(LATE, ("a", 0, 1), answer="F") + poll(LATE + SECOND_NS, ("a", 0, 2))), ["REFUSED"])
-        self.assertEqual(judged(poll(LATE, ("a", 0, 1), slept=True)), ["UNENDING"])
+        self.assertEqual(judged(poll(LATE, ("a", 0, 1), slept=True)), ["LEFT"])
+        self.assertEqual(judged(poll(LATE, ("a", 0, 1), slept=True), poll(LATE + 4 * SECOND_NS, ("a", 0, 2))), [])
         sleeper = poll(LATE, ("a", 0, 1), answer="F", slept=True)
         self.assertEqual(judged(sleeper, poll(LATE + SECOND_NS, ("a", 0, 2))), ["AT ONCE"])
 
