@@ -88,16 +88,13 @@ class Ledger:
     def _answered(self, poll: Poll) -> list[str]:
         """A broker refuses what is said of records whose locks ended, and nothing else."""
         held_ns = (poll.told_at or 0) - poll.at
-        if poll.slept:
-            return [f"UNENDING: worker {poll.worker} was believed about partition {partition} {held_ns / SECOND_NS:.1f} s after it got its records"
-                    for partition, answer in poll.answers.items() if answer == "O"]
         return [f"REFUSED: worker {poll.worker} was refused about partition {partition} {held_ns / SECOND_NS:.1f} s after it got its records"
-                for partition, answer in poll.answers.items() if answer == "F" and held_ns < self.lock_ns // 2]
+                for partition, answer in poll.answers.items() if answer == "F" and not poll.slept and held_ns < self.lock_ns // 2]
 
     def _ended(self, partition: int, offset: int, deliveries: list[Delivery]) -> list[str]:
         """Somebody accepted or rejected it, or was killed when he perhaps had; or it was handed out as often as it may be."""
         for poll, _, verdict in deliveries:
-            if verdict in ENDING and poll.told_at and poll.answers.get(partition) != "F":
+            if verdict in ENDING and poll.told_at and not poll.slept and poll.answers.get(partition) != "F":
                 return []
         if deliveries[-1][1] >= self.limit:
             return []
@@ -124,12 +121,13 @@ class Ledger:
         """The least count that may follow, or none if nothing may; and what the delivery was."""
         poll, count, verdict = delivery
         answer = poll.answers.get(partition)
-        if answer == "O":
-            return (None, "ended") if verdict in ENDING else (count + 1, "released")
+        # A broker agrees to whatever is said of records that others have finished meanwhile, as all before them are finished, too.
         if poll.slept:
             return count + 1, "slept through"
-        # What was a killed member's is given back as if it had not been delivered, or its lock ends.
-        return count, "a killed member's, or refused"
+        if answer == "O" and verdict in ENDING:
+            return None, "ended"
+        # A member that goes or is killed gives back what it had with the count that it has: that delivery was one.
+        return count + 1, "released" if answer == "O" else "a killed member's"
 
     def _at_once(self, before: Poll, after: Poll) -> bool:
         """Whether a record went to another member while its lock held, and nothing was said of it."""

