@@ -1,6 +1,7 @@
 //! ShareFetch, on the core that owns the partitions: the log is read where there is something to hand out, and what is free of
 //! that becomes the member's.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -153,8 +154,9 @@ impl<D: Disk> Shard<D> {
         told: &mut ShareFetched,
     ) {
         let mut batches: Vec<(LogBatch, &[u8])> = Vec::new();
-        for piece in &read.pieces {
-            for batch in RecordBatch::all_in(piece.bytes()) {
+        let whole = whole(&read.pieces);
+        for bytes in &whole {
+            for batch in RecordBatch::all_in(bytes) {
                 let Ok(batch) = batch else { break };
                 let (first, last) = (batch.base_offset(), batch.last_offset());
                 batches.push((LogBatch { first, last }, batch.as_bytes()));
@@ -223,7 +225,68 @@ impl<D: Disk> Shard<D> {
     }
 }
 
+/// What was read, cut only where batches end. An append may lie in several frames of the journal, and then so does a batch: those pieces
+/// are joined, the others stay where they are.
+fn whole(pieces: &[Piece]) -> Vec<Cow<'_, [u8]>> {
+    let mut whole = Vec::with_capacity(pieces.len());
+    let mut open: Option<Vec<u8>> = None;
+    for piece in pieces {
+        let bytes = match open.take() {
+            None => Cow::Borrowed(piece.bytes()),
+            Some(mut joined) => {
+                joined.extend_from_slice(piece.bytes());
+                Cow::Owned(joined)
+            }
+        };
+        if RecordBatch::all_in(&bytes).all(|batch| batch.is_ok()) {
+            whole.push(bytes);
+        } else {
+            open = Some(bytes.into_owned());
+        }
+    }
+    whole.extend(open.map(Cow::Owned));
+    whole
+}
+
 /// Whether records of a batch of the log are among those acquired.
 fn meets(one: &Acquired, batch: LogBatch) -> bool {
     one.first <= batch.last && batch.first <= one.last
+}
+
+#[cfg(test)]
+mod tests {
+    use model::TimestampMs;
+    use model::batch::BatchBuilder;
+
+    use super::*;
+
+    fn pieces(bytes: &[u8], cuts: &[usize]) -> Vec<Piece> {
+        let owner: Rc<dyn AsRef<[u8]>> = Rc::new(bytes.to_vec());
+        let mut edges: Vec<usize> = [&[0], cuts, &[bytes.len()]].concat();
+        edges.sort_unstable();
+        edges.windows(2).map(|two| Piece { owner: Rc::clone(&owner), range: two[0]..two[1] }).collect()
+    }
+
+    #[test]
+    fn a_batch_in_several_pieces_is_one() {
+        let batch = |offset: i64, size: usize| {
+            let batch = BatchBuilder::new().stored_at(Offset(offset), LeaderEpoch(0));
+            batch.value(TimestampMs(1), &vec![7; size]).build()
+        };
+        let batches = [batch(0, 100), batch(1, 500), batch(2, 10), batch(3, 300)];
+        let bytes = batches.concat();
+        let ends: Vec<usize> =
+            (1..4).map(|count| batches[..count].iter().map(Vec::len).sum::<usize>()).collect();
+        for cuts in
+            [&[][..], &ends, &[ends[0], ends[0] + 30], &[5], &[ends[0] + 70, ends[0] + 400], &[ends[2] + 1]]
+        {
+            let pieces = pieces(&bytes, cuts);
+            let whole = whole(&pieces);
+            let found = whole.iter().flat_map(|bytes| RecordBatch::all_in(bytes));
+            let found: Vec<i64> = found.map(|batch| batch.unwrap().base_offset().0).collect();
+            assert_eq!(found, [0, 1, 2, 3], "{cuts:?}");
+        }
+        // What ends at a batch's end is not copied.
+        assert!(whole(&pieces(&bytes, &ends)).iter().all(|bytes| matches!(bytes, Cow::Borrowed(_))));
+    }
 }

@@ -144,12 +144,17 @@ impl Member {
         }
     }
 
-    /// Whether its group is through with everything that was sent.
-    fn has_everything(&self) -> bool {
+    /// Offsets of what was sent, by partition: first to end.
+    fn sent(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let step = &self.core.step;
         let whole = |offset: i64| u64::try_from(offset).unwrap_or(0);
-        let ends = step.shared.ends.iter().map(|end| whole(end.load(Ordering::Acquire)));
-        self.tally().covers(step.starts.iter().map(|start| whole(*start)).zip(ends))
+        let ends = step.shared.ends.iter().map(move |end| whole(end.load(Ordering::Acquire)));
+        step.starts.iter().map(move |start| whole(*start)).zip(ends)
+    }
+
+    /// Whether its group is through with everything that was sent.
+    fn has_everything(&self) -> bool {
+        self.tally().covers(self.sent())
     }
 
     async fn run(self: Rc<Self>, mut membership: ShareMembership) {
@@ -205,7 +210,14 @@ impl Member {
 
     /// Counts what never came to an end in the group, once all its members are done.
     fn conclude(&self) {
-        if !self.tally().leave() || self.share().stamping != Stamping::Full {
+        if !self.tally().leave() {
+            return;
+        }
+        let left = if self.core.step.plan.load.is_some() { self.tally().left(self.sent()) } else { 0 };
+        if left > 0 {
+            self.core.found.borrow_mut().error("records that a group did not come to an end with", left);
+        }
+        if self.share().stamping != Stamping::Full {
             return;
         }
         let ledger = self.core.step.shared.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

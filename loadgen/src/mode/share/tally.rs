@@ -148,6 +148,16 @@ impl Tally {
         })
     }
 
+    /// How many records between these offsets the group is not through with.
+    pub fn left(&self, spans: impl Iterator<Item = (u64, u64)>) -> u64 {
+        let (known, nothing) = (self.known(), Spans::default());
+        let left = spans.enumerate().map(|(place, (start, end))| {
+            let through = known.through.get(&place).unwrap_or(&nothing);
+            missing(&through.gaps(end), &[(0, start)])
+        });
+        left.sum()
+    }
+
     /// A member is done; whether it was the last.
     pub fn leave(&self) -> bool {
         self.members.fetch_sub(1, Ordering::AcqRel) == 1
@@ -202,6 +212,7 @@ mod tests {
         assert!(found.is_clean(), "{found:?}");
         assert_eq!((tally.lost(&sent(40, &[])), tally.lost(&sent(43, &[(41, 42)]))), (0, 2));
         assert!(tally.covers([(100, 140)].into_iter()) && !tally.covers([(99, 140)].into_iter()));
+        assert_eq!(tally.left([(90, 150), (0, 7)].into_iter()), 10 + 10 + 7);
         // Nothing is to be had from the first partition, and nothing came of the second.
         assert!(tally.covers([(5, 5), (9, 2)].into_iter()) && !tally.covers([(5, 5), (0, 1)].into_iter()));
     }
