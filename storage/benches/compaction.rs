@@ -1,6 +1,6 @@
 //! Compaction of one log on a real disk: how long, for how much processor time.
 //!
-//! `cargo bench -p millrace-storage --bench compaction -- DIR [--mib N] [--only NAME]`. DIR is made, and emptied of what this puts in it. A log of
+//! `cargo bench -p millrace-storage --bench compaction -- DIR [--mib N] [--memory MIB] [--only NAME]`. DIR is made, and emptied of what this puts in it. A log of
 //! N MiB of records, with as many keys as records, is written in batches of 128 KiB before their codec; then all of it but the active
 //! segment is compacted, in as many passes as that takes.
 
@@ -24,7 +24,6 @@ use storage::journal::JournalId;
 use storage::paths::Paths;
 use storage::{CompactionLimits, CompactionSettings, LogSettings, Store, StoreOptions};
 
-const MEMORY: u64 = 1 << 30;
 const BATCH_BYTES: usize = 128 << 10;
 const SEGMENT_BYTES: u64 = 64 << 20;
 const MIB: f64 = 1_048_576.0;
@@ -47,11 +46,13 @@ const CASES: [Case; 6] = [
 struct Options {
     dir: PathBuf,
     mib: usize,
+    /// Of the core, bytes.
+    memory: u64,
     only: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { dir: PathBuf::new(), mib: 320, only: None };
+    let mut options = Options { dir: PathBuf::new(), mib: 320, memory: 1 << 30, only: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -60,6 +61,10 @@ fn options() -> Result<Options, String> {
                 let value = args.next().and_then(|value| value.parse().ok());
                 options.mib = value.ok_or("--mib takes a number")?;
             }
+            "--memory" => {
+                let value = args.next().and_then(|value| value.parse::<u64>().ok());
+                options.memory = value.ok_or("--memory takes a number of MiB")? << 20;
+            }
             "--only" => options.only = Some(args.next().ok_or("--only takes a name")?),
             dir if !dir.starts_with('-') => options.dir = dir.into(),
             other => return Err(format!("unknown argument {other}")),
@@ -67,7 +72,7 @@ fn options() -> Result<Options, String> {
     }
     if options.dir.as_os_str().is_empty() {
         return Err(
-            "usage: cargo bench -p millrace-storage --bench compaction -- DIR [--mib N] [--only NAME]".into(),
+            "usage: cargo bench -p millrace-storage --bench compaction -- DIR [--mib N] [--memory MIB] [--only NAME]".into(),
         );
     }
     options.dir = options.dir.join("compaction-bench");
@@ -110,7 +115,7 @@ async fn run(options: &Options, case: &Case) {
     let dir = &options.dir;
     let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir_all(dir).expect("a directory to work in");
-    let plan = MemoryPlan::new(MEMORY, 1).expect("enough");
+    let plan = MemoryPlan::new(options.memory, 1).expect("enough");
     let store = open(dir, plan).await;
     let log = store.log(TopicPartition { topic: TopicId([7; 16]), partition: 0 });
     let compaction = CompactionSettings { dirty_ppm_min: 0, ..CompactionSettings::default() };
