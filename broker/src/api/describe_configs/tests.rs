@@ -149,7 +149,8 @@ fn what_is_not_there_is_refused() {
         let told = ask(&client, 4, vec![resource(kind, name, None)]);
         let result = &told.results[0];
         let message = result.error_message.as_deref().unwrap_or_default();
-        assert!(result.configs.is_empty() && (result.error_code == 0) == message.is_empty());
+        assert_eq!(result.configs, []);
+        assert_eq!(result.error_code == 0, message.is_empty(), "{kind} {name} {message}");
         result.error_code
     };
     assert_eq!(refused(TOPIC, "nobody"), ErrorCode::UnknownTopicOrPartition.code());
@@ -159,7 +160,10 @@ fn what_is_not_there_is_refused() {
     {
         assert_eq!(refused(kind, name), ErrorCode::InvalidRequest.code(), "{kind} {name}");
     }
-    assert_eq!(refused(BROKER, ""), 0);
+    // What eligible leader replicas ask for (KIP-966), and nothing else.
+    let defaults = ask(&client, 4, vec![resource(BROKER, "", None)]);
+    let names: Vec<_> = defaults.results[0].configs.iter().map(|one| &*one.name).collect();
+    assert_eq!((defaults.results[0].error_code, names), (0, vec!["min.insync.replicas"]));
 }
 
 #[test]
