@@ -159,7 +159,9 @@ fn what_is_not_there_is_refused() {
     {
         assert_eq!(refused(kind, name), ErrorCode::InvalidRequest.code(), "{kind} {name}");
     }
-    assert_eq!(refused(BROKER, ""), 0);
+    let of_all = ask(&client, 4, vec![resource(BROKER, "", None)]).results.remove(0);
+    let names: Vec<_> = of_all.configs.iter().map(|setting| &*setting.name).collect();
+    assert_eq!((of_all.error_code, &names[..]), (0, &["min.insync.replicas"][..]));
 }
 
 #[test]
