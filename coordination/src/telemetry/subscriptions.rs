@@ -63,7 +63,10 @@ impl Subscription {
             let written = set.get(name).map_or("", String::as_str);
             written.split(',').map(str::trim).filter(|word| !word.is_empty())
         };
-        let patterns = list(MATCH).filter_map(|pair| {
+        // As in Kafka: what is written twice counts where it is first, and of several patterns for the same thing the last.
+        let mut seen = BTreeSet::new();
+        let once = list(MATCH).filter(|pair| seen.insert(*pair));
+        let patterns = once.filter_map(|pair| {
             let (name, text) = pair.split_once('=')?;
             let place = MATCHED.iter().position(|known| *known == name.trim())?;
             Some((place, pattern(text)?))
@@ -139,6 +142,20 @@ pub(super) mod tests {
     fn all_metrics_leave_no_others_to_name() {
         let all = [("a", "metrics", "org.apache."), ("b", "metrics", "*,x"), ("c", "metrics", "y")];
         assert_eq!(wanted(&all, &client("app")), (vec!["*".to_owned()], INTERVAL_MS_DEFAULT));
+    }
+
+    #[test]
+    fn what_is_written_twice_counts_once_and_the_last_pattern_of_a_kind_wins() {
+        let metrics = ("a", "metrics", "x.,y.,x.");
+        for (matches, meant) in [
+            ("client_id=app,client_id=app", true),
+            ("client_id=no,client_id=app", true),
+            ("client_id=app,client_id=no", false),
+            ("client_id=no,client_id=app,client_id=no", true),
+        ] {
+            let wanted = wanted(&[metrics, ("a", "match", matches)], &client("app")).0;
+            assert_eq!(wanted.len(), if meant { 2 } else { 0 }, "{matches}");
+        }
     }
 
     #[test]

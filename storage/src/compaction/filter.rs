@@ -320,7 +320,7 @@ impl Judged {
     fn add(&mut self, batch: &Header<'_>, seen: &Seen, stays: bool) {
         let index = self.records;
         self.records += 1;
-        if index % 64 == 0 {
+        if index.is_multiple_of(64) {
             self.stays.push(0);
         }
         if !stays {

@@ -89,7 +89,7 @@ pub struct Shares {
 /// Whether this is the tenth.
 fn tenth(counter: &mut u32) -> bool {
     *counter += 1;
-    *counter % 10 == 0
+    (*counter).is_multiple_of(10)
 }
 
 /// Answers what is asked of share groups; none if it is something else.

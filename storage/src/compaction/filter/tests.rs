@@ -249,7 +249,7 @@ fn records_that_stream_by_become_what_they_would_have_become_in_memory() {
             let mut batch = BatchBuilder::new().stored_at(Offset(base), LeaderEpoch(1));
             for offset in base..base + 70 {
                 let key = (offset * 7919 % 120).to_le_bytes();
-                let value = vec![u8::try_from(offset % 120).unwrap(); 90];
+                let value = [u8::try_from(offset % 120).unwrap(); 90];
                 let value = (offset % 13 != 0).then_some(&value[..]);
                 batch = batch.record(TimestampMs(offset), Some(&key), value);
             }
