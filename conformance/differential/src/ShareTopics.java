@@ -25,6 +25,7 @@ final class ShareTopics {
     private static final int PARTITIONS = 2;
     private static final int RECORDS_MAX = 12;
     /** Versions that name topics. */
+    private static final int PRODUCE_SINCE = 3;
     private static final int PRODUCE_BY_NAME_UNTIL = 12;
     private static final byte GROUP = 32;
 
@@ -60,7 +61,7 @@ final class ShareTopics {
         for (int n = 0; n < count; n++) {
             records.add(new SimpleRecord(model.nextMs(), null, ("record " + n).getBytes()));
         }
-        short version = runner.version(ApiMessageType.PRODUCE, 0, PRODUCE_BY_NAME_UNTIL);
+        short version = runner.version(ApiMessageType.PRODUCE, PRODUCE_SINCE, PRODUCE_BY_NAME_UNTIL);
         CompressionType codec = model.any(List.of(CompressionType.NONE, CompressionType.GZIP));
         Step step = new Step(CONNECTION, ApiMessageType.PRODUCE, version, names -> {
             var part = new PartitionProduceData().setIndex(partition).setRecords(Batches.batch(codec, Batches.Author.NONE, records));
