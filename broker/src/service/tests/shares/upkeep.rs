@@ -41,7 +41,7 @@ fn the_log_of_states_is_pruned() {
     let end = offsets(&client, LATEST);
     assert!(end > written, "{written} {end}");
     assert_eq!(offsets(&client, EARLIEST), end - 1);
-    // The last of them tells where it begins since what was said.
+    // Where it begins was told with what became of the record whose lock ran out.
     assert_eq!((known, described(&client)), (Some((0, 1)), Some((2, 1))));
     // And it goes on from there: what the member had is free again since its lock ran out.
     let (_, topic) = join(&client, "b");
