@@ -183,7 +183,7 @@ impl<D: Disk> Shard<D> {
         self.disturb(slot.id);
     }
 
-    /// A member's session ended: what it holds is free, as if it had not been delivered.
+    /// A member's session ended: what it holds is free.
     pub(crate) fn share_release(self: &Rc<Self>, group: &Arc<str>, member: &Arc<str>) {
         let slots: Vec<Rc<Slot>> = {
             let mut groups = self.shares.groups.borrow_mut();

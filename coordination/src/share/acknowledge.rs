@@ -293,11 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_ends_takes_its_deliveries_back() {
+    fn a_session_that_ends_gives_back_what_was_delivered() {
         let mut partition = held();
         let write = partition.release("a").unwrap();
         partition.landed(write.id, Ok(()));
-        assert_eq!(shown(&partition), ["0-9 available 0", "10-19 b 1"]);
+        assert_eq!(shown(&partition), ["0-9 available 1", "10-19 b 1"]);
         assert_eq!(partition.release("a"), None);
     }
 

@@ -278,7 +278,7 @@ mod tests {
         let write = partition.release("a").unwrap();
         partition.landed(write.id, Ok(()));
         assert!(partition.can_acquire());
-        assert_eq!(take(&mut partition, "c", STRICT, 500, &log), [(0, 59, 1)]);
+        assert_eq!(take(&mut partition, "c", STRICT, 500, &log), [(0, 59, 2)]);
         assert_eq!(partition.end(), Offset(120));
     }
 
@@ -292,7 +292,7 @@ mod tests {
         assert!(!partition.can_acquire());
         let write = partition.release("a").unwrap();
         partition.landed(write.id, Ok(()));
-        assert_eq!(take(&mut partition, "c", SOFT, 90, &log), [(0, 9, 1)], "what is in flight goes on");
+        assert_eq!(take(&mut partition, "c", SOFT, 90, &log), [(0, 9, 2)], "what is in flight goes on");
         partition.set_short(false);
         assert_eq!(take(&mut partition, "b", SOFT, 1, &log), [(16, 29, 1)]);
     }

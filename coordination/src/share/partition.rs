@@ -224,14 +224,14 @@ impl SharePartition {
         Some(write)
     }
 
-    /// Gives back what a member holds, as if it had not been delivered: its session is over.
+    /// Gives back what a member holds: its session is over. That it was delivered counts.
     pub fn release(&mut self, member: &str) -> Option<StateWrite> {
         let mut batches = Vec::new();
         let mut pieces = Vec::new();
         for id in self.locks.of(member) {
             for run in self.runs_of(id) {
-                let count = run.cell.count.saturating_sub(1);
-                self.settle(run, Kind::Available, count, &mut batches, &mut pieces);
+                let kind = self.given_back(run.cell.count);
+                self.settle(run, kind, run.cell.count, &mut batches, &mut pieces);
             }
         }
         if pieces.is_empty() {

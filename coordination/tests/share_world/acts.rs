@@ -131,8 +131,14 @@ impl World {
             if let Is::Held { member: of, becoming: next @ None, .. } = &mut record.is
                 && *of == member
             {
-                *next = Some(DeliveryState::Available);
-                becoming.push((*offset, Record { is: Is::Free, count: record.count - 1 }));
+                let over = record.count >= SETTINGS.delivery_count_limit;
+                let (state, is) = if over {
+                    (DeliveryState::Archived, Is::Dead)
+                } else {
+                    (DeliveryState::Available, Is::Free)
+                };
+                *next = Some(state);
+                becoming.push((*offset, Record { is, count: record.count }));
             }
         }
         let write = self.partition.release(&member.to_string());

@@ -215,11 +215,11 @@ fn members_share_the_records_of_a_partition() {
     let renewed = acknowledge(&client, &asks("b", 3, &[(1, 1, RENEW)]));
     assert_eq!(verdict(&renewed), 0);
 
-    // The session ends: what it held is free, and the delivery does not count.
+    // The session ends: what it held is free, and that it was delivered counts.
     let ends = acknowledge(&client, &asks("b", -1, &[]));
     assert_eq!(ends.error_code, 0);
     let last = fetch(&client, &asks("a", 3, &[]));
-    assert_eq!(acquired(&last).0, [(1, 1, 2)]);
+    assert_eq!(acquired(&last).0, [(1, 1, 3)]);
     let wrong = fetch(&client, &asks("a", 3, &[]));
     assert_eq!(wrong.error_code, ErrorCode::InvalidShareSessionEpoch.code());
     let gone = fetch(&client, &asks("b", 4, &[]));
