@@ -75,7 +75,13 @@ fn what_administrators_are_told_is_so_before_and_after_a_kill() {
     let request = message!(UpdateFeaturesRequest { feature_updates: vec![update] });
     let updated: UpdateFeaturesResponse = client.ask(2, &request);
     assert_eq!((updated.error_code, updated.error_message), (0, None));
-    let every = [("group.version", 1), ("metadata.version", 30), ("share.version", 1)];
+    let every = [
+        ("eligible.leader.replicas.version", 1),
+        ("group.version", 1),
+        ("kraft.version", 1),
+        ("metadata.version", 30),
+        ("share.version", 1),
+    ];
     let every = every.map(|(name, level)| (name.to_owned(), level));
     assert_eq!(levels(&mut client), every);
     assert_eq!(quorum(&mut client), first, "where there is one level nobody chooses");
