@@ -383,7 +383,7 @@ mod tests {
             ("interval.ms", "100"),
             ("match", "client_id=a.*, client_software_version=1"),
             ("match", ""),
-            // Named twice, it is told as it was written and counts once.
+            // Named twice, it counts once.
             ("metrics", "a.,b.,a."),
             ("match", "client_id=a, client_id=a"),
         ] {

@@ -1,5 +1,6 @@
 //! Types of values, with Kafka's ranges and Kafka's sentences for what is outside.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Type of a value, and which values of it there are.
@@ -130,7 +131,12 @@ impl Kind {
         if value.is_empty() {
             return Ok(String::new());
         }
-        let words: Vec<&str> = self.words(value).collect();
+        let mut words: Vec<&str> = self.words(value).collect();
+        if matches!(self, Self::List(_)) {
+            // What is named twice counts where it is first.
+            let mut seen = BTreeSet::new();
+            words.retain(|word| seen.insert(*word));
+        }
         if words.iter().any(|word| word.is_empty()) {
             return Err(format!("Configuration '{name}' values must not be empty."));
         }
@@ -246,7 +252,7 @@ mod tests {
         assert_eq!(told(policy, "shred"), "!String must be one of: compact, delete");
         assert_eq!(told(policy, " delete , compact"), "delete,compact");
         assert_eq!(told(policy, " delete , "), "Configuration 'x.y' values must not be empty.");
-        assert_eq!(told(policy, "delete,delete"), "delete,delete", "Kafka warns, and takes it");
+        assert_eq!(told(policy, "delete, compact,delete"), "delete,compact", "Kafka warns, and takes it");
         assert_eq!(
             (told(policy, ""), told(Kind::List(&[]), "any, thing")),
             (String::new(), "any,thing".into())

@@ -63,10 +63,8 @@ impl Subscription {
             let written = set.get(name).map_or("", String::as_str);
             written.split(',').map(str::trim).filter(|word| !word.is_empty())
         };
-        // As in Kafka: what is written twice counts where it is first, and of several patterns for the same thing the last.
-        let mut seen = BTreeSet::new();
-        let once = list(MATCH).filter(|pair| seen.insert(*pair));
-        let patterns = once.filter_map(|pair| {
+        // Of several patterns for the same thing the last holds, as in Kafka.
+        let patterns = list(MATCH).filter_map(|pair| {
             let (name, text) = pair.split_once('=')?;
             let place = MATCHED.iter().position(|known| *known == name.trim())?;
             Some((place, pattern(text)?))
@@ -145,13 +143,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_written_twice_counts_once_and_the_last_pattern_of_a_kind_wins() {
+    fn the_last_pattern_of_a_kind_holds() {
         let metrics = ("a", "metrics", "x.,y.,x.");
         for (matches, meant) in [
             ("client_id=app,client_id=app", true),
             ("client_id=no,client_id=app", true),
             ("client_id=app,client_id=no", false),
-            ("client_id=no,client_id=app,client_id=no", true),
         ] {
             let wanted = wanted(&[metrics, ("a", "match", matches)], &client("app")).0;
             assert_eq!(wanted.len(), if meant { 2 } else { 0 }, "{matches}");
