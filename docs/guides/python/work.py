@@ -43,8 +43,8 @@ def attempt(job: Message) -> AcknowledgeType:
 def take_all_that_is_there(bootstrap: str, group: str) -> None:
     """A group begins with what comes after it. This one also takes what is there already; the broker keeps that for the group."""
     earliest = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
-    altered = AdminClient({"bootstrap.servers": bootstrap}).incremental_alter_configs(
-        [ConfigResource(ResourceType.GROUP, group, incremental_configs=[earliest])])
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # to be kept until it has the answers
+    altered = admin.incremental_alter_configs([ConfigResource(ResourceType.GROUP, group, incremental_configs=[earliest])])
     for future in altered.values():
         future.result()
 
