@@ -224,9 +224,9 @@ impl World {
             }
             assert!(round < 9999, "it does not get on: {} of {end}", self.start);
             while !self.writes.is_empty() {
-                self.land(true);
+                self.step(Step::Land(true));
             }
-            self.wait(2000);
+            self.step(Step::Wait(2000));
             self.step(Step::Acquire(1, true, 10, 3));
             let held = self.partition.held();
             let mine: Vec<(Offset, Offset)> = held
