@@ -178,7 +178,7 @@ fn offsets_are_altered_and_deleted_while_nobody_is_there() {
         bench.land_all();
         bench.replies.remove(&ticket).unwrap()
     };
-    let not_empty = (ErrorCode::NonEmptyGroup, String::new());
+    let not_empty = (ErrorCode::NonEmptyGroup, "The group is not empty.".to_owned());
     assert_eq!(ask(&mut bench, true), Reply::AlterOffsets(Err(not_empty.clone())));
     assert_eq!(ask(&mut bench, false), Reply::DeleteOffsets(Err(not_empty)));
     for member in ["a", "b"] {

@@ -24,6 +24,7 @@ use model::{ErrorCode, TopicPartition};
 use storage::disk::Disk;
 
 use self::budget::{Budget, Part};
+use self::fetching::Sizes;
 use crate::answers::Deliver;
 use crate::shard::Shard;
 
@@ -83,6 +84,8 @@ struct Slot {
     /// Somebody reads the log for it; and others came meanwhile.
     reading: Cell<bool>,
     turned_away: Cell<bool>,
+    /// How large what was read last is.
+    sizes: Cell<Sizes>,
     queue: RefCell<VecDeque<StateWrite>>,
     /// Somebody sees to the queue.
     writing: Cell<bool>,
@@ -100,6 +103,7 @@ impl Slot {
             news: Cell::new(0),
             reading: Cell::new(false),
             turned_away: Cell::new(false),
+            sizes: Cell::default(),
             queue: RefCell::default(),
             writing: Cell::new(false),
             waiting: RefCell::default(),

@@ -95,7 +95,7 @@ fn member(one: DescribedConsumer, image: &Image, version: i16) -> Member {
         client_id: Text::from(one.client_id),
         client_host: Text::from(one.client_host),
         subscribed_topic_names: one.topics.into_iter().map(Text::from).collect(),
-        subscribed_topic_regex: one.regex.map(Text::from),
+        subscribed_topic_regex: Some(Text::from(one.regex)),
         assignment: assignment(one.assigned, image),
         target_assignment: assignment(one.target, image),
         member_type: match version {

@@ -120,8 +120,8 @@ pub struct DescribedConsumer {
     pub client_host: String,
     /// Topics it subscribes to by name.
     pub topics: BTreeSet<String>,
-    /// The regular expression it subscribes by.
-    pub regex: Option<String>,
+    /// The regular expression it subscribes by; empty when it does not.
+    pub regex: String,
     /// What it may use.
     pub assigned: Partitions,
     /// What it is to have in the end.

@@ -95,8 +95,7 @@ impl SharePartition {
             let types = batch.types.len() as u64;
             let fits = records.is_ok_and(|more| types == 1 || more.checked_add(1) == Some(types));
             let follows = before.is_none_or(|last| last < batch.first);
-            let renews = batch.types.contains(&AckType::Renew) && !self.settings.renew_enabled;
-            if !fits || !follows || renews {
+            if !fits || !follows {
                 return Err(ErrorCode::InvalidRequest);
             }
             if batch.last >= self.end() && batch.last >= self.start() {
@@ -114,8 +113,9 @@ impl SharePartition {
         batch: &AckBatch,
         said: &mut Vec<(Run, AckType)>,
     ) -> Result<(), ErrorCode> {
+        let renews = batch.types.contains(&AckType::Renew) && !self.settings.renew_enabled;
         for run in self.window.runs(batch.first, batch.last.next()) {
-            if run.cell.kind != Kind::Acquired || !self.locks.is_of(run.cell.lock, member) {
+            if renews || run.cell.kind != Kind::Acquired || !self.locks.is_of(run.cell.lock, member) {
                 return Err(ErrorCode::InvalidRecordState);
             }
             if let [one] = batch.types[..] {
@@ -236,7 +236,7 @@ mod tests {
         partition.set_settings(settings);
         take(&mut partition, "a", 0, &[(0, 19)]);
         let refused = partition.acknowledge(Tick(0), "a", &[said(0, 1, &[4])]);
-        assert_eq!(refused, Err(ErrorCode::InvalidRequest));
+        assert_eq!(refused, Err(ErrorCode::InvalidRecordState));
     }
 
     #[test]

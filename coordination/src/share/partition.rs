@@ -188,7 +188,8 @@ impl SharePartition {
     }
 
     /// New records that may come into flight.
-    pub(super) fn room(&self) -> u64 {
+    #[must_use]
+    pub fn room(&self) -> u64 {
         let most = self.settings.record_locks_max;
         let most = if self.short { most.min(RECORDS_WHEN_SHORT) } else { most };
         u64::from(most).saturating_sub(self.in_flight())

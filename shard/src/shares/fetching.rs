@@ -1,10 +1,9 @@
 //! ShareFetch, on the core that owns the partitions: the log is read where there is something to hand out, and what is free of
 //! that becomes the member's.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use coordination::share::{Acquire, Acquired, LogBatch};
 use model::batch::RecordBatch;
 use model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
@@ -20,7 +19,13 @@ struct Read {
     slot: Rc<Slot>,
     /// Where the log was read.
     from: Offset,
-    pieces: Vec<Piece>,
+    found: Vec<Found>,
+}
+
+/// A batch that was read.
+struct Found {
+    batch: LogBatch,
+    bytes: Piece,
 }
 
 impl Drop for Read {
@@ -35,16 +40,20 @@ impl<D: Disk> Shard<D> {
         let mut told: Vec<ShareFetched> = Vec::with_capacity(wanted.partitions.len());
         let mut reads: Vec<(usize, Read)> = Vec::new();
         let mut room = wanted.bytes_max;
+        // Records that are still to be read, as far as it is sure that those that were are anybody's.
+        let mut missing = wanted.records_max;
         for id in &wanted.partitions {
             let place = told.len();
             told.push(self.share_seen(&wanted, *id));
-            if room == 0 && !reads.is_empty() {
+            let enough = missing == 0 && wanted.bytes_max - room >= wanted.bytes_min;
+            if (room == 0 || enough) && !reads.is_empty() {
                 continue;
             }
-            match self.share_read(&wanted, *id, room).await {
-                Ok(Some(read)) => {
-                    let bytes: usize = read.pieces.iter().map(|piece| piece.bytes().len()).sum();
+            match self.share_read(&wanted, *id, missing, room).await {
+                Ok(Some((read, new))) => {
+                    let bytes: usize = read.found.iter().map(|found| found.bytes.bytes().len()).sum();
                     room = room.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+                    missing = missing.saturating_sub(new);
                     reads.push((place, read));
                 }
                 Ok(None) => {}
@@ -91,27 +100,36 @@ impl<D: Disk> Shard<D> {
         fetched
     }
 
-    /// Reads the log where there may be something for a member.
+    /// Reads the log where there may be something for a member, who misses so many records and has room for so many
+    /// bytes; with what was read, how many of its records nobody has had.
     async fn share_read(
         self: &Rc<Self>,
         wanted: &ShareFetch,
         id: TopicPartition,
+        missing: u32,
         room: u32,
-    ) -> Result<Option<Read>, ErrorCode> {
+    ) -> Result<Option<(Read, u32)>, ErrorCode> {
         let Some(slot) = self.existing_share(&wanted.group, id) else { return Ok(None) };
         let log = self.loaded(id).await.map_err(|fault| fault.code)?;
         let from = slot.with(|partition| {
             if log.log_start() > partition.start() {
                 partition.log_start_moved(log.log_start());
             }
-            partition.can_acquire().then(|| partition.next_fetch_offset())
+            partition
+                .can_acquire()
+                .then(|| (partition.next_fetch_offset(), partition.end(), partition.room()))
         });
-        let Some(from) = from.flatten().filter(|from| *from < log.durable_end()) else { return Ok(None) };
+        let Some((from, end, free)) = from.flatten().filter(|(from, ..)| *from < log.durable_end()) else {
+            return Ok(None);
+        };
         if slot.reading.replace(true) {
             slot.turned_away.set(true);
             return Ok(None);
         }
-        let mut read = Read { slot, from, pieces: Vec::new() };
+        let mut read = Read { slot, from, found: Vec::new() };
+        // Where records came back, any part of what is read may be somebody else's.
+        let all_new = from >= end;
+        let room = if all_new { room.min(read.slot.sizes.get().bytes_of(missing.max(1))) } else { room };
         let fetch = Fetch {
             partitions: vec![FetchPartition {
                 partition: id,
@@ -131,8 +149,14 @@ impl<D: Disk> Shard<D> {
         let (mut fetched, _) = self.collect(&fetch).await;
         let error = match fetched.pop() {
             Some(Fetched { error: ErrorCode::None, records, .. }) => {
-                read.pieces = records;
-                return Ok(Some(read));
+                read.found = batches(records);
+                if let Some(sizes) = Sizes::of(&read.found) {
+                    read.slot.sizes.set(sizes);
+                }
+                let last = read.found.last().map_or(from, |found| found.batch.last.next());
+                let new = if all_new { from.0.abs_diff(last.0).min(free) } else { 0 };
+                let new = u32::try_from(new).unwrap_or(u32::MAX);
+                return Ok(Some((read, new)));
             }
             Some(failed) => failed.error,
             None => ErrorCode::UnknownServerError,
@@ -153,16 +177,7 @@ impl<D: Disk> Shard<D> {
         read: &Read,
         told: &mut ShareFetched,
     ) {
-        let mut batches: Vec<(LogBatch, &[u8])> = Vec::new();
-        let whole = whole(&read.pieces);
-        for bytes in &whole {
-            for batch in RecordBatch::all_in(bytes) {
-                let Ok(batch) = batch else { break };
-                let (first, last) = (batch.base_offset(), batch.last_offset());
-                batches.push((LogBatch { first, last }, batch.as_bytes()));
-            }
-        }
-        let log: Vec<LogBatch> = batches.iter().map(|(batch, _)| *batch).collect();
+        let log: Vec<LogBatch> = read.found.iter().map(|found| found.batch).collect();
         // Its session may have ended while the log was read: nobody would give back what it gets now.
         let there = self
             .shares
@@ -189,13 +204,10 @@ impl<D: Disk> Shard<D> {
             let records = u32::try_from(one.last.0.abs_diff(one.first.0)).unwrap_or(u32::MAX);
             *left = left.saturating_sub(records.saturating_add(1));
         }
-        let mut records = BytesMut::new();
-        for (batch, bytes) in &batches {
-            if acquired.iter().any(|one| meets(one, *batch)) {
-                records.extend_from_slice(bytes);
-            }
-        }
-        (told.acquired, told.records) = (acquired, records.freeze());
+        let given = read.found.iter().filter(|found| acquired.iter().any(|one| meets(one, found.batch)));
+        let given: Vec<&[u8]> = given.map(|found| found.bytes.bytes()).collect();
+        let records = Bytes::from(given.concat());
+        (told.acquired, told.records) = (acquired, records);
         self.time_shares();
     }
 
@@ -225,27 +237,75 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// What was read, cut only where batches end. An append may lie in several frames of the journal, and then so does a batch: those pieces
-/// are joined, the others stay where they are.
-fn whole(pieces: &[Piece]) -> Vec<Cow<'_, [u8]>> {
-    let mut whole = Vec::with_capacity(pieces.len());
+/// How large records and batches are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sizes {
+    /// Bytes of a record with its part of the batch; 0 when nothing was read.
+    record: u32,
+    /// Bytes of the largest batch.
+    batch: u32,
+}
+
+impl Sizes {
+    fn of(found: &[Found]) -> Option<Self> {
+        let bytes: usize = found.iter().map(|found| found.bytes.bytes().len()).sum();
+        let records: u64 =
+            found.iter().map(|found| found.batch.last.0.abs_diff(found.batch.first.0) + 1).sum();
+        let largest = found.iter().map(|found| found.bytes.bytes().len()).max()?;
+        let record = u64::try_from(bytes).ok()?.div_ceil(records.max(1));
+        Some(Self { record: u32::try_from(record).ok()?, batch: u32::try_from(largest).ok()? })
+    }
+
+    /// So many records take no more than this, with the batch that the last of them is in.
+    const fn bytes_of(self, records: u32) -> u32 {
+        if self.record == 0 {
+            return u32::MAX;
+        }
+        records.saturating_mul(self.record).saturating_add(self.batch)
+    }
+}
+
+/// The batches that were read. An append may lie in several frames of the journal, and then so does a batch: those pieces are
+/// joined, the others stay where they are.
+fn batches(pieces: Vec<Piece>) -> Vec<Found> {
+    let mut batches = Vec::new();
     let mut open: Option<Vec<u8>> = None;
     for piece in pieces {
-        let bytes = match open.take() {
-            None => Cow::Borrowed(piece.bytes()),
+        let piece = match open.take() {
+            None => piece,
             Some(mut joined) => {
                 joined.extend_from_slice(piece.bytes());
-                Cow::Owned(joined)
+                owned(joined)
             }
         };
-        if RecordBatch::all_in(&bytes).all(|batch| batch.is_ok()) {
-            whole.push(bytes);
-        } else {
-            open = Some(bytes.into_owned());
+        let (whole, rest) = cut(&piece);
+        batches.extend(whole);
+        if rest < piece.bytes().len() {
+            open = Some(piece.bytes()[rest..].to_vec());
         }
     }
-    whole.extend(open.map(Cow::Owned));
-    whole
+    batches
+}
+
+/// The whole batches of a piece, and where they end in it.
+fn cut(piece: &Piece) -> (Vec<Found>, usize) {
+    let mut at = 0;
+    let mut found = Vec::new();
+    for batch in RecordBatch::all_in(piece.bytes()).map_while(Result::ok) {
+        let end = at + batch.as_bytes().len();
+        let range = piece.range.start + at..piece.range.start + end;
+        found.push(Found {
+            batch: LogBatch { first: batch.base_offset(), last: batch.last_offset() },
+            bytes: Piece { owner: Rc::clone(&piece.owner), range },
+        });
+        at = end;
+    }
+    (found, at)
+}
+
+fn owned(bytes: Vec<u8>) -> Piece {
+    let range = 0..bytes.len();
+    Piece { owner: Rc::new(bytes), range }
 }
 
 /// Whether records of a batch of the log are among those acquired.
@@ -280,13 +340,34 @@ mod tests {
         for cuts in
             [&[][..], &ends, &[ends[0], ends[0] + 30], &[5], &[ends[0] + 70, ends[0] + 400], &[ends[2] + 1]]
         {
-            let pieces = pieces(&bytes, cuts);
-            let whole = whole(&pieces);
-            let found = whole.iter().flat_map(|bytes| RecordBatch::all_in(bytes));
-            let found: Vec<i64> = found.map(|batch| batch.unwrap().base_offset().0).collect();
-            assert_eq!(found, [0, 1, 2, 3], "{cuts:?}");
+            let found = super::batches(pieces(&bytes, cuts));
+            let offsets: Vec<i64> = found.iter().map(|found| found.batch.first.0).collect();
+            assert_eq!(offsets, [0, 1, 2, 3], "{cuts:?}");
+            assert_eq!(
+                found.iter().flat_map(|found| found.bytes.bytes()).copied().collect::<Vec<u8>>(),
+                bytes
+            );
         }
         // What ends at a batch's end is not copied.
-        assert!(whole(&pieces(&bytes, &ends)).iter().all(|bytes| matches!(bytes, Cow::Borrowed(_))));
+        let pieces = pieces(&bytes, &ends);
+        let found = super::batches(pieces.clone());
+        assert!(found.iter().zip(&pieces).all(|(found, piece)| Rc::ptr_eq(&found.bytes.owner, &piece.owner)));
+        assert_eq!(found.len(), pieces.len());
+    }
+
+    #[test]
+    fn no_more_is_read_than_so_many_records_take() {
+        assert_eq!(Sizes::default().bytes_of(1), u32::MAX, "nothing is known yet");
+        let batch = |offset: i64, size: usize| {
+            let batch = BatchBuilder::new().stored_at(Offset(offset), LeaderEpoch(0));
+            batch.value(TimestampMs(1), &vec![7; size]).value(TimestampMs(1), &[7; 20]).build()
+        };
+        let (small, large) = (batch(0, 100), batch(2, 900));
+        let both = [small.as_slice(), &large].concat();
+        let sizes = Sizes::of(&super::batches(pieces(&both, &[]))).unwrap();
+        let record = u32::try_from(both.len().div_ceil(4)).unwrap();
+        assert_eq!(sizes.bytes_of(10), 10 * record + u32::try_from(large.len()).unwrap());
+        assert_eq!(sizes.bytes_of(u32::MAX), u32::MAX);
+        assert!(Sizes::of(&[]).is_none());
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Collected {
 }
 
 /// Partitions by their owner, owners and partitions in the order of service.
-type Owners = Vec<(usize, Vec<TopicPartition>)>;
+type Owned = (usize, Vec<TopicPartition>);
 
 /// What there is for a member, once there is something or the time is over.
 pub(super) async fn collect(
@@ -44,7 +44,7 @@ pub(super) async fn collect(
     places: &[Result<TopicPartition, ErrorCode>],
 ) -> Collected {
     let cluster = &broker.cluster;
-    let mut owners: Owners = Vec::new();
+    let mut owners: Vec<Owned> = Vec::new();
     for id in places.iter().flatten() {
         let owner = owner_of(*id, cluster.cores());
         match owners.iter_mut().find(|(known, _)| *known == owner) {
@@ -59,11 +59,15 @@ pub(super) async fn collect(
     let waits = wanted.bytes_min > 0 && places.iter().all(Result::is_ok);
     let wait_ms = if waits { wanted.wait_ms } else { 0 };
     let deadline = cluster.tick().after_ms(u64::from(wait_ms));
+    let mut told = HashMap::new();
+    // Who is asked: all, later only who has told of something.
+    let mut asked = 0..owners.len();
     loop {
         let last = cluster.tick() >= deadline || cluster.is_stopping();
+        let now = if last { &owners[..] } else { &owners[asked] };
         // Borrowed here and for all of them: see Fetch.
         let mut loan = cluster.borrow_memory(u64::from(wanted.bytes_max)).await;
-        let told = pass(broker, &wanted, &owners, last).await;
+        pass(broker, &wanted, now, last, &mut told).await;
         let bytes: u64 = told.values().map(|one| one.records.len() as u64).sum();
         loan.settle(bytes);
         let news = told.values().any(|one| !one.acquired.is_empty() || !one.error.is_ok());
@@ -75,19 +79,20 @@ pub(super) async fn collect(
         drop(loan);
         cluster.lend_again();
         let left = Tick(deadline.0.saturating_sub(cluster.tick().0));
-        wait(broker, &wanted, &owners, &told, left).await;
+        let first = wait(broker, &wanted, &owners, &told, left).await;
+        asked = first..first + 1;
     }
 }
 
-/// Asks every owner once, until there is enough.
+/// Asks each owner once, until there is enough.
 async fn pass(
     broker: &Rc<Broker>,
     wanted: &Wanted,
-    owners: &Owners,
+    owners: &[Owned],
     last: bool,
-) -> HashMap<TopicPartition, ShareFetched> {
+    told: &mut HashMap<TopicPartition, ShareFetched>,
+) {
     let cluster = &broker.cluster;
-    let mut told = HashMap::new();
     let (mut records, mut bytes) = (wanted.records_max, wanted.bytes_max);
     for (owner, partitions) in owners {
         if records == 0 || bytes == 0 {
@@ -115,7 +120,6 @@ async fn pass(
             told.insert(one.partition, one);
         }
     }
-    told
 }
 
 fn failed(partition: TopicPartition) -> ShareFetched {
@@ -128,14 +132,14 @@ fn failed(partition: TopicPartition) -> ShareFetched {
     }
 }
 
-/// Waits at all owners until one may have something, or the time is over.
+/// Waits at all owners until one may have something, or the time is over: the place of that one.
 async fn wait(
     broker: &Rc<Broker>,
     wanted: &Wanted,
-    owners: &Owners,
+    owners: &[Owned],
     told: &HashMap<TopicPartition, ShareFetched>,
     left: Tick,
-) {
+) -> usize {
     let wait_ms = u32::try_from(left.0).unwrap_or(u32::MAX);
     let mut waits = Waits::new(broker);
     let mut all: Vec<Asked> = Vec::with_capacity(owners.len());
@@ -150,4 +154,5 @@ async fn wait(
     let first = first_of(&mut all).await;
     // The others are cancelled.
     waits.waits.swap_remove(first);
+    first
 }

@@ -51,7 +51,7 @@ fn described_member(id: &Arc<str>, member: &Member, state: &State) -> DescribedC
         client_id: metadata.client_id.clone(),
         client_host: metadata.client_host.clone(),
         topics: metadata.topics.clone(),
-        regex: metadata.regex.clone(),
+        regex: metadata.regex.clone().unwrap_or_default(),
         assigned: member.current.assigned.partitions(),
         target: state.target(id).clone(),
         classic: member.uses_classic(),

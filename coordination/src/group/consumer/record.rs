@@ -270,7 +270,9 @@ fn encode_member(value: &MemberMetadata) -> Vec<u8> {
     for topic in &value.topics {
         out.compact_string(topic);
     }
-    out.compact_nullable_string(value.regex.as_deref()).i32(value.rebalance_timeout_ms);
+    // None is the empty one, as Kafka writes it.
+    out.compact_nullable_string(Some(value.regex.as_deref().unwrap_or_default()))
+        .i32(value.rebalance_timeout_ms);
     out.compact_nullable_string(value.assignor.as_deref());
     let Some(classic) = &value.classic else { return out.unsigned(0).finish() };
     let mut field = Writer::default();

@@ -84,9 +84,7 @@ impl Coordinator {
                 flight.reply = Some((*ticket, Reply::Done(ErrorCode::None)));
             }
             Turn::Alter(ticket, partitions) => {
-                if !group.members.is_empty() {
-                    return Err((ErrorCode::NonEmptyGroup, String::new()));
-                }
+                must_be_vacant(group)?;
                 flight.records.extend(alter(&context, group, name, partitions));
                 flight.reply = Some((*ticket, Reply::AlterOffsets(Ok(group.epoch))));
             }
@@ -153,8 +151,12 @@ fn must_be_empty(group: &Group, name: &str) -> Result<(), Refusal> {
     if group.is_gone() {
         return Err((ErrorCode::GroupIdNotFound, format!("Group {name} not found.")));
     }
-    if !group.members.is_empty() {
-        return Err((ErrorCode::NonEmptyGroup, String::new()));
+    must_be_vacant(group)
+}
+
+fn must_be_vacant(group: &Group) -> Result<(), Refusal> {
+    if group.members.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err((ErrorCode::NonEmptyGroup, "The group is not empty.".to_owned()))
 }
