@@ -143,6 +143,18 @@ impl Slot {
 }
 
 impl<D: Disk> Shard<D> {
+    /// A member with a session fetches: until [`share_release`](Self::share_release) it may hold records. Questions come in
+    /// order, so nobody does so again once its session ended.
+    fn share_member(&self, group: &Arc<str>, member: &Arc<str>) {
+        let mut groups = self.shares.groups.borrow_mut();
+        groups.entry(Arc::clone(group)).or_default().members.insert(Arc::clone(member));
+    }
+
+    /// Whether the member's session goes on.
+    fn is_share_member(&self, group: &str, member: &str) -> bool {
+        self.shares.groups.borrow().get(group).is_some_and(|known| known.members.contains(member))
+    }
+
     /// The share partition, for this member; it is opened if it is not there.
     fn share_slot(
         self: &Rc<Self>,
@@ -155,8 +167,8 @@ impl<D: Disk> Shard<D> {
         }
         self.known(id).map_err(|fault| fault.code)?;
         let mut groups = self.shares.groups.borrow_mut();
-        let known = groups.entry(Arc::clone(group)).or_default();
-        known.members.insert(Arc::clone(member));
+        let known = groups.get_mut(group).filter(|known| known.members.contains(member));
+        let known = known.ok_or(ErrorCode::ShareSessionNotFound)?;
         if let Some(slot) = known.slots.get(&id) {
             let Some(error) = slot.failed() else { return Ok(Rc::clone(slot)) };
             // Told once to each who waited; the next one tries again.

@@ -57,22 +57,33 @@ pub async fn handle(broker: &Rc<Broker>, header: &RequestHeader, request: ShareA
         }
     }
     let verdicts = acknowledge(broker, &key, said).await;
-    if last {
-        // Nothing else comes on it; what was said goes first.
+    // Nothing else comes on it; what was said goes first.
+    let leaving = last.then(|| {
         broker.share_sessions.borrow_mut().end(&key);
-    }
+        Leaving { broker: Rc::clone(broker), key: key.clone() }
+    });
     let (broker, header) = (Rc::clone(broker), header.clone());
     Called::Later(Box::pin(async move {
         let verdicts = verdicts.await;
-        if last {
-            release(&*broker.cluster, &key);
-        }
+        drop(leaving);
         let mut response = message!(ShareAcknowledgeResponse { responses: topics(verdicts) });
         if header.api_version >= RENEWS_SINCE {
             response.acquisition_lock_timeout_ms = lock_ms(&broker, &key.group);
         }
         reply(&header, &response)
     }))
+}
+
+/// A member whose session is over: what it holds is free when its last words are durable, or nobody waits for that any more.
+struct Leaving {
+    broker: Rc<Broker>,
+    key: SessionKey,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        release(&*self.broker.cluster, &self.key);
+    }
 }
 
 fn topics(verdicts: Vec<(PartitionKey, ErrorCode)>) -> Vec<ShareAcknowledgeTopicResponse> {

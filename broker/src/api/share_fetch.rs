@@ -74,14 +74,19 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
     });
     let begun = match begun {
         Ok(begun) => begun,
-        Err(error) => return refused(error, ""),
+        Err(error) => {
+            // It may have ended one.
+            if !broker.share_sessions.borrow().contains(&key) {
+                release(&*broker.cluster, &key);
+            }
+            return refused(error, "");
+        }
     };
     let verdicts = acknowledge(broker, &key, named.said).await;
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
     let pinned = u32::try_from(RESPONSE_PINNED_BYTES).unwrap_or(u32::MAX);
     let wanted = Wanted {
-        group: Arc::clone(&key.group),
-        member: Arc::clone(&key.member),
+        key: key.clone(),
         records_max: positive(asked.max_records),
         batch_size: positive(asked.batch_size),
         mode,
@@ -93,8 +98,8 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
     let wait = Duration::from_millis(u64::from(wanted.wait_ms));
     let broker = Rc::clone(broker);
     let answer = async move {
-        let (epoch, partitions) = match begun {
-            Begun::Fetch { epoch, partitions } => (Some(epoch), partitions),
+        let (session, partitions) = match begun {
+            Begun::Fetch { session, partitions } => (Some(session), partitions),
             Begun::Last => (None, Vec::new()),
         };
         // A renewal fetches nothing.
@@ -104,7 +109,7 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
             partitions.iter().map(|key| partition_of(&image, *key)).collect();
         let collected = collect(&broker, wanted, &places).await;
         let verdicts = verdicts.await;
-        let answered = Answered { key: &key, epoch, renews };
+        let answered = Answered { key: &key, session, renews };
         let reply = answered.reply(&broker, &header, &partitions, &places, collected, verdicts);
         broker.cluster.counters().time(Timed::Fetch, broker.cluster.elapsed().saturating_sub(started));
         reply
@@ -163,8 +168,8 @@ fn names(asked: &mut ShareFetchRequest, renews: bool) -> Named {
 /// A request that is answered.
 struct Answered<'a> {
     key: &'a SessionKey,
-    /// The session's; `None` when it ends with this.
-    epoch: Option<i32>,
+    /// `None` when it ends with this.
+    session: Option<u64>,
     renews: bool,
 }
 
@@ -194,13 +199,13 @@ impl Answered<'_> {
             reports.push(Report { key: *key, error, has_news });
             data.push((*key, one));
         }
-        let carried = match self.epoch {
-            Some(epoch) if !self.renews => {
-                broker.share_sessions.borrow_mut().finish(self.key, epoch, &reports)
+        let carried = match self.session {
+            Some(session) if !self.renews => {
+                broker.share_sessions.borrow_mut().finish(self.key, session, &reports)
             }
             _ => Ok(vec![true; data.len()]),
         };
-        if self.epoch.is_none() {
+        if self.session.is_none() {
             broker.share_sessions.borrow_mut().end(self.key);
             release(&*broker.cluster, self.key);
         }

@@ -28,6 +28,8 @@ final class ShareTopics {
     private static final int PRODUCE_SINCE = 3;
     private static final int PRODUCE_BY_NAME_UNTIL = 12;
     private static final byte GROUP = 32;
+    /** Kafka's group coordinators hear of a topic some time after its broker serves it, and nothing shows when. */
+    private static final long HEARD_MS = 1000;
 
     private final Runner runner;
     private final Model model;
@@ -42,8 +44,12 @@ final class ShareTopics {
 
     /** All of them, which are made now if they were not. */
     List<Model.Topic> all() throws IOException {
+        boolean isNew = topics.isEmpty();
         while (topics.size() < COUNT) {
             topics.add(scenes.apart(model.name("shared"), PARTITIONS));
+        }
+        if (isNew) {
+            Runner.pause(HEARD_MS);
         }
         return topics;
     }

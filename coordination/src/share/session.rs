@@ -54,10 +54,10 @@ pub struct FetchRequest {
 /// How a ShareFetch goes on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Begun {
-    /// Fetch from these, in this order; then [`ShareSessions::finish`] with the epoch.
+    /// Fetch from these, in this order; then [`ShareSessions::finish`] with the session.
     Fetch {
-        /// The request's.
-        epoch: i32,
+        /// Which one it is: one that is opened later for the same member is another.
+        session: u64,
         /// All partitions of the session. Another one is first with every request.
         partitions: Vec<PartitionKey>,
     },
@@ -78,8 +78,11 @@ pub struct Report {
 
 #[derive(Debug)]
 struct Session {
+    number: u64,
     /// Number the next request must carry.
     epoch: i32,
+    /// How many requests fetched in it.
+    fetches: usize,
     connection: u64,
     /// Whether each must be told although it has nothing: it is new, or had an error.
     partitions: HashMap<PartitionKey, bool>,
@@ -92,6 +95,8 @@ struct Session {
 pub struct ShareSessions {
     sessions_max: usize,
     sessions: HashMap<SessionKey, Session>,
+    /// Sessions that were opened.
+    opened: u64,
     by_connection: BTreeMap<u64, BTreeSet<SessionKey>>,
     partitions: usize,
 }
@@ -100,7 +105,13 @@ impl ShareSessions {
     /// Room for so many (`group.share.max.share.sessions`).
     #[must_use]
     pub fn new(sessions_max: usize) -> Self {
-        Self { sessions_max, sessions: HashMap::new(), by_connection: BTreeMap::new(), partitions: 0 }
+        Self {
+            sessions_max,
+            sessions: HashMap::new(),
+            opened: 0,
+            by_connection: BTreeMap::new(),
+            partitions: 0,
+        }
     }
 
     /// How many there are.
@@ -113,6 +124,12 @@ impl ShareSessions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// Whether there is this one.
+    #[must_use]
+    pub fn contains(&self, key: &SessionKey) -> bool {
+        self.sessions.contains_key(key)
     }
 
     /// Partitions of all sessions together.
@@ -138,8 +155,12 @@ impl ShareSessions {
 
     fn open(&mut self, request: FetchRequest) -> Result<Begun, ErrorCode> {
         self.end(&request.key);
+        self.opened += 1;
+        let number = self.opened;
         let mut session = Session {
+            number,
             epoch: epoch_after(INITIAL_EPOCH),
+            fetches: 0,
             connection: request.connection,
             partitions: HashMap::new(),
             order: Vec::new(),
@@ -154,7 +175,7 @@ impl ShareSessions {
         self.by_connection.entry(request.connection).or_default().insert(request.key.clone());
         let partitions = session.order.clone();
         self.sessions.insert(request.key, session);
-        Ok(Begun::Fetch { epoch: request.epoch, partitions })
+        Ok(Begun::Fetch { session: number, partitions })
     }
 
     fn go_on(&mut self, request: &FetchRequest) -> Result<Begun, ErrorCode> {
@@ -173,9 +194,10 @@ impl ShareSessions {
         }
         session.epoch = epoch_after(session.epoch);
         let mut partitions = session.order.clone();
-        let first = usize::try_from(request.epoch).unwrap_or(0).checked_rem(partitions.len()).unwrap_or(0);
-        partitions.rotate_left(first);
-        Ok(Begun::Fetch { epoch: request.epoch, partitions })
+        // Not by the epoch, which acknowledgements raise as well: every other number would favour every other partition.
+        session.fetches = session.fetches.wrapping_add(1);
+        partitions.rotate_left(session.fetches.checked_rem(partitions.len()).unwrap_or(0));
+        Ok(Begun::Fetch { session: session.number, partitions })
     }
 
     /// Takes a ShareAcknowledge; says whether it is the session's last request, after which comes [`end`](Self::end).
@@ -197,21 +219,19 @@ impl ShareSessions {
         Ok(false)
     }
 
-    /// Which of the reports the answer to the ShareFetch of `epoch` carries: what has news, what is new to the session,
-    /// and errors until they are over and then once more.
+    /// Which of the reports the answer to a ShareFetch carries: what has news, what is new to the session, and errors
+    /// until they are over and then once more.
     ///
     /// # Errors
-    /// The session ended, or went on, meanwhile.
+    /// The session ended meanwhile.
     pub fn finish(
         &mut self,
         key: &SessionKey,
-        epoch: i32,
+        session: u64,
         reports: &[Report],
     ) -> Result<Vec<bool>, ErrorCode> {
-        let session = self.sessions.get_mut(key).ok_or(ErrorCode::ShareSessionNotFound)?;
-        if session.epoch != epoch_after(epoch) {
-            return Err(ErrorCode::InvalidShareSessionEpoch);
-        }
+        let known = self.sessions.get_mut(key).filter(|known| known.number == session);
+        let session = known.ok_or(ErrorCode::ShareSessionNotFound)?;
         Ok(reports.iter().map(|report| session.told(report)).collect())
     }
 
@@ -297,6 +317,13 @@ mod tests {
         }
     }
 
+    fn number(begun: Begun) -> u64 {
+        match begun {
+            Begun::Fetch { session, .. } => session,
+            Begun::Last => panic!("the last"),
+        }
+    }
+
     fn report(index: i32, error: ErrorCode, has_news: bool) -> Report {
         Report { key: partitions(&[index])[0], error, has_news }
     }
@@ -314,6 +341,20 @@ mod tests {
         assert_eq!(sessions.end(&key("a")), partitions(&[0, 2, 3]));
         assert_eq!((sessions.len(), sessions.partitions()), (0, 0));
         assert_eq!(sessions.end(&key("a")), []);
+    }
+
+    #[test]
+    fn each_partition_is_first_in_its_turn_whoever_acknowledges_between() {
+        let mut sessions = ShareSessions::new(2);
+        sessions.begin(fetch("a", 0, &[0, 1], &[])).unwrap();
+        let firsts: Vec<i32> = (0..4)
+            .map(|round| {
+                let first = order(sessions.begin(fetch("a", 1 + 2 * round, &[], &[])).unwrap())[0];
+                sessions.acknowledge(&key("a"), 2 + 2 * round).unwrap();
+                first
+            })
+            .collect();
+        assert_eq!(firsts, [1, 0, 1, 0]);
     }
 
     #[test]
@@ -349,21 +390,23 @@ mod tests {
     #[test]
     fn what_is_new_or_has_news_is_told_and_errors_once_more() {
         let mut sessions = ShareSessions::new(2);
-        sessions.begin(fetch("a", 0, &[0, 1], &[])).unwrap();
+        let first = number(sessions.begin(fetch("a", 0, &[0, 1], &[])).unwrap());
         let quiet = [report(0, ErrorCode::None, false), report(1, ErrorCode::None, false)];
-        assert_eq!(sessions.finish(&key("a"), 0, &quiet), Ok(vec![true, true]));
+        assert_eq!(sessions.finish(&key("a"), first, &quiet), Ok(vec![true, true]));
         let mut tell = |epoch, reports: &[Report]| {
-            sessions.begin(fetch("a", epoch, &[], &[])).unwrap();
-            sessions.finish(&key("a"), epoch, reports).unwrap()
+            let session = number(sessions.begin(fetch("a", epoch, &[], &[])).unwrap());
+            // An acknowledgement may come on its heels.
+            sessions.acknowledge(&key("a"), epoch + 1).unwrap();
+            sessions.finish(&key("a"), session, reports).unwrap()
         };
         assert_eq!(tell(1, &quiet), [false, false]);
         let failed = report(1, ErrorCode::NotLeaderOrFollower, false);
-        assert_eq!(tell(2, &[report(0, ErrorCode::None, true), failed]), [true, true]);
-        assert_eq!(tell(3, &[quiet[0], failed]), [false, true]);
-        assert_eq!(tell(4, &quiet), [false, true]);
-        assert_eq!(tell(5, &quiet), [false, false]);
-        let late = sessions.finish(&key("a"), 4, &quiet);
-        assert_eq!(late, Err(ErrorCode::InvalidShareSessionEpoch));
+        assert_eq!(tell(3, &[report(0, ErrorCode::None, true), failed]), [true, true]);
+        assert_eq!(tell(5, &[quiet[0], failed]), [false, true]);
+        assert_eq!(tell(7, &quiet), [false, true]);
+        assert_eq!(tell(9, &quiet), [false, false]);
+        sessions.begin(fetch("a", 0, &[0, 1], &[])).unwrap();
+        assert_eq!(sessions.finish(&key("a"), first, &quiet), Err(ErrorCode::ShareSessionNotFound));
     }
 
     #[test]

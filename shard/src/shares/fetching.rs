@@ -37,6 +37,7 @@ impl Drop for Read {
 impl<D: Disk> Shard<D> {
     /// Gives a member what there is of these partitions, in their order.
     pub(crate) async fn share_fetch(self: &Rc<Self>, wanted: ShareFetch) -> Vec<ShareFetched> {
+        self.share_member(&wanted.group, &wanted.member);
         let mut told: Vec<ShareFetched> = Vec::with_capacity(wanted.partitions.len());
         let mut reads: Vec<(usize, Read)> = Vec::new();
         let mut room = wanted.bytes_max;
@@ -45,11 +46,12 @@ impl<D: Disk> Shard<D> {
         for id in &wanted.partitions {
             let place = told.len();
             told.push(self.share_seen(&wanted, *id));
-            let enough = missing == 0 && wanted.bytes_max - room >= wanted.bytes_min;
+            let bytes_missing = wanted.bytes_min.saturating_sub(wanted.bytes_max - room);
+            let enough = missing == 0 && bytes_missing == 0;
             if (room == 0 || enough) && !reads.is_empty() {
                 continue;
             }
-            match self.share_read(&wanted, *id, missing, room).await {
+            match self.share_read(&wanted, *id, (missing, bytes_missing), room).await {
                 Ok(Some((read, new))) => {
                     let bytes: usize = read.found.iter().map(|found| found.bytes.bytes().len()).sum();
                     room = room.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -66,18 +68,25 @@ impl<D: Disk> Shard<D> {
             if enough && left > 0 {
                 self.share_acquire(&wanted, &mut left, &read, &mut told[place]);
             }
-            self.share_read_over(read);
+            if self.share_read_over(read) {
+                // That is no news to this member.
+                told[place].seen.news += 1;
+            }
         }
         told
     }
 
-    /// Whoever came while it was read may find something now.
-    fn share_read_over(&self, read: Read) {
+    /// Whoever came while it was read may find something now; says whether somebody did.
+    fn share_read_over(&self, read: Read) -> bool {
         let slot = Rc::clone(&read.slot);
         drop(read);
-        if slot.turned_away.replace(false) {
+        let came = slot.turned_away.replace(false);
+        if came {
             self.share_news(&slot);
         }
+        // The group's last member may have gone meanwhile.
+        self.close_idle_shares(&slot.key.group);
+        came
     }
 
     /// Nothing so far, and what a wait begins with: seen before the log is read, so that nothing between is missed.
@@ -100,13 +109,13 @@ impl<D: Disk> Shard<D> {
         fetched
     }
 
-    /// Reads the log where there may be something for a member, who misses so many records and has room for so many
-    /// bytes; with what was read, how many of its records nobody has had.
+    /// Reads the log where there may be something for a member, who misses so many records and bytes, and has room for so
+    /// many bytes; with what was read, how many of its records nobody has had.
     async fn share_read(
         self: &Rc<Self>,
         wanted: &ShareFetch,
         id: TopicPartition,
-        missing: u32,
+        (missing, bytes_missing): (u32, u32),
         room: u32,
     ) -> Result<Option<(Read, u32)>, ErrorCode> {
         let Some(slot) = self.existing_share(&wanted.group, id) else { return Ok(None) };
@@ -129,7 +138,8 @@ impl<D: Disk> Shard<D> {
         let mut read = Read { slot, from, found: Vec::new() };
         // Where records came back, any part of what is read may be somebody else's.
         let all_new = from >= end;
-        let room = if all_new { room.min(read.slot.sizes.get().bytes_of(missing.max(1))) } else { room };
+        let wants = read.slot.sizes.get().bytes_of(missing.max(1)).max(bytes_missing);
+        let room = if all_new { room.min(wants) } else { room };
         let fetch = Fetch {
             partitions: vec![FetchPartition {
                 partition: id,
@@ -179,13 +189,7 @@ impl<D: Disk> Shard<D> {
     ) {
         let log: Vec<LogBatch> = read.found.iter().map(|found| found.batch).collect();
         // Its session may have ended while the log was read: nobody would give back what it gets now.
-        let there = self
-            .shares
-            .groups
-            .borrow()
-            .get(&wanted.group)
-            .is_some_and(|known| known.members.contains(&wanted.member));
-        if !there {
+        if !self.is_share_member(&wanted.group, &wanted.member) {
             return;
         }
         let request = Acquire {

@@ -81,6 +81,10 @@ impl<D: Disk> Shard<D> {
         if let Some(error) = lost {
             slot.fail(error);
         }
+        // What could not be written is held again, by a lock that may have ended meanwhile.
+        if slot.with(|partition| partition.next_deadline()).flatten().is_some() {
+            self.time_shares();
+        }
         self.share_news(slot);
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use coordination::share::AcquireMode;
+use coordination::share::session::SessionKey;
 use model::{ErrorCode, Tick, TopicPartition};
 use shard::lending::Loan;
 use shard::ops::{Answer, Question, Seen, ShareAwait, ShareFetch, ShareFetched};
@@ -17,8 +18,7 @@ use crate::service::Broker;
 
 /// What a member wants.
 pub(super) struct Wanted {
-    pub group: Arc<str>,
-    pub member: Arc<str>,
+    pub key: SessionKey,
     pub records_max: u32,
     pub batch_size: u32,
     pub mode: AcquireMode,
@@ -55,6 +55,9 @@ pub(super) async fn collect(
     if owners.is_empty() || wanted.records_max == 0 {
         return Collected::default();
     }
+    // No owner knows what the others have: each gives its part, or waits.
+    let bytes_min = wanted.bytes_min.div_ceil(u32::try_from(owners.len()).unwrap_or(u32::MAX));
+    let wanted = Wanted { bytes_min, ..wanted };
     // What is an error already is told at once.
     let waits = wanted.bytes_min > 0 && places.iter().all(Result::is_ok);
     let wait_ms = if waits { wanted.wait_ms } else { 0 };
@@ -63,6 +66,10 @@ pub(super) async fn collect(
     // Who is asked: all, later only who has told of something.
     let mut asked = 0..owners.len();
     loop {
+        // Its connection may be gone: who has no session is to hold nothing.
+        if !broker.share_sessions.borrow().contains(&wanted.key) {
+            return Collected { told, loan: None };
+        }
         let last = cluster.tick() >= deadline || cluster.is_stopping();
         let now = if last { &owners[..] } else { &owners[asked] };
         // Borrowed here and for all of them: see Fetch.
@@ -99,8 +106,8 @@ async fn pass(
             break;
         }
         let fetch = ShareFetch {
-            group: Arc::clone(&wanted.group),
-            member: Arc::clone(&wanted.member),
+            group: Arc::clone(&wanted.key.group),
+            member: Arc::clone(&wanted.key.member),
             partitions: partitions.clone(),
             records_max: records,
             batch_size: wanted.batch_size,
@@ -145,7 +152,7 @@ async fn wait(
     let mut all: Vec<Asked> = Vec::with_capacity(owners.len());
     for (owner, partitions) in owners {
         let seen = partitions.iter().filter_map(|id| Some((*id, told.get(id)?.seen)));
-        let group = Arc::clone(&wanted.group);
+        let group = Arc::clone(&wanted.key.group);
         let wait = ShareAwait { group, partitions: seen.collect(), wait_ms };
         let token = token(broker);
         waits.waits.push((*owner, token));

@@ -3,6 +3,7 @@
 mod beginning;
 mod budget;
 mod upkeep;
+mod waiting;
 
 use std::time::Duration;
 
@@ -115,23 +116,24 @@ fn batches(said: &[(i64, i64, i8)]) -> Vec<AcknowledgementBatch> {
 }
 
 fn fetch(client: &Client, asks: &Asks<'_>) -> ShareFetchResponse {
+    client.ask(2, &fetching(asks))
+}
+
+fn fetching(asks: &Asks<'_>) -> ShareFetchRequest {
     let partition = message!(FetchPartition { acknowledgement_batches: batches(asks.said) });
     let topic = message!(FetchTopic { topic_id: asks.topic, partitions: vec![partition] });
     let names = asks.epoch == 0 || !asks.said.is_empty();
-    client.ask(
-        2,
-        &message!(ShareFetchRequest {
-            group_id: Some("g".into()),
-            member_id: Some(asks.member.into()),
-            share_session_epoch: asks.epoch,
-            max_wait_ms: asks.wait_ms,
-            min_bytes: 1,
-            max_bytes: 1 << 20,
-            max_records: 100,
-            batch_size: 100,
-            topics: if names { vec![topic] } else { Vec::new() },
-        }),
-    )
+    message!(ShareFetchRequest {
+        group_id: Some("g".into()),
+        member_id: Some(asks.member.into()),
+        share_session_epoch: asks.epoch,
+        max_wait_ms: asks.wait_ms,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        max_records: 100,
+        batch_size: 100,
+        topics: if names { vec![topic] } else { Vec::new() },
+    })
 }
 
 /// What is acquired, and the values of it.

@@ -1,0 +1,52 @@
+//! Fetches that wait, and what they may and may not get then.
+
+use protocol::control::encode_request;
+
+use super::*;
+
+#[test]
+fn who_left_while_it_waited_gets_nothing() {
+    let client = client();
+    let (_, topic) = join(&client, "a");
+    join(&client, "b");
+    let asks = |member, epoch, wait_ms| Asks { member, epoch, topic, wait_ms, said: &[] };
+    assert_eq!(acquired(&fetch(&client, &asks("a", 0, 0))).0, []);
+    let waits = encode_request(2, 7, Some("test"), &fetching(&asks("a", 1, 5_000))).unwrap();
+    let mut waiting = client.simulation.run_until(client.begin(waits));
+    client.simulation.run_until(async {
+        // It waits at the owner before its session ends.
+        let asleep = client.simulation.sleep(Duration::from_millis(100));
+        futures_lite::future::or(
+            async {
+                (&mut waiting).await;
+                panic!("there was nothing to wait for")
+            },
+            asleep,
+        )
+        .await;
+    });
+    assert_eq!(acknowledge(&client, &asks("a", -1, 0)).error_code, 0);
+    put(&client, &["0", "1"]);
+    client.simulation.run_until(waiting);
+    assert_eq!(acquired(&fetch(&client, &asks("b", 0, 1_000))).0, [(0, 1, 1)], "nobody has had them");
+}
+
+/// As many bytes as are asked for may be more than the records that are.
+#[test]
+fn who_wants_many_bytes_and_few_records_does_not_wait() {
+    let client = client();
+    let (_, topic) = join(&client, "a");
+    for _ in 0..50 {
+        put(&client, &["0", "1"]);
+    }
+    let before = client.simulation.now_ms();
+    for round in 0..5 {
+        let asks = Asks { member: "a", epoch: round, topic, wait_ms: 10_000, said: &[] };
+        let request =
+            ShareFetchRequest { min_bytes: 1_000, max_records: 4, batch_size: 4, ..fetching(&asks) };
+        let response: ShareFetchResponse = client.ask(2, &request);
+        let first = i64::from(round) * 4;
+        assert_eq!(acquired(&response).0, [(first, first + 3, 1)]);
+    }
+    assert!(client.simulation.now_ms() - before < 10_000, "one of them waited for all of its time");
+}
