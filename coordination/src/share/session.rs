@@ -196,7 +196,8 @@ impl ShareSessions {
         let mut partitions = session.order.clone();
         // Not by the epoch, which acknowledgements raise as well: every other number would favour every other partition.
         session.fetches = session.fetches.wrapping_add(1);
-        partitions.rotate_left(session.fetches.checked_rem(partitions.len()).unwrap_or(0));
+        let first = session.fetches.checked_rem(partitions.len()).unwrap_or(0);
+        partitions.rotate_left(first);
         Ok(Begun::Fetch { session: session.number, partitions })
     }
 
