@@ -138,7 +138,7 @@ impl<D: Disk> Shard<D> {
         let mut read = Read { slot, from, found: Vec::new() };
         // Where records came back, any part of what is read may be somebody else's.
         let all_new = from >= end;
-        let wants = read.slot.sizes.get().bytes_of(missing.max(1)).max(bytes_missing);
+        let wants = read.slot.sizes.get().bytes_of(missing.max(1), bytes_missing);
         let room = if all_new { room.min(wants) } else { room };
         let fetch = Fetch {
             partitions: vec![FetchPartition {
@@ -260,12 +260,12 @@ impl Sizes {
         Some(Self { record: u32::try_from(record).ok()?, batch: u32::try_from(largest).ok()? })
     }
 
-    /// So many records take no more than this, with the batch that the last of them is in.
-    const fn bytes_of(self, records: u32) -> u32 {
+    /// So many records, and at least so many bytes, are in no more than this, with the batch that the last of them is in.
+    fn bytes_of(self, records: u32, bytes_min: u32) -> u32 {
         if self.record == 0 {
             return u32::MAX;
         }
-        records.saturating_mul(self.record).saturating_add(self.batch)
+        records.saturating_mul(self.record).max(bytes_min).saturating_add(self.batch)
     }
 }
 
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn no_more_is_read_than_so_many_records_take() {
-        assert_eq!(Sizes::default().bytes_of(1), u32::MAX, "nothing is known yet");
+        assert_eq!(Sizes::default().bytes_of(1, 0), u32::MAX, "nothing is known yet");
         let batch = |offset: i64, size: usize| {
             let batch = BatchBuilder::new().stored_at(Offset(offset), LeaderEpoch(0));
             batch.value(TimestampMs(1), &vec![7; size]).value(TimestampMs(1), &[7; 20]).build()
@@ -370,8 +370,10 @@ mod tests {
         let both = [small.as_slice(), &large].concat();
         let sizes = Sizes::of(&super::batches(pieces(&both, &[]))).unwrap();
         let record = u32::try_from(both.len().div_ceil(4)).unwrap();
-        assert_eq!(sizes.bytes_of(10), 10 * record + u32::try_from(large.len()).unwrap());
-        assert_eq!(sizes.bytes_of(u32::MAX), u32::MAX);
+        let batch = u32::try_from(large.len()).unwrap();
+        assert_eq!(sizes.bytes_of(10, 0), 10 * record + batch);
+        assert_eq!(sizes.bytes_of(10, 1 << 20), (1 << 20) + batch);
+        assert_eq!(sizes.bytes_of(u32::MAX, 0), u32::MAX);
         assert!(Sizes::of(&[]).is_none());
     }
 }

@@ -42,8 +42,8 @@ fn who_wants_many_bytes_and_few_records_does_not_wait() {
     let before = client.simulation.now_ms();
     for round in 0..5 {
         let asks = Asks { member: "a", epoch: round, topic, wait_ms: 10_000, said: &[] };
-        let request =
-            ShareFetchRequest { min_bytes: 1_000, max_records: 4, batch_size: 4, ..fetching(&asks) };
+        let mut request = fetching(&asks);
+        (request.min_bytes, request.max_records, request.batch_size) = (1_000, 4, 4);
         let response: ShareFetchResponse = client.ask(2, &request);
         let first = i64::from(round) * 4;
         assert_eq!(acquired(&response).0, [(first, first + 3, 1)]);
