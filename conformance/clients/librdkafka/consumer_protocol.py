@@ -144,14 +144,15 @@ def a_cooperative_group_of_librdkafka_cannot_change_its_protocol_once_it_rebalan
         members.append(Member(ctx, group, [topic], partition_assignment_strategy="cooperative-sticky"))
         drive(members, lambda: divided(members, places), f"{len(members)} owners")
     refused = Member(ctx, group, [topic], **BY_CONSUMER)
-    told = [list(member.told) for member in members]
+    # The last rebalance may still have nothing to tell somebody.
+    told = [[one for one in member.told if one[1]] for member in members]
     try:
         drive([refused], lambda: refused.owned, "a refusal")
         raise CheckFailed("the group changed its protocol")
     except KafkaException as error:
         that("The group id does not exist" in str(error), f"it was told {error}")
     beat_for(members, 0.5)
-    equal([member.told for member in members], told, "what the others were told of their partitions")
+    equal([[one for one in member.told if one[1]] for member in members], told, "what the others were told of their partitions")
     equal(listed(ctx, group).type, ConsumerGroupType.CLASSIC, "the type of the group")
     for member in [refused, *members]:
         member.close()
