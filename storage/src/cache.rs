@@ -135,7 +135,7 @@ impl<D: Disk, S: Derived> Log<D, S> {
 
 impl<D: Disk, S: Derived> Loaded<D, S> {
     /// What is on its way to a segment is held by the write, and what was carried counts where it goes on from there.
-    fn safe(&self) -> Cursor {
+    pub(crate) fn safe(&self) -> Cursor {
         let carried = self.carried.as_ref().filter(|carried| carried.start <= self.dispatched);
         carried.map_or(self.dispatched, |carried| carried.end().max(self.dispatched))
     }

@@ -21,6 +21,7 @@ use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::load::Reader;
 use crate::log::{Loaded, Log, Segment};
+use crate::segment::Cursor;
 use crate::snapshot::{SegmentFacts, Snapshot};
 use crate::store::{LogRef, Store};
 
@@ -136,6 +137,10 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         let facts = segment.facts();
         self.segments.drain(at..at + group.len());
         self.segments.insert(at, segment);
+        // Memory has what was in them: that is not to be read any more either.
+        let behind = self.segments.get(at + 1).map(|next| Cursor { segment: next.base, position: 0 });
+        let safe = self.safe();
+        behind.map(|behind| self.runs.evict_to(behind, safe));
         for mark in &mut self.marks {
             mark.snapshot.replace(group, facts);
         }
