@@ -41,6 +41,11 @@ pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 << 10;
 pub const REGEXES_MAX: usize = 64;
 /// Names looked at in one step while regular expressions are resolved.
 pub const REGEX_NAMES_PER_STEP: usize = 64;
+/// Bytes of what a group's regular expressions newly mean after which a look at them ends: it goes into one append, with one
+/// expression at least. The rest waits for the next look.
+pub const REGEX_BYTES_PER_APPEND: u64 = 4 << 20;
+/// Bytes the name of a topic is counted with where it is subscribed to, beside its own.
+pub const TOPIC_NAME_BYTES: usize = 64;
 /// Between two resolutions of a group's regular expressions because topics came or went: as in Kafka.
 pub const REGEX_REFRESH_MS: u64 = 10_000;
 /// Records of one append by a group of the consumer protocol after which it takes no more requests in.

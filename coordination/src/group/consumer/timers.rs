@@ -72,8 +72,8 @@ pub(in crate::group) struct Soft {
     timers: BTreeMap<Arc<str>, MemberTimers>,
     /// The metadata that the epoch took in last.
     pub seen: Option<u64>,
-    /// The metadata in which regular expressions were looked up last, and when.
-    pub resolved: Option<(u64, Tick)>,
+    /// When regular expressions were looked up last, and in which metadata if all of that is stored.
+    pub resolved: Option<(Option<u64>, Tick)>,
     /// They are being looked up.
     pub resolving: bool,
 }
