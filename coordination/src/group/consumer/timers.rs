@@ -146,8 +146,11 @@ impl Consumer {
                 let timeout_ms = session_timeout_ms(group, member, desk);
                 soft.schedule(group, id, Lapse::Session, timeout_ms, desk);
             }
-            let revoke = Lapse::Revoke(member.current.epoch);
-            let revokes = member.current.state == MemberState::Unrevoked && !member.uses_classic();
+            let epoch = member.current.epoch;
+            let revoke = Lapse::Revoke(epoch);
+            // Who left for a while gave everything back.
+            let revokes =
+                epoch >= 0 && member.current.state == MemberState::Unrevoked && !member.uses_classic();
             if revokes && soft.is_idle(id, revoke) {
                 soft.schedule(group, id, revoke, member.metadata.rebalance_timeout_ms, desk);
             }
