@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coordination::effects::Effects;
 use coordination::group::consumer::{ConsumerRecord, Partitions};
-use coordination::group::limits::{GROUP_MEMBERS_MAX, REQUESTS_PARKED_MAX};
+use coordination::group::limits::{GROUP_MEMBERS_MAX, JOINS_PARKED_MAX, REQUESTS_PARKED_MAX};
 use coordination::group::{
     CommitPartition, CommitTopic, ConsumerHeartbeat, Coordinator, Effect, GroupSettings, Input, Join,
     OffsetCommit, Record, Reply, Request,
@@ -129,12 +129,15 @@ fn a_full_group_joins_in_one_step_and_the_next_member_is_refused() {
 #[test]
 fn more_requests_than_can_wait_are_told_to_come_again_and_all_are_answered_at_once() {
     let mut bench = Bench::new(GroupSettings::default());
-    for number in 0..REQUESTS_PARKED_MAX + 10 {
-        let group = format!("g{}", number % 50);
-        bench.ask(if number % 2 == 0 { join(&group, "c", 10) } else { commit(&group, number..number + 1) });
+    for number in 0..JOINS_PARKED_MAX + 10 {
+        bench.ask(join(&format!("g{}", number % 50), "c", 10));
     }
-    assert_eq!(bench.machine.parked(), REQUESTS_PARKED_MAX);
-    assert_eq!(bench.replies.len(), 10);
+    assert_eq!((bench.machine.parked(), bench.replies.len()), (JOINS_PARKED_MAX, 10));
+    // Rebalances leave room for the rest.
+    for number in JOINS_PARKED_MAX..REQUESTS_PARKED_MAX + 10 {
+        bench.ask(commit(&format!("s{}", number % 50), number..number + 1));
+    }
+    assert_eq!((bench.machine.parked(), bench.replies.len()), (REQUESTS_PARKED_MAX, 20));
     let refused = |reply: &Reply| match reply {
         Reply::Join(join) => join.error == ErrorCode::CoordinatorNotAvailable,
         Reply::OffsetCommit(topics) => topics[0].partitions[0].1 == ErrorCode::CoordinatorNotAvailable,
