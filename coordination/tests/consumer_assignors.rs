@@ -22,7 +22,7 @@ type Member = (Vec<usize>, Vec<(usize, i32)>);
 
 fn topic(number: usize) -> TopicId {
     let mut id = [0; 16];
-    id[15] = u8::try_from(number + 1).unwrap();
+    id[14..].copy_from_slice(&u16::try_from(number + 1).unwrap().to_be_bytes());
     TopicId(id)
 }
 
@@ -44,7 +44,8 @@ impl World {
         for (number, ((topics, _), last)) in self.members.iter().zip(lasts).enumerate() {
             let topics: BTreeSet<TopicId> = topics.iter().map(|number| topic(*number)).collect();
             for &topic in &topics {
-                spec.topics.insert(topic, self.topics[usize::from(topic.0[15]) - 1]);
+                let number = usize::from(u16::from_be_bytes([topic.0[14], topic.0[15]])) - 1;
+                spec.topics.insert(topic, self.topics[number]);
             }
             let topics: Arc<[TopicId]> = topics.into_iter().collect();
             let member = MemberSpec { instance_id: None, rack_id: None, topics, last };
@@ -188,6 +189,20 @@ fn range_gives_ranges() {
     let shares: Vec<Vec<i32>> =
         targets.values().map(|target| target[&topic(0)].iter().copied().collect()).collect();
     assert_eq!(shares, [vec![0, 1, 2], vec![3, 4], vec![5, 6]]);
+}
+
+/// This would take a while if each topic looked through all of each share.
+#[test]
+fn uniform_takes_many_topics_with_different_readers() {
+    let all: Vec<usize> = (0..4000).collect();
+    let most = all[1..].to_vec();
+    let world = World { topics: vec![10; all.len()], members: vec![(all, Vec::new()), (most, Vec::new())] };
+    let lasts = world.lasts();
+    let spec = world.spec(&lasts);
+    let targets = Assignor::Uniform.assign(&spec);
+    assert!(targets.values().all(|target| count(target) == 20_000));
+    let none = Partitions::new();
+    assert!(Assignor::Uniform.assign(&again(&spec, &targets, &none)) == targets);
 }
 
 #[test]

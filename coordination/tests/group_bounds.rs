@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coordination::effects::Effects;
-use coordination::group::limits::{GROUP_MEMBERS_MAX, REQUESTS_PARKED_MAX};
+use coordination::group::consumer::{ConsumerRecord, Partitions};
+use coordination::group::limits::{GROUP_MEMBERS_MAX, JOINS_PARKED_MAX, REQUESTS_PARKED_MAX};
 use coordination::group::{
-    CommitPartition, CommitTopic, Coordinator, Effect, GroupSettings, Input, Join, OffsetCommit, Record,
-    Reply, Request,
+    CommitPartition, CommitTopic, ConsumerHeartbeat, Coordinator, Effect, GroupSettings, Input, Join,
+    OffsetCommit, Record, Reply, Request,
 };
 use coordination::machine::Machine;
+use coordination::metadata::{Image, Overrides, Record as Change};
 use model::{ErrorCode, Offset, Tick, TimestampMs, TopicId};
 
 struct Bench {
@@ -125,12 +129,15 @@ fn a_full_group_joins_in_one_step_and_the_next_member_is_refused() {
 #[test]
 fn more_requests_than_can_wait_are_told_to_come_again_and_all_are_answered_at_once() {
     let mut bench = Bench::new(GroupSettings::default());
-    for number in 0..REQUESTS_PARKED_MAX + 10 {
-        let group = format!("g{}", number % 50);
-        bench.ask(if number % 2 == 0 { join(&group, "c", 10) } else { commit(&group, number..number + 1) });
+    for number in 0..JOINS_PARKED_MAX + 10 {
+        bench.ask(join(&format!("g{}", number % 50), "c", 10));
     }
-    assert_eq!(bench.machine.parked(), REQUESTS_PARKED_MAX);
-    assert_eq!(bench.replies.len(), 10);
+    assert_eq!((bench.machine.parked(), bench.replies.len()), (JOINS_PARKED_MAX, 10));
+    // Rebalances leave room for the rest.
+    for number in JOINS_PARKED_MAX..REQUESTS_PARKED_MAX + 10 {
+        bench.ask(commit(&format!("s{}", number % 50), number..number + 1));
+    }
+    assert_eq!((bench.machine.parked(), bench.replies.len()), (REQUESTS_PARKED_MAX, 20));
     let refused = |reply: &Reply| match reply {
         Reply::Join(join) => join.error == ErrorCode::CoordinatorNotAvailable,
         Reply::OffsetCommit(topics) => topics[0].partitions[0].1 == ErrorCode::CoordinatorNotAvailable,
@@ -221,4 +228,84 @@ fn memory_has_its_budget_and_what_exists_goes_on() {
     let ticket = bench.ask(join("g", "c", 2 << 20));
     let Reply::Join(join) = last(&bench, ticket) else { panic!("another kind") };
     assert_eq!(join.error, ErrorCode::InvalidRequest);
+}
+
+/// Topics of these names, with a partition each.
+fn image(names: impl Iterator<Item = String>) -> Arc<Image> {
+    let mut image = Image::default();
+    for (number, name) in names.enumerate() {
+        let index = number as u64 + 1;
+        let id = TopicId(u128::from(index).to_be_bytes());
+        image.apply(index, &Change::TopicCreated { id, name, partitions: 1, configs: Overrides::new() });
+    }
+    Arc::new(image)
+}
+
+/// A heartbeat of a member in this epoch, and what is looked up behind it. Gives its next epoch.
+fn beat(bench: &mut Bench, member: &str, regex: &str, epoch: i32) -> i32 {
+    let joins = epoch == 0;
+    bench.ask(Request::ConsumerHeartbeat(Box::new(ConsumerHeartbeat {
+        group: "g".into(),
+        member_id: member.into(),
+        makes_own_id: true,
+        epoch,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout_ms: if joins { 60_000 } else { -1 },
+        client_id: "c".into(),
+        client_host: "/10.0.0.1".into(),
+        topics: joins.then(Vec::new),
+        regex: joins.then(|| regex.into()),
+        assignor: None,
+        owned: joins.then(Partitions::new),
+    })));
+    bench.land();
+    bench.tick(0);
+    bench.land();
+    let Some((_, Reply::ConsumerHeartbeat(reply))) = bench.replies.pop() else { panic!("no answer") };
+    assert_eq!(reply.refused, None);
+    reply.epoch
+}
+
+/// How many topics each regular expression means that was looked up.
+fn resolved(bench: &Bench) -> Vec<(String, usize)> {
+    let records = bench.machine.snapshot().into_iter().filter_map(|record| match record {
+        Record::Consumer { change: ConsumerRecord::Regex { pattern, value }, .. } => {
+            Some((pattern.to_string(), value?.topics.len()))
+        }
+        _ => None,
+    });
+    records.collect()
+}
+
+#[test]
+fn what_regular_expressions_mean_has_to_fit_the_budget() {
+    let memory_bytes_max = 100_000;
+    let mut bench = Bench::new(GroupSettings { memory_bytes_max, ..GroupSettings::default() });
+    let name = |number| format!("{}-{number}", if number % 200 == 0 { "few" } else { "many" });
+    bench.machine.set_image(image((0..2000).map(name)));
+    beat(&mut bench, "m1", "many-.*", 0);
+    let epoch = beat(&mut bench, "m2", "few-.*", 0);
+    assert_eq!(resolved(&bench), [("few-.*".to_owned(), 10)]);
+    assert!(bench.machine.memory_bytes() < memory_bytes_max);
+    // It is tried again, after a while.
+    bench.machine.set_memory_bytes_max(10 << 20);
+    let epoch = beat(&mut bench, "m2", "few-.*", epoch);
+    assert_eq!(resolved(&bench).len(), 1);
+    bench.tick(10_000);
+    beat(&mut bench, "m2", "few-.*", epoch);
+    assert_eq!(resolved(&bench), [("few-.*".to_owned(), 10), ("many-.*".to_owned(), 1990)]);
+}
+
+#[test]
+fn one_append_takes_so_much_of_what_regular_expressions_mean() {
+    let mut bench = Bench::new(GroupSettings::default());
+    // Each of them means more than REGEX_BYTES_PER_APPEND.
+    bench.machine.set_image(image((0..14_000).map(|number| format!("t-{number:0>240}"))));
+    beat(&mut bench, "m1", "t-.*", 0);
+    let epoch = beat(&mut bench, "m2", "t.*", 0);
+    assert_eq!(resolved(&bench), [("t.*".to_owned(), 14_000)]);
+    bench.tick(10_000);
+    beat(&mut bench, "m2", "t.*", epoch);
+    assert_eq!(resolved(&bench), [("t-.*".to_owned(), 14_000), ("t.*".to_owned(), 14_000)]);
 }

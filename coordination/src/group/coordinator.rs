@@ -199,7 +199,7 @@ impl Coordinator {
             Request::Heartbeat(_) => turns.is_none(),
             _ => false,
         };
-        if self.desk.full() && !light {
+        if self.desk.is_full_for(&request) && !light {
             self.desk.reply(ticket, Reply::refused(&request, ErrorCode::CoordinatorNotAvailable));
             return;
         }

@@ -8,11 +8,11 @@ use model::{ErrorCode, Tick, TimestampMs};
 
 use super::consumer::Change;
 use super::ids::IdSource;
-use super::limits::REQUESTS_PARKED_MAX;
+use super::limits::{JOINS_PARKED_MAX, REQUESTS_PARKED_MAX};
 use super::member::Member;
 use super::record::Record;
 use super::reply::{JoinReply, Reply};
-use super::request::OffsetFetch;
+use super::request::{OffsetFetch, Request};
 use super::settings::GroupSettings;
 use super::timers::Timers;
 use crate::metadata::Image;
@@ -155,8 +155,10 @@ impl Desk {
         self.parked
     }
 
-    pub const fn full(&self) -> bool {
-        self.parked >= REQUESTS_PARKED_MAX
+    /// Whether too many wait for this one to wait, too.
+    pub const fn is_full_for(&self, request: &Request) -> bool {
+        let most = if matches!(request, Request::Join(_)) { JOINS_PARKED_MAX } else { REQUESTS_PARKED_MAX };
+        self.parked >= most
     }
 
     /// Whether `more` bytes still fit the budget.

@@ -7,7 +7,10 @@ use crate::share::limits::HEARTBEATS_PARKED_MAX;
 /// Members of one group, whatever `group.max.size` says; and ids given out in it that did not join yet.
 pub const GROUP_MEMBERS_MAX: usize = 2000;
 /// Requests of one coordinator that wait for a rebalance or an append; above it COORDINATOR_NOT_AVAILABLE.
-pub const REQUESTS_PARKED_MAX: usize = 2048;
+pub const REQUESTS_PARKED_MAX: usize = 3072;
+/// So many may wait when one more wants to join: a rebalance has its members wait for long, and all else is to have room
+/// beside it.
+pub const JOINS_PARKED_MAX: usize = REQUESTS_PARKED_MAX / 4 * 3;
 /// Bytes of one member's protocols (names and metadata); above it INVALID_REQUEST.
 pub const MEMBER_BYTES_MAX: usize = 1 << 20;
 /// Protocols one member may offer; above it INVALID_REQUEST.
@@ -41,6 +44,11 @@ pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 << 10;
 pub const REGEXES_MAX: usize = 64;
 /// Names looked at in one step while regular expressions are resolved.
 pub const REGEX_NAMES_PER_STEP: usize = 64;
+/// Bytes of what a group's regular expressions newly mean after which a look at them ends: it goes into one append, with one
+/// expression at least. The rest waits for the next look.
+pub const REGEX_BYTES_PER_APPEND: u64 = 4 << 20;
+/// Bytes the name of a topic is counted with where it is subscribed to, beside its own.
+pub const TOPIC_NAME_BYTES: usize = 64;
 /// Between two resolutions of a group's regular expressions because topics came or went: as in Kafka.
 pub const REGEX_REFRESH_MS: u64 = 10_000;
 /// Records of one append by a group of the consumer protocol after which it takes no more requests in.
@@ -59,7 +67,7 @@ pub const OFFSET_BYTES: u64 = 128;
 const _: () = {
     // A step answers at most what is parked and the request itself, and appends as often as its kind allows.
     assert!(REQUESTS_PARKED_MAX + GROUPS_PER_DELETE + TIMERS_PER_TICK + APPENDS_PER_EXPIRY < EFFECTS_MAX);
-    assert!(GROUP_MEMBERS_MAX < REQUESTS_PARKED_MAX);
+    assert!(GROUP_MEMBERS_MAX < JOINS_PARKED_MAX);
     // Everybody is sent away in one step.
     assert!(REQUESTS_PARKED_MAX + HEARTBEATS_PARKED_MAX < EFFECTS_MAX);
     assert!(NAME_BYTES_MAX + 37 <= i16::MAX as usize);

@@ -72,6 +72,7 @@ static SHARE_PARTITIONS: &[Rule] = &[
 ];
 
 const SHARE_ASSIGNORS: &str = "group.share.assignors";
+const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
 /// Numbers of Kafka's compression types.
 const CODECS: std::ops::RangeInclusive<i64> = 0..=4;
 
@@ -96,7 +97,8 @@ pub fn check<'a>(written: impl Fn(&str) -> Option<&'a str>) -> Result<(), Misfit
         }
     }
     let name = "share.coordinator.state.topic.compression.codec";
-    codec(name, number(name))
+    codec(name, number(name))?;
+    protocols(text(PROTOCOLS))
 }
 
 fn codec(name: &'static str, id: i64) -> Result<(), Misfit> {
@@ -119,6 +121,21 @@ fn share_assignors(list: &str) -> Result<(), Misfit> {
         },
     };
     Err((SHARE_ASSIGNORS, why))
+}
+
+/// The classic one has to be there.
+fn protocols(list: &str) -> Result<(), Misfit> {
+    if list.split(',').any(|name| name.trim() == "classic") {
+        return Ok(());
+    }
+    let why = if list.is_empty() {
+        format!(
+            "Configuration '{PROTOCOLS}' must not be empty. Valid values include: [consumer, classic, share, streams]"
+        )
+    } else {
+        "Disabling the 'classic' protocol is not supported.".to_owned()
+    };
+    Err((PROTOCOLS, why))
 }
 
 #[cfg(test)]
@@ -212,9 +229,17 @@ mod tests {
             ),
             ("share.coordinator.state.topic.compression.codec", "5", "Unknown compression type id: 5"),
             ("offsets.topic.compression.codec", "-1", "Unknown compression type id: -1"),
+            (PROTOCOLS, "consumer,share", "Disabling the 'classic' protocol is not supported."),
+            (
+                PROTOCOLS,
+                "",
+                "Configuration 'group.coordinator.rebalance.protocols' must not be empty. Valid values include: \
+                 [consumer, classic, share, streams]",
+            ),
         ] {
             assert_eq!(judged(&[(name, value)]).unwrap_err(), why);
         }
         assert_eq!(judged(&[("share.coordinator.state.topic.compression.codec", "4")]), Ok(()));
+        assert_eq!(judged(&[(PROTOCOLS, "classic")]), Ok(()));
     }
 }

@@ -29,14 +29,15 @@ pub(super) fn take_out(draft: &mut Draft<'_>, id: &Arc<str>) {
 
 /// A timer fired, perhaps a while ago: whoever was heard of since stays.
 pub(super) fn lapsed(turn: &mut Turn<'_>, draft: &mut Draft<'_>, id: &Arc<str>, lapse: Lapse) {
-    let Some(member) = draft.state().member(id) else { return };
+    // In any case: a timer that stays due would never be armed again.
+    let due = turn.soft.take_due(id, lapse);
+    let Some(member) = draft.state().member(id).filter(|_| due) else { return };
     let current = &member.current;
-    let goes = !turn.soft.is_scheduled(id, lapse)
-        && match lapse {
-            Lapse::Revoke(epoch) => current.state == MemberState::Unrevoked && current.epoch == epoch,
-            Lapse::Join | Lapse::Sync => member.uses_classic(),
-            Lapse::Session => true,
-        };
+    let goes = match lapse {
+        Lapse::Revoke(epoch) => current.state == MemberState::Unrevoked && current.epoch == epoch,
+        Lapse::Join | Lapse::Sync => member.uses_classic(),
+        Lapse::Session => true,
+    };
     if goes {
         remove(turn, draft, &[Arc::clone(id)]);
     }

@@ -350,6 +350,7 @@ fn leave(
             ..(*member.current).clone()
         };
         draft.push(ConsumerRecord::Current { member: Arc::clone(&id), value: Some(Arc::new(current)) });
+        turn.soft.cancel(&id, Lapse::Revoke(member.current.epoch), turn.desk);
     } else {
         fence::remove(turn, draft, &[Arc::clone(&id)]);
     }

@@ -161,7 +161,7 @@ pub(super) fn sync(turn: &mut Turn<'_>, draft: &Draft<'_>, ask: &Sync) -> Result
 
 /// It has to join again, and not at its leisure.
 fn await_join(turn: &mut Turn<'_>, id: &Arc<str>, member: &Member) {
-    if !turn.soft.is_scheduled(id, Lapse::Join) {
+    if turn.soft.is_idle(id, Lapse::Join) {
         let timeout_ms = member.metadata.rebalance_timeout_ms;
         turn.soft.schedule(turn.group, id, Lapse::Join, timeout_ms, turn.desk);
     }

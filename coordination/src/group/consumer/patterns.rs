@@ -8,10 +8,13 @@ use model::TimestampMs;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::super::coordinator::Coordinator;
-use super::super::limits::{REGEX_NAMES_PER_STEP, REGEX_PROGRAM_BYTES_MAX, REGEX_REFRESH_MS};
+use super::super::desk::Desk;
+use super::super::limits::{
+    REGEX_BYTES_PER_APPEND, REGEX_NAMES_PER_STEP, REGEX_PROGRAM_BYTES_MAX, REGEX_REFRESH_MS, TOPIC_NAME_BYTES,
+};
 use super::super::timers::Timer;
 use super::record::{ConsumerRecord, ResolvedRegex};
-use super::state::Draft;
+use super::state::{Draft, State, topics_bytes};
 use super::{Turn, Waiting, epochs};
 use crate::metadata::Image;
 
@@ -83,7 +86,7 @@ pub(super) fn look_up_if_due(turn: &mut Turn<'_>, draft: &Draft<'_>) {
         None => true,
         Some((version, at)) => {
             let rested = turn.desk.now >= at.after_ms(REGEX_REFRESH_MS);
-            rested && (unresolved || version != turn.desk.image.applied())
+            rested && (unresolved || version != Some(turn.desk.image.applied()))
         }
     };
     if due {
@@ -92,17 +95,19 @@ pub(super) fn look_up_if_due(turn: &mut Turn<'_>, draft: &Draft<'_>) {
     }
 }
 
-/// What regular expressions mean in some metadata.
+/// What regular expressions mean in some metadata: those at least that mean something else now, or some of those.
 #[derive(Debug)]
 pub(in crate::group) struct Resolved {
     version: u64,
+    /// Whether none of those is missing.
+    whole: bool,
     topics: BTreeMap<Arc<str>, BTreeSet<String>>,
 }
 
 /// Regular expressions were looked up: those that mean something else now are stored.
 pub(super) fn resolved(turn: &mut Turn<'_>, draft: &mut Draft<'_>, resolved: Resolved) {
     turn.soft.resolving = false;
-    turn.soft.resolved = Some((resolved.version, turn.desk.now));
+    turn.soft.resolved = Some((resolved.whole.then_some(resolved.version), turn.desk.now));
     let version = i64::try_from(resolved.version).unwrap_or(i64::MAX);
     let time = TimestampMs(turn.desk.wall.0);
     let mut changed = false;
@@ -137,46 +142,77 @@ struct Job {
     compiled: Option<Regex>,
     at: usize,
     matched: BTreeSet<String>,
+    matched_bytes: u64,
+    /// What the names take that the pattern at work meant before.
+    known_bytes: u64,
+    /// What means something else than before, what its names take, and how much more that is.
     topics: BTreeMap<Arc<str>, BTreeSet<String>>,
+    bytes: u64,
+    more_bytes: u64,
+    /// There was no memory for all.
+    short: bool,
 }
 
 impl Job {
-    fn new(group: Arc<str>, patterns: Vec<Arc<str>>, image: &Image) -> Self {
+    fn new(group: Arc<str>, state: &State, image: &Image) -> Self {
         Self {
             group,
             version: image.applied(),
             names: image.topics().map(|topic| Arc::clone(&topic.name)).collect(),
-            patterns,
+            patterns: state.regexes_in_use().cloned().collect(),
             compiled: None,
             at: 0,
             matched: BTreeSet::new(),
+            matched_bytes: 0,
+            known_bytes: 0,
             topics: BTreeMap::new(),
+            bytes: 0,
+            more_bytes: 0,
+            short: false,
         }
     }
 
-    /// A few names more; whether nothing is left.
-    fn step(&mut self) -> bool {
+    /// A few names more; whether nothing is left, or as much is found as goes into one append. A pattern that means more than
+    /// there is memory for is passed over.
+    fn step(&mut self, state: Option<&State>, desk: &Desk) -> bool {
         let Some(pattern) = self.patterns.last() else { return true };
         if self.compiled.is_none() && self.at == 0 {
+            let known = state.and_then(|state| state.resolved(pattern));
+            self.known_bytes = known.map_or(0, |known| topics_bytes(&known.topics));
             // It was compiled when a member brought it. A log may hold anything: what is no pattern means no topic.
             self.compiled = compile(pattern).ok();
         }
         let end = (self.at + REGEX_NAMES_PER_STEP).min(self.names.len());
         if let Some(compiled) = &self.compiled {
             let names = self.names.get(self.at..end).unwrap_or_default();
-            let matching = names.iter().filter(|name| compiled.is_match(name.as_bytes()));
-            self.matched.extend(matching.map(|name| name.to_string()));
+            for name in names.iter().filter(|name| compiled.is_match(name.as_bytes())) {
+                self.matched_bytes += (TOPIC_NAME_BYTES + name.len()) as u64;
+                self.matched.insert(name.to_string());
+            }
             self.at = end;
         } else {
             self.at = self.names.len();
         }
-        if self.at >= self.names.len()
-            && let Some(pattern) = self.patterns.pop()
-        {
-            self.topics.insert(pattern, std::mem::take(&mut self.matched));
-            (self.compiled, self.at) = (None, 0);
+        let more = self.more_bytes + self.matched_bytes.saturating_sub(self.known_bytes);
+        let fits = more == 0 || desk.affords(more);
+        if !fits || self.at >= self.names.len() {
+            self.finish_pattern(state, fits);
         }
-        self.patterns.is_empty()
+        self.patterns.is_empty() || self.bytes >= REGEX_BYTES_PER_APPEND
+    }
+
+    fn finish_pattern(&mut self, state: Option<&State>, fits: bool) {
+        let (topics, bytes) = (std::mem::take(&mut self.matched), std::mem::take(&mut self.matched_bytes));
+        (self.compiled, self.at) = (None, 0);
+        let Some(pattern) = self.patterns.pop() else { return };
+        let known = state.and_then(|state| state.resolved(&pattern));
+        if !fits {
+            self.short = true;
+        } else if known.is_none_or(|known| known.topics != topics) {
+            self.topics.insert(pattern, topics);
+            self.bytes += bytes;
+            self.more_bytes += bytes.saturating_sub(self.known_bytes);
+        }
     }
 }
 
@@ -201,9 +237,14 @@ impl Coordinator {
         if self.resolver.job.is_none() {
             self.resolver.job = self.next_job();
         }
-        let finished = self.resolver.job.as_mut().is_some_and(Job::step);
+        let (groups, desk) = (&self.groups, &self.desk);
+        let finished = self.resolver.job.as_mut().is_some_and(|job| {
+            let consumer = groups.get(&job.group).and_then(|group| group.consumer.as_ref());
+            job.step(consumer.map(|consumer| &consumer.state), desk)
+        });
         if finished && let Some(job) = self.resolver.job.take() {
-            let resolved = Resolved { version: job.version, topics: job.topics };
+            let whole = job.patterns.is_empty() && !job.short;
+            let resolved = Resolved { version: job.version, whole, topics: job.topics };
             self.enqueue(&job.group, Waiting::Resolved(resolved));
         }
         self.schedule_slice();
@@ -211,9 +252,8 @@ impl Coordinator {
 
     fn next_job(&mut self) -> Option<Job> {
         while let Some(id) = self.resolver.waiting.pop_front() {
-            if let Some(consumer) = self.groups.get_mut(&id).and_then(|group| group.consumer.as_mut()) {
-                let patterns = consumer.state.regexes_in_use().cloned().collect();
-                return Some(Job::new(id, patterns, &self.desk.image));
+            if let Some(consumer) = self.groups.get(&id).and_then(|group| group.consumer.as_ref()) {
+                return Some(Job::new(id, &consumer.state, &self.desk.image));
             }
         }
         None

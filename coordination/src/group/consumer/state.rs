@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{TimestampMs, TopicId};
 
-use super::super::limits::{MEMBER_BYTES, OFFSET_BYTES};
+use super::super::limits::{MEMBER_BYTES, OFFSET_BYTES, TOPIC_NAME_BYTES};
 use super::super::reply::GroupState;
 use super::partitions::{self, Partitions};
 use super::record::{
@@ -324,12 +324,18 @@ impl State {
             MEMBER_BYTES + texts as u64 + held as u64 * OFFSET_BYTES
         };
         let targets: u64 = self.targets.values().map(|target| 16 * partitions::count(target) as u64).sum();
-        let regexes = self.regexes.iter().map(|(pattern, resolved)| {
-            128 + pattern.len() + resolved.topics.iter().map(|topic| 64 + topic.len()).sum::<usize>()
-        });
-        let topics: usize = self.topic_users.keys().map(|topic| 64 + topic.len()).sum();
-        self.members.iter().map(member).sum::<u64>() + targets + (regexes.sum::<usize>() + topics) as u64
+        let regex = |(pattern, resolved): (&Arc<str>, &Arc<ResolvedRegex>)| {
+            128 + pattern.len() as u64 + topics_bytes(&resolved.topics)
+        };
+        let regexes: u64 = self.regexes.iter().map(regex).sum();
+        let topics: usize = self.topic_users.keys().map(|topic| TOPIC_NAME_BYTES + topic.len()).sum();
+        self.members.iter().map(member).sum::<u64>() + targets + regexes + topics as u64
     }
+}
+
+/// What names of topics take in memory.
+pub(super) fn topics_bytes(topics: &BTreeSet<String>) -> u64 {
+    topics.iter().map(|topic| TOPIC_NAME_BYTES + topic.len()).sum::<usize>() as u64
 }
 
 fn less<K: Ord + std::borrow::Borrow<str>>(counts: &mut BTreeMap<K, usize>, key: &str) {

@@ -25,16 +25,33 @@ pub(in crate::group) enum Lapse {
     Sync,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Slot {
+    #[default]
+    Idle,
+    Armed(TimerKey),
+    /// It fired, and what follows waits for its turn: nobody was heard of since.
+    Due,
+}
+
+impl Slot {
+    fn cancel(&mut self, desk: &mut Desk) {
+        if let Self::Armed(key) = std::mem::take(self) {
+            desk.timers.cancel(&mut Some(key));
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct MemberTimers {
-    session: Option<TimerKey>,
-    revoke: Option<TimerKey>,
-    join: Option<TimerKey>,
-    sync: Option<TimerKey>,
+    session: Slot,
+    revoke: Slot,
+    join: Slot,
+    sync: Slot,
 }
 
 impl MemberTimers {
-    const fn slot(&mut self, lapse: Lapse) -> &mut Option<TimerKey> {
+    const fn slot(&mut self, lapse: Lapse) -> &mut Slot {
         match lapse {
             Lapse::Session => &mut self.session,
             Lapse::Revoke(_) => &mut self.revoke,
@@ -45,7 +62,7 @@ impl MemberTimers {
 
     fn cancel(&mut self, desk: &mut Desk) {
         for slot in [&mut self.session, &mut self.revoke, &mut self.join, &mut self.sync] {
-            desk.timers.cancel(slot);
+            slot.cancel(desk);
         }
     }
 }
@@ -55,8 +72,8 @@ pub(in crate::group) struct Soft {
     timers: BTreeMap<Arc<str>, MemberTimers>,
     /// The metadata that the epoch took in last.
     pub seen: Option<u64>,
-    /// The metadata in which regular expressions were looked up last, and when.
-    pub resolved: Option<(u64, Tick)>,
+    /// When regular expressions were looked up last, and in which metadata if all of that is stored.
+    pub resolved: Option<(Option<u64>, Tick)>,
     /// They are being looked up.
     pub resolving: bool,
 }
@@ -66,31 +83,38 @@ impl Soft {
     pub fn schedule(&mut self, group: &Arc<str>, member: &Arc<str>, lapse: Lapse, ms: i32, desk: &mut Desk) {
         let at = desk.after(ms);
         let slot = self.timers.entry(Arc::clone(member)).or_default().slot(lapse);
-        desk.timers.cancel(slot);
+        slot.cancel(desk);
         let timer = Timer::Lapse { group: Arc::clone(group), member: Arc::clone(member), lapse };
-        *slot = Some(desk.timers.schedule(at, timer));
+        *slot = Slot::Armed(desk.timers.schedule(at, timer));
     }
 
     pub fn cancel(&mut self, member: &str, lapse: Lapse, desk: &mut Desk) {
         if let Some(timers) = self.timers.get_mut(member) {
-            desk.timers.cancel(timers.slot(lapse));
+            timers.slot(lapse).cancel(desk);
         }
     }
 
-    /// A timer fired: it is not scheduled any more.
+    /// A timer fired: it is due until its turn comes.
     pub fn fired(&mut self, member: &str, lapse: Lapse) {
         if let Some(timers) = self.timers.get_mut(member) {
-            *timers.slot(lapse) = None;
+            *timers.slot(lapse) = Slot::Due;
         }
     }
 
-    pub fn is_scheduled(&self, member: &str, lapse: Lapse) -> bool {
-        self.timers.get(member).is_some_and(|timers| match lapse {
-            Lapse::Session => timers.session.is_some(),
-            Lapse::Revoke(_) => timers.revoke.is_some(),
-            Lapse::Join => timers.join.is_some(),
-            Lapse::Sync => timers.sync.is_some(),
-        })
+    /// The turn of a timer that fired: whether it is still due. If it was scheduled again or cancelled, it is not.
+    pub fn take_due(&mut self, member: &str, lapse: Lapse) -> bool {
+        let Some(timers) = self.timers.get_mut(member) else { return false };
+        let slot = timers.slot(lapse);
+        let due = *slot == Slot::Due;
+        if due {
+            *slot = Slot::Idle;
+        }
+        due
+    }
+
+    /// Whether it is neither scheduled nor due.
+    pub fn is_idle(&mut self, member: &str, lapse: Lapse) -> bool {
+        self.timers.get_mut(member).is_none_or(|timers| *timers.slot(lapse) == Slot::Idle)
     }
 
     /// Forgets the timers of whoever is not in `state`.
@@ -118,13 +142,16 @@ impl Consumer {
         let Self { state, soft } = self;
         soft.retain(state, desk);
         for (id, member) in state.members() {
-            if !soft.is_scheduled(id, Lapse::Session) {
+            if soft.is_idle(id, Lapse::Session) {
                 let timeout_ms = session_timeout_ms(group, member, desk);
                 soft.schedule(group, id, Lapse::Session, timeout_ms, desk);
             }
-            let revoke = Lapse::Revoke(member.current.epoch);
-            let revokes = member.current.state == MemberState::Unrevoked && !member.uses_classic();
-            if revokes && !soft.is_scheduled(id, revoke) {
+            let epoch = member.current.epoch;
+            let revoke = Lapse::Revoke(epoch);
+            // Who left for a while gave everything back.
+            let revokes =
+                epoch >= 0 && member.current.state == MemberState::Unrevoked && !member.uses_classic();
+            if revokes && soft.is_idle(id, revoke) {
                 soft.schedule(group, id, revoke, member.metadata.rebalance_timeout_ms, desk);
             }
         }

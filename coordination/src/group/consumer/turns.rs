@@ -152,8 +152,10 @@ impl Coordinator {
             }
             if let Some(consumer) = &mut group.consumer {
                 if result.is_err() {
-                    // What the epoch was to take in has to be looked at again, and regular expressions looked up.
-                    (consumer.soft.seen, consumer.soft.resolved) = (None, None);
+                    // What the epoch was to take in has to be looked at again, and regular expressions looked up: not at
+                    // once, as what cannot be stored would be tried with each heartbeat.
+                    consumer.soft.seen = None;
+                    consumer.soft.resolved = consumer.soft.resolved.map(|(_, at)| (None, at));
                 }
                 consumer.arm(id, desk);
             }

@@ -95,14 +95,16 @@ fn heterogeneous(spec: &Spec<'_>) -> Targets {
             subscribers.entry(*topic).or_default().push(number);
         }
     }
-    let mut owned: BTreeMap<TopicId, Vec<Vec<i32>>> = BTreeMap::new();
-    for (&topic, members) in &subscribers {
-        let mut of_topic = vec![Vec::new(); members.len()];
-        for (share, &member) in of_topic.iter_mut().zip(members) {
-            let all = shares.get(member).into_iter().flatten();
-            share.extend(all.filter(|(of, _)| *of == topic).map(|(_, partition)| *partition));
+    let nothing = |(&topic, members): (&TopicId, &Vec<usize>)| (topic, vec![Vec::new(); members.len()]);
+    let mut owned: BTreeMap<TopicId, Vec<Vec<i32>>> = subscribers.iter().map(nothing).collect();
+    // Each share is looked at once: there may be many topics, and large shares.
+    for (member, share) in shares.iter().enumerate() {
+        for (topic, partition) in share {
+            let place = subscribers.get(topic).and_then(|members| members.binary_search(&member).ok());
+            if let (Some(place), Some(of_topic)) = (place, owned.get_mut(topic)) {
+                give(of_topic, place, *partition);
+            }
         }
-        owned.insert(topic, of_topic);
     }
     // The topics that fewest can read are shared out first: the others make up for them.
     let mut order: Vec<TopicId> = subscribers.keys().copied().collect();
