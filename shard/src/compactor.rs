@@ -69,7 +69,11 @@ impl<D: Disk> Shard<D> {
                 continue;
             }
             let was_loaded = log.is_loaded();
-            if let Err(error) = self.store.load(&log, &settings).await {
+            let dated = match self.store.load(&log, &settings).await {
+                Ok(()) => self.store.date_new(&log).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = dated {
                 tracing::warn!(partition = %log.id, %error, "a partition cannot be read to be compacted");
                 failed.insert(log.id, now + AFTER_ERROR_MS);
                 continue;

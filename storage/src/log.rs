@@ -90,7 +90,8 @@ pub(crate) struct Segment {
     /// Where the log leaves it, or ends; appended, not necessarily durable.
     pub size: u64,
     pub max_timestamp_ms: i64,
-    /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append.
+    /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append. Of a segment that was sealed
+    /// before the log was loaded it is not known until somebody asks ([`Store::date_new`](crate::Store::date_new)).
     pub begun_ms: Option<i64>,
     pub incarnation: u32,
     /// Which file of this base it is.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "compaction/ages.rs"]
+mod ages;
 #[path = "compaction/readers.rs"]
 mod readers;
 mod rig;

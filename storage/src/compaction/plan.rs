@@ -7,8 +7,10 @@ use model::Offset;
 use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
+use crate::load::Reader;
 use crate::log::{CompactionSettings, Loaded, Log, LogSettings};
 use crate::segment::{FIRST_POSITION, SegmentName};
+use crate::store::{LogRef, Store, StoreError};
 
 /// Somebody looked at a log, and there was not enough to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,7 +149,44 @@ impl<D: Disk, S: Derived> Log<D, S> {
     }
 }
 
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Reads when the first segment of a loaded log that has something new was begun, unless that is known: what `max.compaction.lag.ms`
+    /// counts from. Those behind it were begun later.
+    pub async fn date_new(&self, log: &LogRef<D, S>) -> Result<(), StoreError> {
+        let Some(part) = log.undated() else { return Ok(()) };
+        let _reading = log.reading();
+        let reader = Reader { disk: &self.disk, paths: &self.paths, files: &self.files };
+        let read = reader.first_time(log.id, part.name, part.size).await;
+        let mut loaded = log.loaded.borrow_mut();
+        let segment = loaded.as_mut().and_then(|loaded| loaded.segment_at(part.name.base));
+        // Else it went meanwhile, and whatever was read says nothing.
+        if let Some(segment) = segment.filter(|segment| segment.name() == part.name) {
+            segment.begun_ms = read?;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    /// The first segment that has something new, if its age counts and is not known.
+    fn undated(&self) -> Option<Part> {
+        let loaded = self.loaded.borrow();
+        let loaded = loaded.as_deref()?;
+        loaded.settings.compaction.filter(|settings| settings.lag_ms_max < i64::MAX)?;
+        let first = loaded.first_new(&self.at_rest.get(), self.log_start());
+        let begun = loaded.segments.iter().map(|segment| segment.begun_ms);
+        let (part, begun) = loaded.sealed().zip(begun).find(|(part, _)| part.end > first)?;
+        begun.is_none().then_some(part)
+    }
+}
+
 impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// Where what is new begins.
+    fn first_new(&self, rest: &AtRest, log_start: Offset) -> Offset {
+        let known = if rest.compacted_to > self.end { log_start } else { rest.compacted_to };
+        known.max(log_start)
+    }
+
     /// All segments but the active one.
     fn sealed(&self) -> impl Iterator<Item = Part> + '_ {
         self.segments.iter().zip(self.segments.iter().skip(1)).map(|(segment, next)| Part {
@@ -159,8 +198,7 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     }
 
     fn new_part(&self, rest: &AtRest, log_start: Offset, settings: CompactionSettings, now_ms: i64) -> New {
-        let known = if rest.compacted_to > self.end { log_start } else { rest.compacted_to };
-        let first = known.max(log_start);
+        let first = self.first_new(rest, log_start);
         let active = self.end_cursor().segment;
         let mut new = New { first, upto: active, bytes: 0, old_bytes: 0, overdue: false, again_ms: i64::MAX };
         let begun = self.segments.iter().map(|segment| segment.begun_ms);
@@ -170,7 +208,8 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
                 new.old_bytes += bytes;
                 continue;
             }
-            if let Some(begun) = begun.filter(|begun| *begun > 0) {
+            // Where it is not known, it is no later than this.
+            if let Some(begun) = begun.or(Some(part.max_timestamp_ms)).filter(|begun| *begun > 0) {
                 let due = begun.saturating_add(settings.lag_ms_max);
                 new.overdue |= due < now_ms;
                 new.again_ms = new.again_ms.min(due.saturating_add(1));
