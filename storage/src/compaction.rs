@@ -56,7 +56,8 @@ pub struct Compacted {
     pub replaced: usize,
     /// There was more than the table of keys has room for: another pass has to go on.
     pub unfinished: bool,
-    /// The log was truncated, trimmed or deleted meanwhile, or the store closes: what was begun was given up.
+    /// The log was truncated, trimmed or deleted meanwhile, or is not to be compacted any more, or the store closes: what was begun was
+    /// given up.
     pub abandoned: bool,
 }
 
@@ -309,7 +310,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     fn has_changed(&self, log: &Log<D, S>, incarnation: u32) -> bool {
         let same = log.phase.get() == Phase::Loaded
-            && log.loaded.borrow().as_ref().is_some_and(|loaded| loaded.incarnation == incarnation);
+            && log.loaded.borrow().as_ref().is_some_and(|loaded| {
+                loaded.incarnation == incarnation && loaded.settings.compaction.is_some()
+            });
         !same || self.closing.get()
     }
 

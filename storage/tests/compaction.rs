@@ -4,6 +4,8 @@
 
 #[path = "compaction/ages.rs"]
 mod ages;
+#[path = "compaction/changes.rs"]
+mod changes;
 #[path = "compaction/readers.rs"]
 mod readers;
 mod rig;
