@@ -143,7 +143,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let (mut covered, mut unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
         if covered <= plan.first {
-            return Err(Stop::Abandoned); // Nothing was readable at all, or the plan is of another log.
+            // The next pass would come no further: it has to be told.
+            let what = format!("compacting {}: there is no room for the record at offset {covered}", log.id);
+            return Err(Stop::Failed(StoreError::Damaged(what)));
         }
         let by_list = match unfinished {
             true => self.judge_by_list(log, &plan, (learner.keys, covered), &mut pace).await?,
