@@ -33,6 +33,7 @@ struct Left {
 impl<D: Disk> Shard<D> {
     pub(crate) fn start_compaction(self: Rc<Self>) {
         executor::spawn(Queue::Compact, async move {
+            self.pace_compaction();
             let mut left = Left::default();
             while !self.stopping.get() {
                 let settings = self.image().settings();
@@ -46,6 +47,12 @@ impl<D: Disk> Shard<D> {
                 }
             }
         });
+    }
+
+    /// Puts the speed that the metadata says in force.
+    pub(crate) fn pace_compaction(&self) {
+        let bytes_per_second = self.image().settings().compaction_bytes_per_second;
+        self.store.set_compaction_speed(bytes_per_second / self.cores.max(1) as u64);
     }
 
     /// One pass over every log that has enough for it by now.
@@ -117,11 +124,7 @@ impl<D: Disk> Shard<D> {
         if self.stopping.get() {
             return Ok(false);
         }
-        let image = self.image();
-        let limits = CompactionLimits {
-            bytes_per_second: image.settings().compaction_bytes_per_second / self.cores.max(1) as u64,
-            ..CompactionLimits::of(self.store.plan())
-        };
+        let limits = CompactionLimits::of(self.store.plan());
         self.store.load(log, &settings).await?;
         let done = self.store.compact(log, limits, self.disk.now_ms()).await?;
         if done.replaced > 0 {

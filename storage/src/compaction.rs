@@ -138,7 +138,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
         self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
         self.lend_for_batches(&limits, 0);
-        let mut pace = Pace::begin(self.disk.now_ns(), limits);
+        let mut pace = Pace::begin(self.disk.now_ns(), self.compaction_speed.get(), limits);
         let learner = self.learn(log, &plan, &mut pace).await?;
         let (mut covered, mut unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");

@@ -6,10 +6,8 @@ use futures_lite::future::zip;
 
 use super::*;
 
-/// So slow that a pass over a few hundred records takes some seconds.
-fn slow() -> CompactionLimits {
-    CompactionLimits { bytes_per_second: 50_000, ..limits(1 << 20) }
-}
+/// Bytes per second with which a pass over a few hundred records takes some seconds.
+const SLOW: u64 = 50_000;
 
 #[test]
 fn nothing_goes_any_more_once_the_policy_does_not_say_compact() {
@@ -17,11 +15,13 @@ fn nothing_goes_any_more_once_the_policy_does_not_say_compact() {
     fill(&rig, 300, 20);
     let before = records(&rig);
     let log = rig.log(id());
+    rig.store.set_compaction_speed(SLOW);
     let policy_changes = async {
         rig.disk.sleep(Duration::from_secs(1)).await;
         log.configure(&Rc::new(LogSettings { segment_bytes: SEGMENT_BYTES, ..LogSettings::default() }));
     };
-    let (done, ()) = rig.simulation.run_until(zip(rig.store.compact(&log, slow(), 100), policy_changes));
+    let passing = rig.store.compact(&log, limits(1 << 20), 100);
+    let (done, ()) = rig.simulation.run_until(zip(passing, policy_changes));
     let done = done.unwrap();
     assert!(done.abandoned && done.replaced == 0, "{done:?}");
     assert_eq!(records(&rig), before);
@@ -31,4 +31,22 @@ fn nothing_goes_any_more_once_the_policy_does_not_say_compact() {
         "what was begun is gone: {:?}",
         files(&rig)
     );
+}
+
+#[test]
+fn another_speed_counts_at_once() {
+    let rig = configured(Rig::new(31));
+    fill(&rig, 300, 20);
+    let log = rig.log(id());
+    rig.store.set_compaction_speed(100);
+    let begun = rig.simulation.now_ms();
+    let speed_changes = async {
+        rig.disk.sleep(Duration::from_secs(1)).await;
+        rig.store.set_compaction_speed(u64::MAX);
+    };
+    let passing = rig.store.compact(&log, limits(1 << 20), 100);
+    let (done, ()) = rig.simulation.run_until(zip(passing, speed_changes));
+    assert!(done.unwrap().replaced > 0);
+    let passed = rig.simulation.now_ms() - begun;
+    assert!((1000..10_000).contains(&passed), "a wait of minutes ends: {passed} ms");
 }
