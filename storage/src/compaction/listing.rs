@@ -130,12 +130,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut tables = Tables::new(keys, &list);
         let mut from = list.old;
         while from < list.len {
-            tables.keys.clear();
             let mut to = from;
             while to < list.len {
                 let page = self.page(log, name, &list, to / PAGE_ENTRIES, pace).await?;
-                let begin = to;
+                let (begin, is_first) = (to, to == from);
                 let work = move || {
+                    if is_first {
+                        // It may be a hundred MiB: not for the core's thread.
+                        tables.keys.clear();
+                    }
                     let filled = tables.fill(&page, begin % PAGE_ENTRIES);
                     (tables, filled)
                 };
