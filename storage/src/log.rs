@@ -266,7 +266,10 @@ impl<D: Disk, S: Derived> Log<D, S> {
         let old =
             |time: i64| settings.retention_ms >= 0 && now_ms.saturating_sub(time) > settings.retention_ms;
         let large = u64::try_from(settings.retention_bytes).is_ok_and(|keep| self.size_bytes() > keep);
-        settings.delete_retained && (self.is_loaded() || large || (rest.expires >= 0 && old(rest.expires)))
+        let outlived = settings.delete_retained && (large || (rest.expires >= 0 && old(rest.expires)));
+        // All that is sealed is before the log start.
+        let untrimmed = rest.oldest < rest.segment && rest.segment <= self.log_start();
+        self.is_loaded() || untrimmed || outlived
     }
 
     /// First offset.

@@ -50,3 +50,37 @@ fn another_speed_counts_at_once() {
     let passed = rig.simulation.now_ms() - begun;
     assert!((1000..10_000).contains(&passed), "a wait of minutes ends: {passed} ms");
 }
+
+#[test]
+fn what_is_before_the_log_start_goes_whatever_the_policy_says() {
+    let rig = configured(Rig::new(32));
+    fill(&rig, 100, 20);
+    let log = rig.log(id());
+    let settings = Rc::new(LogSettings {
+        segment_bytes: SEGMENT_BYTES,
+        delete_retained: false,
+        retention_ms: 1,
+        retention_bytes: 1,
+        compaction: rig.compaction,
+        ..LogSettings::default()
+    });
+    // Only what has come to its segment goes.
+    assert!(rig.simulation.run_until(rig.store.put_to_rest(&log)).unwrap());
+    rig.log(id()).configure(&settings);
+    let retain = || rig.simulation.run_until(rig.store.retain(&log, 1_000_000)).unwrap();
+    let before = rig.store.segments(&log);
+    assert_eq!((retain(), log.log_start()), (0, Offset(0)), "age and size do not count");
+    rig.simulation.run_until(rig.store.set_log_start(&log, before[2].0)).unwrap();
+    assert!(log.may_retire(&settings, 1_000_000));
+    assert_eq!((retain(), log.log_start()), (2, before[2].0));
+    assert_eq!(rig.store.segments(&log), before[2..]);
+    // Nobody got round to it before the log was at rest.
+    let active = before.last().unwrap().0;
+    rig.simulation.run_until(rig.store.set_log_start(&log, active)).unwrap();
+    assert!(rig.simulation.run_until(rig.store.put_to_rest(&log)).unwrap());
+    assert!(log.may_retire(&settings, 1_000_000));
+    rig.log(id());
+    assert_eq!(retain(), before.len() - 3);
+    assert!(rig.simulation.run_until(rig.store.put_to_rest(&log)).unwrap());
+    assert!(!log.may_retire(&settings, 1_000_000));
+}
