@@ -94,7 +94,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for part in &plan.parts {
             starts.insert(part.name.base, learner.list.as_ref().map_or(0, |list| list.len));
             let mut source = Source::new(log.id, part, pace.limits);
-            while let Some(chunk) = source.next(self).await? {
+            while let Some(chunk) = source.next(self, log).await? {
                 if let Chunk::Batches(batches) = chunk {
                     self.spend(log, pace, len_u64(batches.len)).await;
                     let file = Some(&mut *output);

@@ -48,6 +48,13 @@ pub(super) struct Part {
     pub max_timestamp_ms: i64,
 }
 
+impl Part {
+    /// Whether retention takes it, or has.
+    pub fn is_before(&self, log_start: Offset) -> bool {
+        self.end <= log_start
+    }
+}
+
 /// One pass over one log.
 pub(super) struct Plan {
     pub first: Offset,
@@ -76,7 +83,7 @@ impl Plan {
             return None;
         }
         let start = log.log_start();
-        let parts = loaded.sealed().filter(|part| part.end > start && part.end <= upto).collect();
+        let parts = loaded.sealed().filter(|part| !part.is_before(start) && part.end <= upto).collect();
         let snapshot = loaded.derived.snapshot();
         let last = |producer: &crate::derived::ProducerSnapshot| {
             producer.batches.last().map(|batch| (producer.id, batch.last_offset))
@@ -109,6 +116,12 @@ impl Plan {
             rest = behind;
         }
         groups
+    }
+
+    /// What is left of some segments when retention has taken those before the log start.
+    pub fn kept(group: &[Part], log_start: Offset) -> &[Part] {
+        let gone = group.partition_point(|part| part.is_before(log_start));
+        group.get(gone..).unwrap_or_default()
     }
 
     /// What the segment is called that takes the place of a group.
@@ -263,6 +276,14 @@ mod tests {
         assert_eq!(bases(&plan.groups(Offset(5))), [vec![0]]);
         let name = Plan::output(plan.groups(Offset(60))[0]).unwrap();
         assert_eq!(name, SegmentName { base: Offset(0), generation: 3 });
+    }
+
+    #[test]
+    fn what_retention_takes_leaves_a_group() {
+        let plan = plan(&[(0, 10, 1), (10, 20, 1), (20, 30, 1)]);
+        let kept = |log_start| bases(&[Plan::kept(&plan.parts, Offset(log_start))]).concat();
+        assert_eq!((kept(9), kept(10), kept(29)), (vec![0, 10, 20], vec![10, 20], vec![20]));
+        assert!(kept(30).is_empty());
     }
 
     #[test]

@@ -84,3 +84,47 @@ fn what_is_before_the_log_start_goes_whatever_the_policy_says() {
     assert!(rig.simulation.run_until(rig.store.put_to_rest(&log)).unwrap());
     assert!(!log.may_retire(&settings, 1_000_000));
 }
+
+#[test]
+fn retention_takes_segments_out_of_a_pass_that_goes_on() {
+    let rig = configured(Rig::new(33));
+    fill(&rig, 300, 20);
+    let expected = contents(&rig);
+    rig.simulation.run_until(rig.store.close()).unwrap();
+    let image = rig.disk.kill();
+    rig.simulation.crash();
+    for seconds in 0..16 {
+        let rig = configured(Rig::boot(seconds, 2, image.clone(), BTreeSet::new()));
+        let log = rig.log(id());
+        // Several segments become one.
+        log.configure(&Rc::new(LogSettings {
+            segment_bytes: 4 * SEGMENT_BYTES,
+            compaction: rig.compaction,
+            ..LogSettings::default()
+        }));
+        let segments = rig.store.segments(&log);
+        assert!(segments.len() > 8);
+        rig.store.set_compaction_speed(SLOW);
+        let retaining = async {
+            for moved in [1, 3, 6] {
+                rig.disk.sleep(Duration::from_secs(seconds.max(1))).await;
+                rig.store.set_log_start(&log, segments[moved].0).await.unwrap();
+                rig.store.trim(&log).await.unwrap();
+            }
+        };
+        let passing = rig.store.compact(&log, limits(1 << 20), 100);
+        let (done, ()) = rig.simulation.run_until(zip(passing, retaining));
+        assert!(!done.unwrap().abandoned, "seed {seconds}");
+        rig.simulation.run_until(rig.store.trim(&log)).unwrap();
+        let sealed = log.compacted_to();
+        assert_eq!(sealed, segments.last().unwrap().0);
+        check(&rig, &expected);
+        let found = records(&rig);
+        let keys = found.iter().filter(|(offset, ..)| *offset < sealed.0).map(|record| &*record.1);
+        let (count, keys) = (keys.clone().count(), keys.collect::<BTreeSet<&str>>());
+        assert_eq!(keys.len(), count, "no key comes twice");
+        assert_eq!(files(&rig).len(), rig.store.segments(&log).len(), "{:?}", files(&rig));
+        let rig = reboot(&rig, rig.disk.kill());
+        assert_eq!(records(&rig), found);
+    }
+}
