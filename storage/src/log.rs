@@ -136,6 +136,11 @@ impl Segment {
         SegmentName { base: self.base, generation: self.generation }
     }
 
+    /// When it was begun, or some time later; none when nobody knows.
+    pub fn begun_by(&self) -> Option<i64> {
+        self.begun_ms.or(Some(self.max_timestamp_ms)).filter(|time| *time >= 0)
+    }
+
     /// Where it ends.
     pub fn end(&self) -> Cursor {
         Cursor { segment: self.base, position: self.size }

@@ -8,7 +8,7 @@ use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
 use crate::load::Reader;
-use crate::log::{CompactionSettings, Loaded, Log, LogSettings};
+use crate::log::{CompactionSettings, Loaded, Log, LogSettings, Segment};
 use crate::segment::{FIRST_POSITION, SegmentName};
 use crate::store::{LogRef, Store, StoreError};
 
@@ -214,20 +214,24 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         let first = self.first_new(rest, log_start);
         let active = self.end_cursor().segment;
         let mut new = New { first, upto: active, bytes: 0, old_bytes: 0, overdue: false, again_ms: i64::MAX };
-        let begun = self.segments.iter().map(|segment| segment.begun_ms);
-        for (part, begun) in self.sealed().zip(begun) {
+        let begun = self.segments.iter().map(Segment::begun_by);
+        for ((part, begun), next_begun) in self.sealed().zip(begun.clone()).zip(begun.skip(1)) {
             let bytes = part.size - FIRST_POSITION;
             if part.end <= first {
                 new.old_bytes += bytes;
                 continue;
             }
-            // Where it is not known, it is no later than this.
-            if let Some(begun) = begun.or(Some(part.max_timestamp_ms)).filter(|begun| *begun > 0) {
+            if let Some(begun) = begun.filter(|begun| *begun > 0) {
                 let due = begun.saturating_add(settings.lag_ms_max);
                 new.overdue |= due < now_ms;
                 new.again_ms = new.again_ms.min(due.saturating_add(1));
             }
-            let ripe = part.max_timestamp_ms.saturating_add(settings.lag_ms_min);
+            // Where nobody gave the records a time, they are from before the next segment. Kafka asks for the time of the file.
+            let newest = match part.max_timestamp_ms {
+                time @ 0.. => time,
+                none => next_begun.unwrap_or(none),
+            };
+            let ripe = newest.saturating_add(settings.lag_ms_min);
             if settings.lag_ms_min > 0 && ripe > now_ms && new.upto == active {
                 new.upto = part.name.base.max(first);
                 new.again_ms = new.again_ms.min(ripe);

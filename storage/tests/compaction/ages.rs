@@ -69,3 +69,16 @@ fn a_record_without_a_time_makes_no_segment_old() {
     }
     assert_eq!(bases(&rig), [0]);
 }
+
+#[test]
+fn records_without_a_time_are_as_young_as_the_segment_behind_them() {
+    let mut rig = configured(Rig::new(23));
+    rig.compaction = Some(CompactionSettings { lag_ms_min: 1000, ..settings() });
+    for now_ms in [5000, 5001, 5002, 5003] {
+        let batch = BatchBuilder::new().record(TimestampMs::NONE, Some(b"a"), Some(&[7; 10_000])).build();
+        let placed = rig.store.append(&rig.log(id()), Bytes::from(batch), LeaderEpoch(1), now_ms).unwrap();
+        rig.simulation.run_until(rig.store.durable(placed.ticket));
+    }
+    assert_eq!(bases(&rig), [0, 2]);
+    assert!(!due(&rig, 6001) && due(&rig, 6002), "the second segment was begun at 5002");
+}
