@@ -257,6 +257,7 @@ impl<D: Disk> Shard<D> {
     pub fn publish(self: &Rc<Self>, image: Arc<Image>) {
         let old = self.image.replace(Arc::clone(&image));
         self.settings.borrow_mut().clear();
+        self.pace_compaction();
         for log in self.store.all_logs() {
             match image.topic_by_id(log.id.topic) {
                 Some(topic) if log.is_loaded() => log.configure(&self.log_settings(topic)),

@@ -56,8 +56,19 @@ pub struct Compacted {
     pub replaced: usize,
     /// There was more than the table of keys has room for: another pass has to go on.
     pub unfinished: bool,
-    /// The log was truncated, trimmed or deleted meanwhile, or the store closes: what was begun was given up.
+    /// The log was truncated or deleted meanwhile, or is not to be compacted any more, or the store closes: what was begun was
+    /// given up.
     pub abandoned: bool,
+}
+
+/// What became of some segments.
+enum Built {
+    /// What stays of them.
+    Anew(Box<Segment>),
+    /// It is one, and all of it stays.
+    Nothing,
+    /// Retention took some meanwhile.
+    Half,
 }
 
 /// Why a pass ends early.
@@ -137,12 +148,14 @@ impl<D: Disk, S: Derived> Store<D, S> {
         // A start that begins with this checkpoint has nothing to do in the segments that are about to be replaced.
         self.checkpoint(None).await.map_err(|error| unwritten(log, &error))?;
         self.lend_for_batches(&limits, 0);
-        let mut pace = Pace::begin(self.disk.now_ns(), limits);
+        let mut pace = Pace::begin(self.disk.now_ns(), self.compaction_speed.get(), limits);
         let learner = self.learn(log, &plan, &mut pace).await?;
         let (mut covered, mut unfinished) = (learner.covered, learner.full);
         tracing::debug!(partition = %log.id, from = %plan.first, to = %covered, keys = learner.keys.used(), "compacting");
         if covered <= plan.first {
-            return Err(Stop::Abandoned); // Nothing was readable at all, or the plan is of another log.
+            // The next pass would come no further: it has to be told.
+            let what = format!("compacting {}: there is no room for the record at offset {covered}", log.id);
+            return Err(Stop::Failed(StoreError::Damaged(what)));
         }
         let by_list = match unfinished {
             true => self.judge_by_list(log, &plan, (learner.keys, covered), &mut pace).await?,
@@ -169,9 +182,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
             out: Filtered::default(),
         };
         for group in plan.groups(covered) {
-            let (replaced, back) = self.compact_group(log, &plan, group, filter, &mut pace).await?;
-            done.replaced += replaced;
-            filter = back;
+            let mut left = Plan::kept(group, log.log_start());
+            while !left.is_empty() {
+                let (replaced, back) = self.compact_group(log, &plan, left, filter, &mut pace).await?;
+                filter = back;
+                done.replaced += replaced.unwrap_or(0);
+                // Retention took the first of them meanwhile: the others are still there twice.
+                let again = Plan::kept(left, log.log_start());
+                left = if replaced.is_none() { again } else { &[] };
+            }
         }
         self.check(log, &plan)?;
         let rest = log.at_rest.get();
@@ -187,7 +206,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut learner = Learner::new(keys, plan.first, pace.limits.batch_bytes_max);
         for part in plan.parts.iter().filter(|part| part.end > plan.first) {
             let mut source = Source::new(log.id, part, pace.limits);
-            while let Some(chunk) = source.next(self).await? {
+            while let Some(chunk) = source.next(self, log).await? {
                 if let Chunk::Batches(batches) = chunk {
                     self.spend(log, pace, len_u64(batches.len)).await;
                     learner = self.learn_some(log, plan, learner, &mut source, batches, None).await?;
@@ -202,7 +221,8 @@ impl<D: Disk, S: Derived> Store<D, S> {
         Ok(learner)
     }
 
-    /// Writes what stays of some segments to a new one and puts that in their place. Returns how many it replaced.
+    /// Writes what stays of some segments to a new one and puts that in their place. Returns how many it replaced; none when retention
+    /// took some meanwhile.
     async fn compact_group(
         self: &Rc<Self>,
         log: &LogRef<D, S>,
@@ -210,27 +230,26 @@ impl<D: Disk, S: Derived> Store<D, S> {
         group: &[Part],
         filter: Filter,
         pace: &mut Pace,
-    ) -> Result<(usize, Filter), Stop> {
-        let Some(name) = Plan::output(group) else { return Ok((0, filter)) };
+    ) -> Result<(Option<usize>, Filter), Stop> {
+        let Some(name) = Plan::output(group) else { return Ok((Some(0), filter)) };
         let built = self.build(log, plan, (group, name), filter, pace).await;
         let replaced = match built {
-            Ok((Some(segment), filter)) => {
-                let replaced = self.replace(log, plan, group, segment).await;
-                replaced.map(|()| (group.len(), filter))
-            }
-            Ok((None, filter)) => {
-                self.remove_output(log, name).await;
-                Ok((0, filter))
-            }
+            Ok((Built::Anew(segment), filter)) => match self.replace(log, plan, group, *segment).await {
+                Ok(()) => Ok((Some(group.len()), filter)),
+                Err(Stop::Abandoned) if has_lost_some(log, group) => Ok((None, filter)),
+                Err(stop) => Err(stop),
+            },
+            Ok((Built::Nothing, filter)) => Ok((Some(0), filter)),
+            Ok((Built::Half, filter)) => Ok((None, filter)),
             Err(stop) => Err(stop),
         };
-        if replaced.is_err() && log.name_of(name.base) != name {
+        if log.name_of(name.base) != name {
             self.remove_output(log, name).await;
         }
         replaced
     }
 
-    /// A segment with what stays of a group; none when that is all and the group is one segment.
+    /// A segment with what stays of a group.
     async fn build(
         &self,
         log: &LogRef<D, S>,
@@ -238,20 +257,23 @@ impl<D: Disk, S: Derived> Store<D, S> {
         (group, name): (&[Part], SegmentName),
         filter: Filter,
         pace: &mut Pace,
-    ) -> Result<(Option<Segment>, Filter), Stop> {
+    ) -> Result<(Built, Filter), Stop> {
         let unwritten = |error: io::Error| self.unwritten_output(log, &error);
         let mut output = Output::begin(self, log, name, plan.incarnation).await.map_err(unwritten)?;
         let (changed, filter) = self.write_group(log, plan, group, filter, pace, &mut output).await?;
+        if has_lost_some(log, group) {
+            return Ok((Built::Half, filter));
+        }
         if !changed && group.len() == 1 {
-            return Ok((None, filter));
+            return Ok((Built::Nothing, filter));
         }
         let time = group.iter().map(|part| part.max_timestamp_ms).max().unwrap_or(-1);
         let segment = output.finish(self, log, time).await.map_err(unwritten)?;
         self.count(|counters| counters.compaction_written_bytes += segment.size);
-        Ok((Some(segment), filter))
+        Ok((Built::Anew(Box::new(segment)), filter))
     }
 
-    /// Whether something is not as it was.
+    /// Whether something is not as it was. It ends early when retention takes some of the group.
     async fn write_group(
         &self,
         log: &LogRef<D, S>,
@@ -265,7 +287,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for part in group {
             let mut source = Source::new(log.id, part, pace.limits);
             filter.open(part.name.base);
-            while let Some(chunk) = source.next(self).await? {
+            while let Some(chunk) = source.next(self, log).await? {
                 let before = output.size();
                 match chunk {
                     Chunk::Batches(batches) => {
@@ -280,7 +302,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
                         filter.blind = true;
                         output.note(large.base, large.len, large.max_timestamp);
                         let mut at = large.at;
-                        while let Some(bytes) = source.piece(self, &large, at).await? {
+                        while let Some(bytes) = source.piece(self, log, &large, at).await? {
                             self.spend(log, pace, len_u64(bytes.len())).await;
                             at += len_u64(bytes.len());
                             let put = output.append(self, &bytes).await;
@@ -291,6 +313,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
                 }
                 self.spend(log, pace, output.size() - before).await;
                 self.check(log, plan)?;
+            }
+            if has_lost_some(log, group) {
+                break;
             }
         }
         Ok((changed, filter))
@@ -309,7 +334,9 @@ impl<D: Disk, S: Derived> Store<D, S> {
 
     fn has_changed(&self, log: &Log<D, S>, incarnation: u32) -> bool {
         let same = log.phase.get() == Phase::Loaded
-            && log.loaded.borrow().as_ref().is_some_and(|loaded| loaded.incarnation == incarnation);
+            && log.loaded.borrow().as_ref().is_some_and(|loaded| {
+                loaded.incarnation == incarnation && loaded.settings.compaction.is_some()
+            });
         !same || self.closing.get()
     }
 
@@ -319,6 +346,11 @@ impl<D: Disk, S: Derived> Store<D, S> {
         }
         unwritten(log, error)
     }
+}
+
+/// Whether retention took some of these segments, or is about to.
+fn has_lost_some<D: Disk, S: Derived>(log: &Log<D, S>, group: &[Part]) -> bool {
+    Plan::kept(group, log.log_start()).len() < group.len()
 }
 
 fn unwritten<D: Disk, S>(log: &Log<D, S>, error: &io::Error) -> Stop {

@@ -233,7 +233,8 @@ impl<D: Disk> Reader<'_, D> {
         }
         active.allocated = block_up(rest.position);
         if from > FIRST_POSITION {
-            active.index = Some(self.index(id, active.name(), from).await?);
+            let before = self.scanned(id, active.name(), from).await?;
+            (active.index, active.begun_ms) = (before.index, before.begun_ms);
         } else {
             active.index = Some(Index::new(rest.segment));
         }
@@ -293,10 +294,16 @@ impl<D: Disk> Reader<'_, D> {
 
     /// The index of a segment up to `size`, from the segment.
     pub async fn index(&self, id: TopicPartition, name: SegmentName, size: u64) -> Result<Index, StoreError> {
+        let segment = self.scanned(id, name, size).await?;
+        Ok(segment.index.unwrap_or_else(|| Index::new(name.base)))
+    }
+
+    /// What a segment up to `size` says of itself.
+    async fn scanned(&self, id: TopicPartition, name: SegmentName, size: u64) -> Result<Segment, StoreError> {
         let mut segment = Segment::new(name.base, 0);
         segment.generation = name.generation;
         self.scan(id, &mut segment, size, |_, _| ()).await?;
-        Ok(segment.index.unwrap_or_else(|| Index::new(name.base)))
+        Ok(segment)
     }
 
     /// Checks a segment's first block.
@@ -329,7 +336,6 @@ fn at_rest_segment(facts: &SegmentFacts) -> Segment {
     segment.generation = facts.generation;
     segment.created = true;
     segment.index = None;
-    segment.begun_ms = (facts.max_timestamp_ms >= 0).then_some(facts.max_timestamp_ms);
     segment
 }
 

@@ -90,7 +90,8 @@ pub(crate) struct Segment {
     /// Where the log leaves it, or ends; appended, not necessarily durable.
     pub size: u64,
     pub max_timestamp_ms: i64,
-    /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append.
+    /// What `segment.ms` counts from: the first batch's largest timestamp, else the time of its append. Of a segment that was sealed
+    /// before the log was loaded it is not known until somebody asks ([`Store::date_new`](crate::Store::date_new)).
     pub begun_ms: Option<i64>,
     pub incarnation: u32,
     /// Which file of this base it is.
@@ -133,6 +134,11 @@ impl Segment {
     /// Its file.
     pub fn name(&self) -> SegmentName {
         SegmentName { base: self.base, generation: self.generation }
+    }
+
+    /// When it was begun, or some time later; none when nobody knows.
+    pub fn begun_by(&self) -> Option<i64> {
+        self.begun_ms.or(Some(self.max_timestamp_ms)).filter(|time| *time >= 0)
     }
 
     /// Where it ends.
@@ -265,7 +271,10 @@ impl<D: Disk, S: Derived> Log<D, S> {
         let old =
             |time: i64| settings.retention_ms >= 0 && now_ms.saturating_sub(time) > settings.retention_ms;
         let large = u64::try_from(settings.retention_bytes).is_ok_and(|keep| self.size_bytes() > keep);
-        settings.delete_retained && (self.is_loaded() || large || (rest.expires >= 0 && old(rest.expires)))
+        let outlived = settings.delete_retained && (large || (rest.expires >= 0 && old(rest.expires)));
+        // All that is sealed is before the log start.
+        let untrimmed = rest.oldest < rest.segment && rest.segment <= self.log_start();
+        self.is_loaded() || untrimmed || outlived
     }
 
     /// First offset.

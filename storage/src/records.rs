@@ -22,6 +22,8 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct Records<'a> {
     source: Box<dyn Read + Send + 'a>,
     left: i32,
+    /// The next one has this offset delta or a larger one.
+    next_delta: i32,
     last_offset_delta: i32,
     /// A larger record is not looked into.
     record_bytes_max: usize,
@@ -51,6 +53,7 @@ impl<'a> Records<'a> {
         Ok(Self {
             source,
             left: batch.record_count(),
+            next_delta: 0,
             last_offset_delta: batch.last_offset_delta(),
             record_bytes_max: RECORD_BYTES_MAX,
             held: Vec::new(),
@@ -77,7 +80,7 @@ impl<'a> Records<'a> {
         self.await_bytes(length)?;
         let body = self.held.get(self.from..self.from + length).unwrap_or_default();
         self.from += length;
-        Record::in_batch(body, self.last_offset_delta).map(Some)
+        Record::in_batch(body, &mut self.next_delta, self.last_offset_delta).map(Some)
     }
 
     fn length(&mut self) -> io::Result<usize> {
@@ -123,12 +126,13 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// One that must be within its batch.
-    fn in_batch(body: &'a [u8], last_offset_delta: i32) -> io::Result<Self> {
+    /// One that must be within its batch, behind those before: whoever counts on ascending offsets would go wrong.
+    fn in_batch(body: &'a [u8], next_delta: &mut i32, last_offset_delta: i32) -> io::Result<Self> {
         let record = Self::parse(body).ok_or_else(|| corrupt("a record cannot be read"))?;
-        if !(0..=last_offset_delta).contains(&record.offset_delta) {
-            return Err(corrupt("a record is outside of its batch"));
+        if !(*next_delta..=last_offset_delta).contains(&record.offset_delta) {
+            return Err(corrupt("a record is out of its place in the batch"));
         }
+        *next_delta = record.offset_delta.saturating_add(1);
         Ok(record)
     }
 
@@ -273,12 +277,21 @@ mod tests {
         assert_eq!(times, [-1_000_000, -1_000_010]);
     }
 
+    /// Key and value of one byte each.
+    fn plain_record(offset_delta: u8) -> [u8; 9] {
+        [16, 0, 0, 2 * offset_delta, 2, b'k', 2, b'v', 0]
+    }
+
     #[test]
     fn what_is_no_batch_is_an_error() {
         let cut = |payload: &[u8]| payload[..payload.len() - 1].to_vec();
         let more = |payload: &[u8]| [payload, b"x"].concat();
         let garbage = |_: &[u8]| vec![0xff; 100];
+        let turned = |_: &[u8]| [&plain_record(1)[..], &plain_record(0)].concat();
+        let twice = |_: &[u8]| [&plain_record(0)[..], &plain_record(0)].concat();
         let made = [
+            batch().build_compressed(Compression::None, turned),
+            batch().build_compressed(Compression::None, twice),
             batch().build_compressed(Compression::None, cut),
             batch().build_compressed(Compression::None, more),
             batch().build_compressed(Compression::None, garbage),

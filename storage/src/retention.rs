@@ -13,34 +13,33 @@ use crate::store::{LogRef, Store, StoreError};
 
 impl<D: Disk, S: Derived> Store<D, S> {
     /// Applies `retention.ms` and `retention.bytes` to a loaded log, and rolls an active segment that is wholly expired, so that
-    /// it can go too, as Kafka does. Returns how many segments' records went.
+    /// it can go too, as Kafka does. Without `delete` in its policy only what is before the log start goes. Returns how many segments went.
     pub async fn retain(self: &Rc<Self>, log: &LogRef<D, S>, now_ms: i64) -> Result<usize, StoreError> {
         if log.phase.get() != Phase::Loaded {
             return Ok(0);
         }
-        let to = {
-            let mut loaded = log.loaded.borrow_mut();
-            let Some(loaded) = loaded.as_mut() else { return Ok(0) };
-            if !loaded.settings.delete_retained {
-                return Ok(0);
-            }
-            let durable = log.durable_end();
-            let all_expired = loaded.expired(now_ms) == loaded.segments.len();
-            if all_expired
-                && loaded.end == durable
-                && loaded.segments.back().is_some_and(|s| s.size > FIRST_POSITION)
-            {
-                self.roll(log, loaded);
-            }
-            let gone = loaded.expired(now_ms).max(loaded.oversized()).min(loaded.segments.len() - 1);
-            loaded.segments.get(gone).map(|segment| segment.base).filter(|to| *to <= durable)
-        };
-        if let Some(to) = to {
+        if let Some(to) = self.retained_from(log, now_ms) {
             self.set_log_start(log, to).await?;
         }
         self.trim(log)
             .await
             .map_err(|error| StoreError::Damaged(format!("removing old segments of {}: {error}", log.id)))
+    }
+
+    /// Where a log begins from now on, as time and size have it; rolls an active segment that is wholly expired.
+    fn retained_from(&self, log: &LogRef<D, S>, now_ms: i64) -> Option<Offset> {
+        let mut loaded = log.loaded.borrow_mut();
+        let loaded = loaded.as_mut().filter(|loaded| loaded.settings.delete_retained)?;
+        let durable = log.durable_end();
+        let all_expired = loaded.expired(now_ms) == loaded.segments.len();
+        if all_expired
+            && loaded.end == durable
+            && loaded.segments.back().is_some_and(|s| s.size > FIRST_POSITION)
+        {
+            self.roll(log, loaded);
+        }
+        let gone = loaded.expired(now_ms).max(loaded.oversized()).min(loaded.segments.len() - 1);
+        loaded.segments.get(gone).map(|segment| segment.base).filter(|to| *to <= durable)
     }
 
     /// Removes the segments that lie wholly before the log start.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use model::batch::Header as BatchHeader;
-use model::limits::SEGMENT_READ_BYTES;
+use model::limits::{BLOCK, SEGMENT_READ_BYTES};
 use model::{Offset, TopicPartition};
 
 use crate::bytes_at::{block_down, block_up, to_usize};
@@ -53,11 +53,29 @@ impl<D: Disk> Reader<'_, D> {
                 index.observe(base, len, time);
             }
             segment.max_timestamp_ms = segment.max_timestamp_ms.max(time.0);
-            segment.begun_ms.get_or_insert(time.0);
+            if time.0 >= 0 {
+                segment.begun_ms.get_or_insert(time.0);
+            }
             at += len;
         }
         segment.size = at;
         Ok(())
+    }
+
+    /// The largest timestamp of a segment's first batch; none when nobody gave it one, or there is no batch.
+    pub async fn first_time(
+        &self,
+        id: TopicPartition,
+        name: SegmentName,
+        size: u64,
+    ) -> Result<Option<i64>, StoreError> {
+        if size <= FIRST_POSITION {
+            return Ok(None);
+        }
+        let block = self.read(id, name, FIRST_POSITION, BLOCK).await?;
+        let header = BatchHeader::parse((*block).as_ref());
+        let header = header.map_err(|error| damaged_at(self.paths, id, name, FIRST_POSITION, &error))?;
+        Ok(Some(header.max_timestamp().0).filter(|time| *time >= 0))
     }
 
     /// `len` bytes at `at` of a segment, through a window that moves along.

@@ -180,6 +180,8 @@ pub struct Store<D: Disk, S> {
     pub(crate) frame_bytes: Cell<u64>,
     /// What a pass of compaction takes: the cache has less meanwhile.
     pub(crate) compaction_bytes: Cell<u64>,
+    /// Bytes that a pass reads and writes per second.
+    pub(crate) compaction_speed: Cell<u64>,
     /// One pass at a time.
     pub(crate) compacting: Gate,
     /// What readers of segments want next.
@@ -249,6 +251,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
             extent_logs: RefCell::default(),
             frame_bytes: Cell::new(0),
             compaction_bytes: Cell::new(0),
+            compaction_speed: Cell::new(u64::MAX),
             compacting: Gate::default(),
             ahead: Ahead::new(options.plan.read_ahead()),
             large_reads: Turns::new(LARGE_READS_MAX),

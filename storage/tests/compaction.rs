@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "compaction/ages.rs"]
+mod ages;
+#[path = "compaction/changes.rs"]
+mod changes;
 #[path = "compaction/readers.rs"]
 mod readers;
 mod rig;
@@ -116,7 +120,7 @@ fn check(rig: &Rig, expected: &Contents) {
 }
 
 fn limits(key_bytes: u64) -> CompactionLimits {
-    CompactionLimits { key_bytes, bytes_per_second: u64::MAX, batch_bytes_max: 16 << 20 }
+    CompactionLimits { key_bytes, batch_bytes_max: 16 << 20 }
 }
 
 /// Passes until everything is compacted; how many.

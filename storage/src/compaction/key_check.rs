@@ -1,4 +1,5 @@
-//! Whether every record of a compressed batch has a key: what a compacted log asks of its producers.
+//! Whether every record of a compressed batch has a key, and the offset of its place: what a compacted log asks of its producers. Compaction
+//! looks into no batch whose offsets do not ascend.
 //!
 //! It takes time in proportion to the records, so it goes in steps: whoever runs them on a thread where it may block lets others
 //! have that thread in between. And it takes little memory whatever the records are: the batch is the one that was sent, and no record is held, but
@@ -25,7 +26,6 @@ const HELD_BYTES: usize = 64 << 10;
 pub struct KeyCheck {
     records: Within,
     left: i32,
-    last_offset_delta: i32,
     index: i32,
 }
 
@@ -43,18 +43,13 @@ impl KeyCheck {
         let source = decompress::reader(header.compression()?, payload, DECOMPRESSED_BYTES_MAX);
         let source = source.map_err(|_| unreadable(0))?;
         let source = BufReader::with_capacity(HELD_BYTES, source);
-        Ok(Self {
-            records: Within { source, left: 0 },
-            left: header.record_count(),
-            last_offset_delta: header.last_offset_delta(),
-            index: 0,
-        })
+        Ok(Self { records: Within { source, left: 0 }, left: header.record_count(), index: 0 })
     }
 
     /// Goes on for a while. True at the end: all have keys.
     ///
     /// # Errors
-    /// The first record that has none, or that cannot be read.
+    /// The first record that has none, or another's offset, or that cannot be read.
     pub fn step(&mut self) -> Result<bool, BatchError> {
         let mut passed = 0;
         while passed < STEP_BYTES {
@@ -67,13 +62,8 @@ impl KeyCheck {
                 let ended = self.records.source.fill_buf().map(<[u8]>::is_empty);
                 return if ended.unwrap_or(false) { Ok(true) } else { Err(unreadable(self.index)) };
             }
-            match self.records.begin(self.last_offset_delta) {
-                Ok((bytes, true)) => passed += bytes,
-                Ok((_, false)) => {
-                    return Err(BatchError::Record { index: self.index, error: RecordError::NoKey });
-                }
-                Err(_) => return Err(unreadable(self.index)),
-            }
+            let begun = self.records.begin(self.index).map_err(|_| unreadable(self.index))?;
+            passed += begun.map_err(|error| BatchError::Record { index: self.index, error })?;
             self.left -= 1;
             self.index += 1;
         }
@@ -88,8 +78,9 @@ struct Within {
 }
 
 impl Within {
-    /// Passes the next record's key and looks at what is said of its value: how many bytes that were, and whether there is a key.
-    fn begin(&mut self, last_offset_delta: i32) -> io::Result<(usize, bool)> {
+    /// Passes the key of the next record, which is the `index`th, and looks at what is said of its value: how many bytes that were, or what a
+    /// compacted log has against it.
+    fn begin(&mut self, index: i32) -> io::Result<Result<usize, RecordError>> {
         // No record is so large that the bytes of its length matter.
         self.left = usize::MAX;
         let length = self.length()?.filter(|length| *length <= RECORD_BYTES_MAX);
@@ -97,15 +88,15 @@ impl Within {
         self.left = length;
         let _attributes = self.byte()?;
         let _timestamp_delta = self.number(varint::Encoded::BYTES_MAX, varint::read_i64)?;
-        if !(0..=last_offset_delta).contains(&self.short()?) {
-            return Err(corrupt("a record is outside of its batch"));
+        if self.short()? != index {
+            return Ok(Err(RecordError::OffsetDelta));
         }
-        let Some(key) = self.length()? else { return Ok((length - self.left, false)) };
+        let Some(key) = self.length()? else { return Ok(Err(RecordError::NoKey)) };
         self.skip(key)?;
         if self.length()?.is_some_and(|value| value > self.left) {
             return Err(corrupt("a record cannot be read"));
         }
-        Ok((length - self.left, true))
+        Ok(Ok(length - self.left))
     }
 
     /// Passes so many bytes of the record at hand, if there are so many left.
@@ -221,6 +212,13 @@ mod tests {
                 records
             }));
             assert_eq!(long, Err(unreadable(0)), "{compression:?}");
+            let turned = changed(&|records| {
+                let (first, others) = records.split_at(records.len() / 3);
+                [others, first].concat()
+            });
+            let wrong = BatchError::Record { index: 0, error: RecordError::OffsetDelta };
+            assert_eq!(check(&turned), Err(wrong));
+            assert_eq!(wrong.error_code(), model::ErrorCode::InvalidRecord);
             let batch = batch.value(TimestampMs(1), b"x");
             let wrong = BatchError::Record { index: 3, error: RecordError::NoKey };
             assert_eq!(check(&packed(&batch)), Err(wrong));

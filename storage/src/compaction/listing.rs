@@ -94,7 +94,7 @@ impl<D: Disk, S: Derived> Store<D, S> {
         for part in &plan.parts {
             starts.insert(part.name.base, learner.list.as_ref().map_or(0, |list| list.len));
             let mut source = Source::new(log.id, part, pace.limits);
-            while let Some(chunk) = source.next(self).await? {
+            while let Some(chunk) = source.next(self, log).await? {
                 if let Chunk::Batches(batches) = chunk {
                     self.spend(log, pace, len_u64(batches.len)).await;
                     let file = Some(&mut *output);
@@ -130,12 +130,15 @@ impl<D: Disk, S: Derived> Store<D, S> {
         let mut tables = Tables::new(keys, &list);
         let mut from = list.old;
         while from < list.len {
-            tables.keys.clear();
             let mut to = from;
             while to < list.len {
                 let page = self.page(log, name, &list, to / PAGE_ENTRIES, pace).await?;
-                let begin = to;
+                let (begin, is_first) = (to, to == from);
                 let work = move || {
+                    if is_first {
+                        // It may be a hundred MiB: not for the core's thread.
+                        tables.keys.clear();
+                    }
                     let filled = tables.fill(&page, begin % PAGE_ENTRIES);
                     (tables, filled)
                 };

@@ -21,19 +21,16 @@ const _: () = assert!(COMPACTION_CODEC_BYTES >= WINDOW_BYTES_MAX + WRITE_BYTES a
 pub struct CompactionLimits {
     /// Memory for the keys, bytes.
     pub key_bytes: u64,
-    /// Bytes read and written per second, about.
-    pub bytes_per_second: u64,
     /// A larger batch stays as it is, and so does one with a larger record.
     pub batch_bytes_max: usize,
 }
 
 impl CompactionLimits {
-    /// What memory that is divided like this has room for, at any speed.
+    /// What memory that is divided like this has room for.
     #[must_use]
     pub fn of(plan: &MemoryPlan) -> Self {
         Self {
             key_bytes: plan.compaction_keys(),
-            bytes_per_second: u64::MAX,
             batch_bytes_max: to_usize(plan.compacted_batch_bytes_max()),
         }
     }

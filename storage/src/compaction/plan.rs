@@ -7,8 +7,10 @@ use model::Offset;
 use crate::checkpoint::AtRest;
 use crate::derived::Derived;
 use crate::disk::Disk;
-use crate::log::{CompactionSettings, Loaded, Log, LogSettings};
+use crate::load::Reader;
+use crate::log::{CompactionSettings, Loaded, Log, LogSettings, Segment};
 use crate::segment::{FIRST_POSITION, SegmentName};
+use crate::store::{LogRef, Store, StoreError};
 
 /// Somebody looked at a log, and there was not enough to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +48,13 @@ pub(super) struct Part {
     pub max_timestamp_ms: i64,
 }
 
+impl Part {
+    /// Whether retention takes it, or has.
+    pub fn is_before(&self, log_start: Offset) -> bool {
+        self.end <= log_start
+    }
+}
+
 /// One pass over one log.
 pub(super) struct Plan {
     pub first: Offset,
@@ -74,7 +83,7 @@ impl Plan {
             return None;
         }
         let start = log.log_start();
-        let parts = loaded.sealed().filter(|part| part.end > start && part.end <= upto).collect();
+        let parts = loaded.sealed().filter(|part| !part.is_before(start) && part.end <= upto).collect();
         let snapshot = loaded.derived.snapshot();
         let last = |producer: &crate::derived::ProducerSnapshot| {
             producer.batches.last().map(|batch| (producer.id, batch.last_offset))
@@ -107,6 +116,12 @@ impl Plan {
             rest = behind;
         }
         groups
+    }
+
+    /// What is left of some segments when retention has taken those before the log start.
+    pub fn kept(group: &[Part], log_start: Offset) -> &[Part] {
+        let gone = group.partition_point(|part| part.is_before(log_start));
+        group.get(gone..).unwrap_or_default()
     }
 
     /// What the segment is called that takes the place of a group.
@@ -147,7 +162,44 @@ impl<D: Disk, S: Derived> Log<D, S> {
     }
 }
 
+impl<D: Disk, S: Derived> Store<D, S> {
+    /// Reads when the first segment of a loaded log that has something new was begun, unless that is known: what `max.compaction.lag.ms`
+    /// counts from. Those behind it were begun later.
+    pub async fn date_new(&self, log: &LogRef<D, S>) -> Result<(), StoreError> {
+        let Some(part) = log.undated() else { return Ok(()) };
+        let _reading = log.reading();
+        let reader = Reader { disk: &self.disk, paths: &self.paths, files: &self.files };
+        let read = reader.first_time(log.id, part.name, part.size).await;
+        let mut loaded = log.loaded.borrow_mut();
+        let segment = loaded.as_mut().and_then(|loaded| loaded.segment_at(part.name.base));
+        // Else it went meanwhile, and whatever was read says nothing.
+        if let Some(segment) = segment.filter(|segment| segment.name() == part.name) {
+            segment.begun_ms = read?;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk, S: Derived> Log<D, S> {
+    /// The first segment that has something new, if its age counts and is not known.
+    fn undated(&self) -> Option<Part> {
+        let loaded = self.loaded.borrow();
+        let loaded = loaded.as_deref()?;
+        loaded.settings.compaction.filter(|settings| settings.lag_ms_max < i64::MAX)?;
+        let first = loaded.first_new(&self.at_rest.get(), self.log_start());
+        let begun = loaded.segments.iter().map(|segment| segment.begun_ms);
+        let (part, begun) = loaded.sealed().zip(begun).find(|(part, _)| part.end > first)?;
+        begun.is_none().then_some(part)
+    }
+}
+
 impl<D: Disk, S: Derived> Loaded<D, S> {
+    /// Where what is new begins.
+    fn first_new(&self, rest: &AtRest, log_start: Offset) -> Offset {
+        let known = if rest.compacted_to > self.end { log_start } else { rest.compacted_to };
+        known.max(log_start)
+    }
+
     /// All segments but the active one.
     fn sealed(&self) -> impl Iterator<Item = Part> + '_ {
         self.segments.iter().zip(self.segments.iter().skip(1)).map(|(segment, next)| Part {
@@ -159,12 +211,11 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
     }
 
     fn new_part(&self, rest: &AtRest, log_start: Offset, settings: CompactionSettings, now_ms: i64) -> New {
-        let known = if rest.compacted_to > self.end { log_start } else { rest.compacted_to };
-        let first = known.max(log_start);
+        let first = self.first_new(rest, log_start);
         let active = self.end_cursor().segment;
         let mut new = New { first, upto: active, bytes: 0, old_bytes: 0, overdue: false, again_ms: i64::MAX };
-        let begun = self.segments.iter().map(|segment| segment.begun_ms);
-        for (part, begun) in self.sealed().zip(begun) {
+        let begun = self.segments.iter().map(Segment::begun_by);
+        for ((part, begun), next_begun) in self.sealed().zip(begun.clone()).zip(begun.skip(1)) {
             let bytes = part.size - FIRST_POSITION;
             if part.end <= first {
                 new.old_bytes += bytes;
@@ -175,7 +226,12 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
                 new.overdue |= due < now_ms;
                 new.again_ms = new.again_ms.min(due.saturating_add(1));
             }
-            let ripe = part.max_timestamp_ms.saturating_add(settings.lag_ms_min);
+            // Where nobody gave the records a time, they are from before the next segment. Kafka asks for the time of the file.
+            let newest = match part.max_timestamp_ms {
+                time @ 0.. => time,
+                none => next_begun.unwrap_or(none),
+            };
+            let ripe = newest.saturating_add(settings.lag_ms_min);
             if settings.lag_ms_min > 0 && ripe > now_ms && new.upto == active {
                 new.upto = part.name.base.max(first);
                 new.again_ms = new.again_ms.min(ripe);
@@ -224,6 +280,14 @@ mod tests {
         assert_eq!(bases(&plan.groups(Offset(5))), [vec![0]]);
         let name = Plan::output(plan.groups(Offset(60))[0]).unwrap();
         assert_eq!(name, SegmentName { base: Offset(0), generation: 3 });
+    }
+
+    #[test]
+    fn what_retention_takes_leaves_a_group() {
+        let plan = plan(&[(0, 10, 1), (10, 20, 1), (20, 30, 1)]);
+        let kept = |log_start| bases(&[Plan::kept(&plan.parts, Offset(log_start))]).concat();
+        assert_eq!((kept(9), kept(10), kept(29)), (vec![0, 10, 20], vec![10, 20], vec![20]));
+        assert!(kept(30).is_empty());
     }
 
     #[test]

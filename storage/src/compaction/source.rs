@@ -12,6 +12,7 @@ use crate::bytes_at::{block_down, block_up, len_u64, to_usize};
 use crate::derived::Derived;
 use crate::disk::{Disk, File};
 use crate::load::damaged_at;
+use crate::log::Log;
 use crate::segment::FIRST_POSITION;
 use crate::store::{Store, StoreError};
 
@@ -84,8 +85,17 @@ impl<D: Disk> Source<D> {
         }
     }
 
-    /// None at the end.
-    pub async fn next<S: Derived>(&mut self, store: &Store<D, S>) -> Result<Option<Chunk>, StoreError> {
+    /// None at the end, and once the segment lies before the log start: it is about to go then, or has gone.
+    pub async fn next<S: Derived>(
+        &mut self,
+        store: &Store<D, S>,
+        log: &Log<D, S>,
+    ) -> Result<Option<Chunk>, StoreError> {
+        let next = self.find_next(store).await;
+        if self.part.is_before(log.log_start()) { Ok(None) } else { next }
+    }
+
+    async fn find_next<S: Derived>(&mut self, store: &Store<D, S>) -> Result<Option<Chunk>, StoreError> {
         loop {
             let whole = self.whole(store)?;
             if whole > 0 {
@@ -162,10 +172,11 @@ impl<D: Disk> Source<D> {
         Some(large)
     }
 
-    /// Some bytes of a large batch; none behind its end.
+    /// Some bytes of a large batch; none behind its end, and once the segment lies before the log start.
     pub async fn piece<S: Derived>(
         &self,
         store: &Store<D, S>,
+        log: &Log<D, S>,
         large: &Large,
         at: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
@@ -173,8 +184,11 @@ impl<D: Disk> Source<D> {
         if at >= end {
             return Ok(None);
         }
-        let read = self.read(store, at, end.min(block_down(at) + self.step_bytes)).await?;
-        self.bytes(store, &read).map(|bytes| Some(bytes.to_vec()))
+        let read = self.read(store, at, end.min(block_down(at) + self.step_bytes)).await;
+        if self.part.is_before(log.log_start()) {
+            return Ok(None);
+        }
+        self.bytes(store, &read?).map(|bytes| Some(bytes.to_vec()))
     }
 
     async fn read<S: Derived>(&self, store: &Store<D, S>, at: u64, to: u64) -> Result<Read<D>, StoreError> {

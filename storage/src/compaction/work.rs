@@ -18,17 +18,25 @@ use crate::store::{LogRef, Store};
 pub(super) struct Pace {
     begun_ns: u64,
     bytes: u64,
+    bytes_per_second: u64,
     pub limits: CompactionLimits,
 }
 
 impl Pace {
-    /// Nothing was read yet.
-    pub const fn begin(now_ns: u64, limits: CompactionLimits) -> Self {
-        Self { begun_ns: now_ns, bytes: 0, limits }
+    /// Nothing was read yet, at this speed.
+    pub const fn begin(now_ns: u64, bytes_per_second: u64, limits: CompactionLimits) -> Self {
+        Self { begun_ns: now_ns, bytes: 0, bytes_per_second, limits }
     }
 }
 
 impl<D: Disk, S: Derived> Store<D, S> {
+    /// How many bytes compaction reads and writes in a second, about, from now on: also in the pass that is under way.
+    pub fn set_compaction_speed(&self, bytes_per_second: u64) {
+        if self.compaction_speed.replace(bytes_per_second) != bytes_per_second {
+            self.moved.notify();
+        }
+    }
+
     /// Learns some batches, a step at a time; what follows them is read meanwhile. What is learnt goes to the file of a list, if there is one.
     pub(super) async fn learn_some(
         &self,
@@ -89,15 +97,22 @@ impl<D: Disk, S: Derived> Store<D, S> {
         Ok((changed, filter))
     }
 
-    /// So many bytes were read or written: waits until that is not too fast, or until the pass has to end.
+    /// So many bytes were read or written: waits until that is not too fast, or until the pass has to end or may go on at another speed.
     pub(super) async fn spend(&self, log: &Log<D, S>, pace: &mut Pace, bytes: u64) {
+        let speed = self.compaction_speed.get();
+        if pace.bytes_per_second != speed {
+            *pace = Pace::begin(self.disk.now_ns(), speed, pace.limits);
+        }
         pace.bytes += bytes;
-        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(pace.limits.bytes_per_second.max(1));
+        let due_ns = u128::from(pace.bytes) * 1_000_000_000 / u128::from(speed.max(1));
         let passed_ns = u128::from(self.disk.now_ns() - pace.begun_ns);
         if let Ok(wait) = u64::try_from(due_ns.saturating_sub(passed_ns))
             && wait > 0
         {
-            let ended = || self.closing.get() || log.phase.get() != Phase::Loaded;
+            let ended = || {
+                let same_speed = self.compaction_speed.get() == speed;
+                self.closing.get() || log.phase.get() != Phase::Loaded || !same_speed
+            };
             let ending = self.moved.until(|| ended().then_some(()));
             let wait = self.disk.sleep(std::time::Duration::from_nanos(wait));
             futures_lite::future::or(ending, wait).await;

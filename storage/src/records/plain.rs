@@ -15,6 +15,8 @@ pub(crate) struct Plain<'a> {
     payload: &'a [u8],
     at: usize,
     left: i32,
+    /// The next one has this offset delta or a larger one.
+    next_delta: i32,
     last_offset_delta: i32,
     /// A larger record is not looked into.
     record_bytes_max: usize,
@@ -24,7 +26,7 @@ impl<'a> Plain<'a> {
     /// Those of a batch, whose payload without its codec this is.
     pub fn new(payload: &'a [u8], batch: &Header<'_>, record_bytes_max: usize) -> Self {
         let (left, last_offset_delta) = (batch.record_count(), batch.last_offset_delta());
-        Self { payload, at: 0, left, last_offset_delta, record_bytes_max }
+        Self { payload, at: 0, left, next_delta: 0, last_offset_delta, record_bytes_max }
     }
 
     /// All of them, and those that were passed.
@@ -36,7 +38,7 @@ impl<'a> Plain<'a> {
     pub fn next(&mut self) -> io::Result<Option<Record<'a>>> {
         let Some((start, range)) = self.step()? else { return Ok(None) };
         let body = self.payload.get(start..range.end).unwrap_or_default();
-        Record::in_batch(body, self.last_offset_delta).map(Some)
+        Record::in_batch(body, &mut self.next_delta, self.last_offset_delta).map(Some)
     }
 
     /// Where the next one is, its length included.

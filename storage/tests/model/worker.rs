@@ -126,11 +126,10 @@ async fn one(
         21 => check_whole(boot, store, log).await,
         24.. if is_compacted(log.id) => {
             boot.oracle.borrow_mut().line(log.id).compacted = true;
-            let limits = CompactionLimits {
-                key_bytes: random.between(0, 8000),
-                bytes_per_second: if random.one_in(2) { 100 << 20 } else { u64::MAX },
-                batch_bytes_max: if random.one_in(4) { 20_000 } else { 16 << 20 },
-            };
+            let key_bytes = random.between(0, 8000);
+            store.set_compaction_speed(if random.one_in(2) { 100 << 20 } else { u64::MAX });
+            let batch_bytes_max = if random.one_in(4) { 20_000 } else { 16 << 20 };
+            let limits = CompactionLimits { key_bytes, batch_bytes_max };
             let passing = compact(Rc::clone(boot), Rc::clone(store), Rc::clone(log), limits);
             if random.one_in(2) {
                 boot.disk.spawn(passing);

@@ -222,6 +222,38 @@ fn control_batches_and_what_cannot_be_read_stay_as_they_are() {
 }
 
 #[test]
+fn a_batch_whose_offsets_do_not_ascend_says_nothing_and_stays() {
+    for compression in ALL {
+        let pair = builder(0, &[("a", Some("1")), ("b", Some("2"))]);
+        let turned = pair.build_compressed(compression, |records| {
+            let (first, second) = records.split_at(records.len() / 2);
+            let mut writer = Writer::new(Codec::usual(compression)).unwrap();
+            writer.write_all(&[second, first].concat()).unwrap();
+            writer.finish().unwrap()
+        });
+        let log = [
+            turned.clone(),
+            packed(&builder(2, &[("a", Some("3"))]), compression),
+            packed(&builder(3, &[("a", Some("4"))]), compression),
+        ]
+        .concat();
+        // Where records stream by, and where they do not.
+        for room in [RECORD_BYTES, 10] {
+            let mut learner = Learner::new(KeyMap::with_memory(1000 * SLOT_BYTES), Offset(0), room);
+            learn(&mut learner, &log);
+            assert!(learner.covered == Offset(4) && !learner.full, "{compression:?}");
+            let known = Known::Table(learner.keys);
+            let mut filter = Filter { known, room: Room::up_to(room), ..filter(&log, 0, 99) };
+            let left = left(&mut filter, &log);
+            assert!(filter.blind && left.bytes.starts_with(&turned), "{compression:?} {room}");
+        }
+        let left = left(&mut filter(&log, 0, 99), &log);
+        let offsets: Vec<i64> = records(&left.bytes).iter().map(|record| record.0).collect();
+        assert_eq!(offsets, [1, 0, 3], "{compression:?}");
+    }
+}
+
+#[test]
 fn what_takes_more_memory_than_there_is_stays_as_it_is() {
     let value = vec![7; RECORD_BYTES];
     let large = BatchBuilder::new()
