@@ -36,11 +36,18 @@ SETTINGS = {
 }
 
 
+KAFKAS = {
+    # Partitions are shared out before a heartbeat is answered, not some time after it.
+    "group.consumer.assignor.offload.enable": "false",
+    "group.share.assignor.offload.enable": "false",
+}
+
+
 @check("differential", settings=SETTINGS, bound_s=lambda: 300 + options.requests(REQUESTS_DEFAULT) // 10)
 def answers_agree(ctx: Context) -> None:
     rules = ctx.scratch / "differences.json"
     rules.write_text(json.dumps(tomllib.loads(DIFFERENCES.read_text())))
-    with TARGETS["kafka"](SETTINGS) as reference:
+    with TARGETS["kafka"](SETTINGS | KAFKAS) as reference:
         command = ["java", "-Xmx512m", "-XX:+UseSerialGC", *logging_options(), "Differential", reference.bootstrap,
                    ctx.bootstrap, rules, options.requests(REQUESTS_DEFAULT), options.seed()]
         last = followed(command, class_path("differential", SOURCES))

@@ -17,8 +17,10 @@ class CommandFailed(Exception):
 
 
 def unwind_on_terminate() -> None:
-    """Makes SIGTERM unwind the main thread, so that brokers are ended as after an interrupt."""
+    """Makes SIGTERM unwind the main thread, so that brokers are ended as after an interrupt. And whoever is started from here can
+    be interrupted: a script that runs this in the background has that ignored."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(command: list, stdin: str | bytes | None = None, status: int | None = 0, bound_s: float = COMMAND_BOUND_S,

@@ -46,3 +46,6 @@ pub use request::{
     OffsetCommit, OffsetDelete, OffsetFetch, PartitionsOf, Request, Sync,
 };
 pub use settings::{Bounded, ConsumerSettings, GroupSettings, Migration};
+
+/// Epoch of a group by the consumer or the share protocol before anybody joins it, as in Kafka: whoever does brings the next.
+pub(crate) const INITIAL_EPOCH: i32 = 1;

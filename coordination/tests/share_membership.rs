@@ -20,17 +20,17 @@ fn two() -> Bench {
     let mut bench = Bench::new(image(&[4, 2]));
     assert_eq!(size(&bench.beat("a", 0, Some(&["t1"]))), Some(0), "their state is not begun");
     assert_eq!(bench.begun.len(), 1);
-    assert_eq!((bench.begun[0].1, bench.begun[0].2.partitions().count()), (1, 4));
+    assert_eq!((bench.begun[0].1, bench.begun[0].2.partitions().count()), (2, 4));
     bench.begin(true);
     bench.land_all();
     bench.wait(1000);
-    let all = bench.beat("a", 1, None);
-    assert_eq!((all.member_epoch, size(&all)), (2, Some(4)));
+    let all = bench.beat("a", 2, None);
+    assert_eq!((all.member_epoch, size(&all)), (3, Some(4)));
     bench.wait(1000);
     let half = bench.beat("b", 0, Some(&["t1"]));
-    assert_eq!((half.member_epoch, size(&half)), (3, Some(2)));
-    let half = bench.beat("a", 2, None);
-    assert_eq!((half.member_epoch, size(&half)), (3, Some(2)));
+    assert_eq!((half.member_epoch, size(&half)), (4, Some(2)));
+    let half = bench.beat("a", 3, None);
+    assert_eq!((half.member_epoch, size(&half)), (4, Some(2)));
     bench
 }
 
@@ -38,13 +38,13 @@ fn two() -> Bench {
 fn partitions_are_shared_out_when_their_state_is_begun() {
     let mut bench = two();
     assert!(bench.begun.is_empty());
-    let quiet = bench.beat("a", 3, None);
-    assert_eq!((quiet.member_epoch, size(&quiet), quiet.heartbeat_interval_ms), (3, None, 5000));
-    let full = bench.beat("a", 3, Some(&["t1"]));
-    assert_eq!((full.member_epoch, size(&full)), (3, Some(2)), "who says everything is told everything");
+    let quiet = bench.beat("a", 4, None);
+    assert_eq!((quiet.member_epoch, size(&quiet), quiet.heartbeat_interval_ms), (4, None, 5000));
+    let full = bench.beat("a", 4, Some(&["t1"]));
+    assert_eq!((full.member_epoch, size(&full)), (4, Some(2)), "who says everything is told everything");
     let before = bench.log.len();
     bench.restart();
-    assert_eq!(bench.beat("b", 3, None).member_epoch, 3);
+    assert_eq!(bench.beat("b", 4, None).member_epoch, 4);
     assert_eq!(bench.log.len(), before, "nothing changed");
 }
 
@@ -52,18 +52,18 @@ fn partitions_are_shared_out_when_their_state_is_begun() {
 fn a_target_rests_before_the_next() {
     let mut bench = two();
     let early = bench.beat("c", 0, Some(&["t1"]));
-    assert_eq!((early.member_epoch, size(&early)), (3, Some(0)), "the target of epoch 3 has nothing for it");
+    assert_eq!((early.member_epoch, size(&early)), (4, Some(0)), "the target of epoch 4 has nothing for it");
     bench.wait(1000);
-    let later = bench.beat("c", 3, None);
-    assert_eq!((later.member_epoch, size(&later)), (4, Some(1)));
+    let later = bench.beat("c", 4, None);
+    assert_eq!((later.member_epoch, size(&later)), (5, Some(1)));
 }
 
 #[test]
 fn epochs_fence_and_the_last_one_is_forgiven() {
     let mut bench = two();
     for (member, epoch, error) in [
-        ("a", 4, ErrorCode::FencedMemberEpoch),
-        ("a", 1, ErrorCode::FencedMemberEpoch),
+        ("a", 5, ErrorCode::FencedMemberEpoch),
+        ("a", 2, ErrorCode::FencedMemberEpoch),
         ("x", 3, ErrorCode::UnknownMemberId),
         ("x", -1, ErrorCode::UnknownMemberId),
         ("a", -2, ErrorCode::InvalidRequest),
@@ -72,14 +72,14 @@ fn epochs_fence_and_the_last_one_is_forgiven() {
         assert_eq!(bench.beat(member, epoch, None).error, error, "{member} {epoch}");
     }
     assert_eq!(bench.beat("x", 0, None).error, ErrorCode::InvalidRequest, "it subscribes to nothing");
-    let again = bench.beat("a", 2, None);
-    assert_eq!((again.error, again.member_epoch), (ErrorCode::None, 3), "the answer was lost");
-    assert_eq!(bench.beat("a", 0, Some(&["t1"])).member_epoch, 3, "it came back");
+    let again = bench.beat("a", 3, None);
+    assert_eq!((again.error, again.member_epoch), (ErrorCode::None, 4), "the answer was lost");
+    assert_eq!(bench.beat("a", 0, Some(&["t1"])).member_epoch, 4, "it came back");
     bench.wait(1000);
     bench.beat("c", 0, Some(&["t1"]));
     bench.beat("d", 0, Some(&["t1"]));
     assert_eq!(bench.beat("e", 0, Some(&["t1"])).error, ErrorCode::GroupMaxSizeReached);
-    let mut other = heartbeat("a", 1, None);
+    let mut other = heartbeat("a", 2, None);
     other.group = "nobody".into();
     let ticket = bench.ask(Request::Heartbeat(other));
     let Reply::Heartbeat(reply) = &bench.replies[&ticket] else { panic!("no heartbeat") };
@@ -91,8 +91,8 @@ fn who_leaves_or_is_silent_is_gone() {
     let mut bench = two();
     assert_eq!(bench.beat("b", -1, None).member_epoch, -1);
     bench.wait(1000);
-    let all = bench.beat("a", 3, None);
-    assert_eq!((all.member_epoch, size(&all)), (4, Some(4)));
+    let all = bench.beat("a", 4, None);
+    assert_eq!((all.member_epoch, size(&all)), (5, Some(4)));
     let deleted = |bench: &mut Bench| {
         let ticket = bench.ask(Request::Delete("g".into()));
         bench.land_all();
@@ -105,11 +105,11 @@ fn who_leaves_or_is_silent_is_gone() {
     assert!(bench.land(false), "given up");
     bench.wait(45_000);
     assert!(bench.land(true), "and once more, because the first time failed");
-    assert_eq!(bench.beat("a", 4, None).error, ErrorCode::UnknownMemberId);
+    assert_eq!(bench.beat("a", 5, None).error, ErrorCode::UnknownMemberId);
     let ticket = bench.ask(Request::Describe(vec!["g".into(), "h".into()]));
     let Reply::Describe(list) = &bench.replies[&ticket] else { panic!("no description") };
     let group = list[0].1.as_ref().unwrap();
-    assert_eq!((group.epoch, group.members.len()), (5, 0));
+    assert_eq!((group.epoch, group.members.len()), (6, 0));
     assert_eq!(list[1].1, Err((ErrorCode::GroupIdNotFound, "Group h not found.".to_owned())));
     assert_eq!(deleted(&mut bench), Reply::Done(ErrorCode::None));
     assert_eq!(deleted(&mut bench), Reply::Done(ErrorCode::GroupIdNotFound));
@@ -124,13 +124,13 @@ fn a_state_that_could_not_be_begun_is_begun_again() {
     bench.beat("a", 0, Some(&["t1", "missing"]));
     bench.begin(false);
     bench.land_all();
-    bench.beat("a", 1, None);
+    bench.beat("a", 2, None);
     assert_eq!(bench.begun.len(), 1, "it failed");
     bench.begun.clear();
-    bench.beat("a", 1, None);
+    bench.beat("a", 2, None);
     assert!(bench.begun.is_empty(), "it is on its way");
     bench.wait(30_000);
-    bench.beat("a", 1, None);
+    bench.beat("a", 2, None);
     assert_eq!(bench.begun.len(), 1, "it was lost");
 }
 
@@ -141,25 +141,25 @@ fn topics_that_come_and_go_change_the_target() {
     let image = Arc::clone(&bench.image);
     bench.machine.set_image(image);
     bench.wait(1000);
-    bench.beat("a", 3, None);
+    bench.beat("a", 4, None);
     assert_eq!(bench.begun[0].2.partitions().map(|(_, index)| index).collect::<Vec<_>>(), [4, 5]);
     bench.begin(true);
     bench.land_all();
     bench.wait(1000);
-    assert_eq!(size(&bench.beat("a", 4, None)), Some(3));
+    assert_eq!(size(&bench.beat("a", 5, None)), Some(3));
     bench.image = Arc::new(Image::default());
     let image = Arc::clone(&bench.image);
     bench.machine.set_image(image);
     bench.step(Input::TopicsDeleted(vec![TopicId([1; 16])]));
     bench.land_all();
     bench.wait(1000);
-    assert_eq!(size(&bench.beat("a", 5, None)), Some(0));
+    assert_eq!(size(&bench.beat("a", 6, None)), Some(0));
     let empty =
         |record: &Record| matches!(record, Record::Target { value: Some(value), .. } if value.0.is_empty());
     assert_eq!(bench.machine.snapshot().iter().filter(|record| empty(record)).count(), 2, "of both members");
-    let epoch = bench.beat("a", 6, None).member_epoch;
+    let epoch = bench.beat("a", 7, None).member_epoch;
     bench.wait(1000);
-    assert_eq!(bench.beat("a", 6, None).member_epoch, epoch, "and then it is quiet");
+    assert_eq!(bench.beat("a", 7, None).member_epoch, epoch, "and then it is quiet");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn offsets_are_altered_and_deleted_while_nobody_is_there() {
     for member in ["a", "b"] {
         bench.beat(member, -1, None);
     }
-    assert_eq!(ask(&mut bench, true), Reply::AlterOffsets(Ok(5)));
+    assert_eq!(ask(&mut bench, true), Reply::AlterOffsets(Ok(6)));
     let kept = |bench: &Bench| {
         let topics = bench.machine.snapshot().into_iter().find_map(|record| match record {
             Record::Topics { value, .. } => value,

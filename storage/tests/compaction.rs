@@ -181,7 +181,7 @@ fn the_last_record_of_every_key_stays_at_its_offset() {
 
 #[test]
 fn a_small_table_takes_several_passes() {
-    let rig = configured(Rig::new(2));
+    let rig = configured(Rig::with_cache(2, 64 << 20));
     fill(&rig, 200, 300);
     let expected = contents(&rig);
     let passes = compact(&rig, 0, 100);

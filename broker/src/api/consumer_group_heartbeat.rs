@@ -155,14 +155,14 @@ mod tests {
     fn a_member_joins_is_described_and_leaves() {
         let client = client();
         let told: ConsumerGroupHeartbeatResponse = client.ask(1, &joins());
-        assert_eq!((told.error_code, told.member_epoch, told.heartbeat_interval_ms), (0, 1, 5000));
+        assert_eq!((told.error_code, told.member_epoch, told.heartbeat_interval_ms), (0, 2, 5000));
         assert_eq!(told.assignment.unwrap().topic_partitions[0].partitions, [0, 1, 2]);
         let describe = message!(ConsumerGroupDescribeRequest { group_ids: vec!["g".into(), "h".into()] });
         for version in 0..=1 {
             let described: ConsumerGroupDescribeResponse = client.ask(version, &describe);
             let group = &described.groups[0];
             assert_eq!((&*group.group_state, &*group.assignor_name), ("Stable", "uniform"));
-            assert_eq!((group.group_epoch, group.assignment_epoch), (1, 1));
+            assert_eq!((group.group_epoch, group.assignment_epoch), (2, 2));
             let member = &group.members[0];
             assert_eq!(&*member.assignment.topic_partitions[0].topic_name, "t");
             assert_eq!(member.assignment.topic_partitions, member.target_assignment.topic_partitions);

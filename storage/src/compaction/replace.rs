@@ -138,9 +138,11 @@ impl<D: Disk, S: Derived> Loaded<D, S> {
         self.segments.drain(at..at + group.len());
         self.segments.insert(at, segment);
         // Memory has what was in them: that is not to be read any more either.
-        let behind = self.segments.get(at + 1).map(|next| Cursor { segment: next.base, position: 0 });
-        let safe = self.safe();
-        behind.map(|behind| self.runs.evict_to(behind, safe));
+        if let Some(next) = self.segments.get(at + 1) {
+            let behind = Cursor { segment: next.base, position: 0 };
+            let safe = self.safe();
+            self.runs.evict_to(behind, safe);
+        }
         for mark in &mut self.marks {
             mark.snapshot.replace(group, facts);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::TopicId;
 
+use super::super::INITIAL_EPOCH;
 use super::Turn;
 use super::assignor::{Assignor, MemberSpec, Spec};
 use super::record::{ConsumerRecord, EpochValue, TargetEpochValue};
@@ -36,7 +37,9 @@ pub(super) fn renew_epoch(turn: &mut Turn<'_>, draft: &mut Draft<'_>, changed: b
     turn.soft.seen = Some(image.applied());
     let metadata_hash = metadata_hash(draft.state(), &image);
     if changed || metadata_hash != draft.state().metadata_hash {
-        let epoch = draft.state().epoch.saturating_add(1);
+        // A group begins with its first epoch, and joining is the next; nobody has named a topic where a pattern is still to be looked up.
+        let first = draft.state().epoch == 0 && draft.state().subscribed().is_empty();
+        let epoch = draft.state().epoch.max(INITIAL_EPOCH).saturating_add(i32::from(!first));
         draft.push(ConsumerRecord::Epoch(Some(EpochValue { epoch, metadata_hash })));
     }
 }

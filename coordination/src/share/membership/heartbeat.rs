@@ -11,6 +11,7 @@ use super::messages::Refusal;
 use super::record::{CurrentValue, MemberValue, Record};
 use super::settings::MembershipSettings;
 use super::topics::initialize;
+use crate::group::INITIAL_EPOCH;
 use crate::group::limits::{NAME_BYTES_MAX, TOPIC_BYTES_MAX};
 use crate::metadata::image::Image;
 use crate::share::limits::SUBSCRIPTION_TOPICS_MAX;
@@ -197,7 +198,7 @@ fn go_on(context: &Context<'_>, group: &Group, heartbeat: &Heartbeat, known: Opt
     let hash = metadata_hash(image, names.iter().copied());
     let mut epoch = group.epoch;
     if resubscribed || hash != group.metadata_hash || group.target_lags(image) {
-        epoch += 1;
+        epoch = epoch.max(INITIAL_EPOCH) + 1;
         records.push(Record::Epoch { group: Arc::clone(name), value: Some((epoch, hash)) });
     }
 
