@@ -64,6 +64,7 @@ final class Comparison {
             case "merged" -> array(path, sorted(path, merged(reference, rule), rule, false), sorted(path, merged(target, rule), rule, true));
             case "within" -> within(path, rule, reference, target);
             case "same" -> same(path, rule.argument(), reference, target);
+            case "news" -> array(path, sorted(path, news(reference), rule, false), sorted(path, news(target), rule, true));
             case "unordered" -> array(path, sorted(path, reference, rule, false), sorted(path, target, rule, true));
             case "equal" -> plain(path, reference, target);
             default -> throw new IllegalArgumentException("no rule is called " + how);
@@ -135,6 +136,19 @@ final class Comparison {
             }
         }
         return JsonNodeFactory.instance.arrayNode().addAll(byKey.values());
+    }
+
+    /** Of partitions of a share group, or topics of them, those that say anything. */
+    private static JsonNode news(JsonNode array) {
+        ArrayNode kept = JsonNodeFactory.instance.arrayNode();
+        array.forEach(element -> {
+            boolean says = element.path("errorCode").asInt() != 0 || element.path("acknowledgeErrorCode").asInt() != 0
+                    || !element.path("acquiredRecords").isEmpty() || !news(element.path("partitions")).isEmpty();
+            if (says) {
+                kept.add(element);
+            }
+        });
+        return kept;
     }
 
     /** What stands for nothing: it is the same at both brokers and names nobody. */

@@ -46,7 +46,10 @@ final class ShareScenes {
 
     /** Somebody comes: it hears at once or some heartbeats later what it reads, so it asks as if it had just come until it does. */
     void join() throws IOException {
-        Queue queue = queue();
+        join(queue());
+    }
+
+    private void join(Queue queue) throws IOException {
         if (queue.takers.size() >= TAKERS_MAX) {
             leave(queue);
             return;
@@ -125,7 +128,7 @@ final class ShareScenes {
     void fetch() throws IOException {
         Queue queue = queue();
         if (queue.takers.isEmpty()) {
-            join();
+            join(queue);
         }
         Queue.Taker taker = model.any(queue.takers);
         List<Queue.Place> added = new ArrayList<>();

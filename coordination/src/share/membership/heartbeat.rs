@@ -128,7 +128,8 @@ pub(super) fn decide(
     let stranger = || (ErrorCode::UnknownMemberId, format!("Member {id} is not a member of group {name}."));
     if heartbeat.member_epoch == LEAVES {
         known.ok_or_else(stranger)?;
-        let reply = reply(context, heartbeat, LEAVES, None);
+        // It has nothing to keep time for.
+        let reply = HeartbeatReply { heartbeat_interval_ms: 0, ..reply(context, heartbeat, LEAVES, None) };
         let records = leave(context.image, group, &heartbeat.group, id);
         return Ok(Decision { records, reply, initialize: None });
     }
