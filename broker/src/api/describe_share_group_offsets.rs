@@ -21,7 +21,7 @@ use shard::ops::{Answer, ListOffset, OffsetQuery, Question};
 use super::consumer_group_heartbeat::sentence;
 use super::coordinator::ask;
 use super::shares::{ask_states, is_served};
-use super::{NO_SUCH_PARTITION, reply, uuid};
+use super::{reply, uuid};
 use crate::cluster::scatter;
 use crate::service::Broker;
 
@@ -73,13 +73,13 @@ async fn describe(
                     asks.extend(topic.partitions.into_iter().map(|index| (known.id, index, Ask::Summary)));
                     continue;
                 }
+                // As of a partition that nobody reads: that the topic is not there is no error either.
                 let missing = |index: i32| {
-                    message!(Partition {
-                        partition_index: index,
-                        start_offset: UNKNOWN,
-                        error_code: ErrorCode::UnknownTopicOrPartition.code(),
-                        error_message: Some(Text::from(NO_SUCH_PARTITION)),
-                    })
+                    let mut none = message!(Partition { partition_index: index, start_offset: UNKNOWN });
+                    if tells_lag {
+                        none.lag = UNKNOWN;
+                    }
+                    none
                 };
                 topics.push(message!(Topic {
                     topic_name: topic.topic_name,

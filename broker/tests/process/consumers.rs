@@ -204,32 +204,32 @@ fn members_epochs_and_offsets_outlive_a_kill() {
     let scratch = Scratch::new();
     let (broker, mut client) = begin(&scratch, AT_ONCE);
     let mut one = Member::join(&mut client, "one", None);
-    assert_eq!((one.epoch, &one.owned), (1, &vec![0, 1, 2, 3]));
-    assert_eq!(one.commit(&mut client, 1, 7), 0);
-    assert_eq!(one.commit(&mut client, 2, 8), ErrorCode::StaleMemberEpoch.code());
-    assert_eq!(one.committed(&mut client, 1), Ok(7));
-    assert_eq!(one.committed(&mut client, 2), Err(ErrorCode::StaleMemberEpoch.code()));
+    assert_eq!((one.epoch, &one.owned), (2, &vec![0, 1, 2, 3]));
+    assert_eq!(one.commit(&mut client, 2, 7), 0);
+    assert_eq!(one.commit(&mut client, 3, 8), ErrorCode::StaleMemberEpoch.code());
+    assert_eq!(one.committed(&mut client, 2), Ok(7));
+    assert_eq!(one.committed(&mut client, 3), Err(ErrorCode::StaleMemberEpoch.code()));
     let before = shown(&mut client);
-    assert_eq!(before, ("Stable".into(), 1, vec![("one".into(), 1, vec![0, 1, 2, 3])]));
+    assert_eq!(before, ("Stable".into(), 2, vec![("one".into(), 2, vec![0, 1, 2, 3])]));
 
     let (broker, mut client) = again(&scratch, AT_ONCE, broker);
     assert_eq!(shown(&mut client), before);
-    assert_eq!(one.committed(&mut client, 1), Ok(7));
+    assert_eq!(one.committed(&mut client, 2), Ok(7));
     one.beat(&mut client);
-    assert_eq!((one.epoch, one.owned.len()), (1, 4), "it goes on as if nothing had happened");
+    assert_eq!((one.epoch, one.owned.len()), (2, 4), "it goes on as if nothing had happened");
 
     // Half of it is to go to another: who has it gives it back first, across a kill.
     let mut two = Member::join(&mut client, "two", None);
-    assert_eq!((two.epoch, two.owned.len()), (2, 0), "nobody gave anything back yet");
+    assert_eq!((two.epoch, two.owned.len()), (3, 0), "nobody gave anything back yet");
     let had = one.clone();
     one.beat(&mut client);
-    assert_eq!((one.epoch, one.owned.len()), (1, 2), "to be given back");
+    assert_eq!((one.epoch, one.owned.len()), (2, 2), "to be given back");
     let (broker, mut client) = again(&scratch, AT_ONCE, broker);
     two.beat(&mut client);
     assert!(two.owned.is_empty(), "the other may still use it");
     one.beat(&mut client);
     two.beat(&mut client);
-    assert_eq!((one.epoch, two.epoch), (2, 2));
+    assert_eq!((one.epoch, two.epoch), (3, 3));
     let mut all = [one.owned.clone(), two.owned.clone()].concat();
     all.sort_unstable();
     assert_eq!((all, one.owned.len()), (had.owned, 2));
@@ -237,14 +237,14 @@ fn members_epochs_and_offsets_outlive_a_kill() {
 
     one.leave(&mut client, -1);
     two.beat(&mut client);
-    assert_eq!((two.epoch, two.owned.len()), (3, 4));
-    assert_eq!(two.committed(&mut client, 3), Ok(7));
+    assert_eq!((two.epoch, two.owned.len()), (4, 4));
+    assert_eq!(two.committed(&mut client, 4), Ok(7));
     two.leave(&mut client, -1);
     let (_broker, mut client) = again(&scratch, AT_ONCE, broker);
-    assert_eq!(shown(&mut client), ("Empty".into(), 4, vec![]), "the group and its epoch are still there");
+    assert_eq!(shown(&mut client), ("Empty".into(), 5, vec![]), "the group and its epoch are still there");
     let back = Member::join(&mut client, "three", None);
-    assert_eq!((back.epoch, back.owned.len()), (5, 4));
-    assert_eq!(back.committed(&mut client, 5), Ok(7));
+    assert_eq!((back.epoch, back.owned.len()), (6, 4));
+    assert_eq!(back.committed(&mut client, 6), Ok(7));
 }
 
 #[test]
@@ -258,12 +258,12 @@ fn a_static_member_comes_back_to_its_partitions_after_a_kill() {
         goes.beat(&mut client);
     }
     let (epoch, had) = (goes.epoch, goes.owned.clone());
-    assert_eq!((epoch, had.len(), stays.owned.len()), (2, 2, 2));
+    assert_eq!((epoch, had.len(), stays.owned.len()), (3, 2, 2));
     goes.leave(&mut client, -2);
     let (_broker, mut client) = again(&scratch, AT_ONCE, broker);
     stays.beat(&mut client);
     assert_eq!((stays.epoch, stays.owned.len()), (epoch, 2), "the place is kept");
-    let stranger = Member { id: "stranger", instance: Some("instance"), epoch: 2, ..stays.clone() };
+    let stranger = Member { id: "stranger", instance: Some("instance"), epoch: 3, ..stays.clone() };
     assert_eq!(
         stranger.error(&mut client, &ConsumerGroupHeartbeatRequest::default()),
         ErrorCode::FencedInstanceId.code()
@@ -291,7 +291,7 @@ fn who_does_not_come_back_after_a_kill_is_put_out() {
         stays.beat(&mut client);
         thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(shown(&mut client), ("Stable".into(), 3, vec![("stays".into(), 3, vec![0, 1, 2, 3])]));
+    assert_eq!(shown(&mut client), ("Stable".into(), 4, vec![("stays".into(), 4, vec![0, 1, 2, 3])]));
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn the_level_of_the_protocol_outlives_a_kill_and_so_does_the_group() {
     assert_eq!(described(&mut client).error_code, unsupported);
     level(&mut client, 1, 1);
     member.beat(&mut client);
-    assert_eq!((member.epoch, member.owned.len()), (1, 4));
+    assert_eq!((member.epoch, member.owned.len()), (2, 4));
 }
 
 /// Of groups among the resources with settings.

@@ -117,6 +117,9 @@ final class Comparison {
         List<JsonNode> right = list(target);
         right.removeIf(one -> besides.contains(one.path(key).asText()));
         left.removeIf(one -> right.stream().noneMatch(other -> other.path(key).equals(one.path(key))));
+        Comparator<JsonNode> order = Comparator.comparing(one -> one.path(key).asText());
+        left.sort(order);
+        right.sort(order);
         array(path, left, right);
     }
 

@@ -14,7 +14,8 @@ import org.apache.kafka.common.message.ConsumerGroupHeartbeatResponseData;
 final class ConsumerScenes {
     private static final String CONNECTION = "consumer groups";
     private static final int CROWDS_MAX = 3;
-    private static final int MEMBERS_MAX = 3;
+    /** Ranges stay where they were here and go by the order of members in Kafka: alike with two of which the older one's name is first. */
+    private static final int MEMBERS_MAX = 2;
     private static final int JOINS = 0;
     private static final int LEAVES = -1;
     private static final int IS_AWAY = -2;
@@ -26,6 +27,7 @@ final class ConsumerScenes {
     private final Model model;
     private final ShareTopics topics;
     private final List<Crowd> crowds = new ArrayList<>();
+    private int named;
 
     ConsumerScenes(Runner runner, Model model, ShareTopics topics) {
         this.runner = runner;
@@ -49,16 +51,19 @@ final class ConsumerScenes {
     /** A group. Its assignor goes by the order of member ids, not by that of a hash map. */
     private static final class Crowd {
         final String name;
+        /** Or none is: they would be first. */
+        final boolean areStatic;
         final List<Member> members = new ArrayList<>();
 
-        private Crowd(String name) {
+        private Crowd(String name, boolean areStatic) {
             this.name = name;
+            this.areStatic = areStatic;
         }
     }
 
     private Crowd crowd() {
         if (crowds.isEmpty() || crowds.size() < CROWDS_MAX && model.chance(10)) {
-            crowds.add(new Crowd(model.name("crowd")));
+            crowds.add(new Crowd(model.name("crowd"), model.chance(30)));
         }
         return model.any(crowds);
     }
@@ -95,14 +100,18 @@ final class ConsumerScenes {
         return (ConsumerGroupHeartbeatResponseData) runner.ask(step);
     }
 
+    /** A name behind all that were given before. */
+    private String ordered(String what) {
+        return String.format("%s-%08d", what, named++);
+    }
+
     void join() throws IOException {
         Crowd crowd = crowd();
         if (crowd.members.size() >= MEMBERS_MAX) {
             leave();
             return;
         }
-        Uuid id = new Uuid(model.random.nextLong(), model.random.nextLong());
-        var member = new Member(id.toString(), model.chance(30) ? "instance-" + model.name("static") : null);
+        var member = new Member(ordered("member"), crowd.areStatic ? ordered("instance") : null);
         crowd.members.add(member);
         heard(member, ask(heartbeat(crowd, member, JOINS, true)));
         rounds(crowd);
@@ -134,7 +143,7 @@ final class ConsumerScenes {
         ask(heartbeat(crowd, member, away ? IS_AWAY : LEAVES, false));
         crowd.members.remove(member);
         if (away) {
-            var back = new Member(new Uuid(model.random.nextLong(), model.random.nextLong()).toString(), member.instance);
+            var back = new Member(ordered("member"), member.instance);
             crowd.members.add(back);
             heard(back, ask(heartbeat(crowd, back, JOINS, true)));
         }
@@ -161,7 +170,7 @@ final class ConsumerScenes {
             case 0 -> heartbeat(crowd, stranger, 5, false);
             case 1 -> heartbeat(crowd, member, member.epoch + 4, false);
             case 2 -> heartbeat(crowd, new Member("", null), JOINS, true);
-            case 3 -> heartbeat(new Crowd(""), stranger, JOINS, true);
+            case 3 -> heartbeat(new Crowd("", false), stranger, JOINS, true);
             case 4 -> heartbeat(crowd, stranger, JOINS, false);
             case 5 -> heartbeat(crowd, stranger, -5, false);
             case 6 -> heartbeat(crowd, new Member(stranger.id, "nobody"), IS_AWAY, false);

@@ -54,10 +54,10 @@ impl SharePartition {
     /// `None` when it holds at once; else when the write is durable.
     ///
     /// # Errors
-    /// `INVALID_REQUEST` when it makes no sense: batches that are not ascending, or end before they begin, or behind all
-    /// that was ever handed out; another number of types than one or one for each record; a renewal where the group has
-    /// none. `INVALID_RECORD_STATE` when the member does not hold a record, because the lock ran out or it was
-    /// acknowledged before. Records before the start are passed over: they are finished.
+    /// `INVALID_REQUEST` when it makes no sense: batches that are not ascending, or end before they begin, or end behind all
+    /// that was ever handed out; another number of types than one or one for each record. `INVALID_RECORD_STATE` when the
+    /// member does not hold a record, because the lock ran out, it was acknowledged before or nobody was ever given it, and
+    /// for a renewal where the group has none. Records before the start are passed over: they are finished.
     pub fn acknowledge(
         &mut self,
         now: Tick,
@@ -97,6 +97,9 @@ impl SharePartition {
             let follows = before.is_none_or(|last| last < batch.first);
             if !fits || !follows {
                 return Err(ErrorCode::InvalidRequest);
+            }
+            if batch.first >= self.end() {
+                return Err(ErrorCode::InvalidRecordState);
             }
             if batch.last >= self.end() && batch.last >= self.start() {
                 return Err(ErrorCode::InvalidRequest);
@@ -252,11 +255,12 @@ mod tests {
             vec![said(0, 4, &[1]), said(4, 5, &[1])],
             vec![said(5, 20, &[1])],
             vec![said(i64::MIN, i64::MAX, &[1])],
-            vec![said(i64::MAX, i64::MAX, &[1])],
         ] {
             assert_eq!(code(&senseless), ErrorCode::InvalidRequest, "{senseless:?}");
         }
         assert_eq!(code(&[said(0, 1, &[1]), said(9, 10, &[1])]), ErrorCode::InvalidRecordState);
+        assert_eq!(code(&[said(20, 21, &[1])]), ErrorCode::InvalidRecordState);
+        assert_eq!(code(&[said(i64::MAX, i64::MAX, &[1])]), ErrorCode::InvalidRecordState);
         assert_eq!(shown(&partition), before);
         assert_eq!(partition.acknowledge(Tick(0), "a", &[]), Ok(None));
     }

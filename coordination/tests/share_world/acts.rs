@@ -90,7 +90,9 @@ impl World {
         let batch = AckBatch { first: Offset(first), last: Offset(last), types: said.clone() };
         let result = self.partition.acknowledge(Tick(self.now), &member.to_string(), &[batch]);
         if last >= self.end() && last >= self.start {
-            assert_eq!(result, Err(ErrorCode::InvalidRequest));
+            let code =
+                if first >= self.end() { ErrorCode::InvalidRecordState } else { ErrorCode::InvalidRequest };
+            assert_eq!(result, Err(code));
             return;
         }
         let range = first.max(self.start)..=last;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::{TimestampMs, TopicId};
 
 use super::record::{CurrentValue, MemberValue, Record, StateTopics};
+use crate::group::INITIAL_EPOCH;
 use crate::metadata::image::Image;
 
 /// Partitions by topic.
@@ -187,7 +188,8 @@ impl Group {
             assigned: member.current.assigned.clone(),
         };
         let members = self.members.iter().map(member).collect();
-        DescribedGroup { epoch: self.epoch, assignment_epoch: self.target_epoch, members }
+        let (epoch, assignment_epoch) = (self.epoch.max(INITIAL_EPOCH), self.target_epoch.max(INITIAL_EPOCH));
+        DescribedGroup { epoch, assignment_epoch, members }
     }
 
     /// Bytes it is counted with.
