@@ -46,7 +46,11 @@ final class Comparison {
         for (String name : names) {
             String at = path.isEmpty() ? name : path + "." + name;
             Rules.Rule rule = rules.about(api, at, reference);
-            value(at, rule, reference.path(name), target.path(name));
+            if (rule != null && rule.how().equals("covering")) {
+                array(at, covering(reference, name, rule), covering(target, name, rule));
+            } else {
+                value(at, rule, reference.path(name), target.path(name));
+            }
         }
     }
 
@@ -64,6 +68,7 @@ final class Comparison {
             case "merged" -> array(path, sorted(path, merged(reference, rule), rule, false), sorted(path, merged(target, rule), rule, true));
             case "within" -> within(path, rule, reference, target);
             case "same" -> same(path, rule.argument(), reference, target);
+            case "joined" -> array(path, joined(reference), joined(target));
             case "news" -> array(path, sorted(path, news(reference), rule, false), sorted(path, news(target), rule, true));
             case "unordered" -> array(path, sorted(path, reference, rule, false), sorted(path, target, rule, true));
             case "equal" -> plain(path, reference, target);
@@ -152,6 +157,31 @@ final class Comparison {
             }
         });
         return kept;
+    }
+
+    /** Runs of offsets that follow one another and were delivered equally often are one. */
+    private static List<JsonNode> joined(JsonNode runs) {
+        List<JsonNode> all = new ArrayList<>();
+        for (JsonNode run : runs) {
+            JsonNode before = all.isEmpty() ? MissingNode.getInstance() : all.get(all.size() - 1);
+            boolean goesOn = before.path("lastOffset").asLong() + 1 == run.path("firstOffset").asLong()
+                    && before.path("deliveryCount").equals(run.path("deliveryCount"));
+            if (goesOn) {
+                ((ObjectNode) before).set("lastOffset", run.path("lastOffset"));
+            } else {
+                all.add(run.deepCopy());
+            }
+        }
+        return all;
+    }
+
+    /** Batches with a record that one of the runs of the neighbouring field has. */
+    private static List<JsonNode> covering(JsonNode holder, String name, Rules.Rule rule) {
+        List<JsonNode> batches = list(holder.path(name));
+        List<JsonNode> runs = list(holder.path(rule.argument()));
+        batches.removeIf(batch -> runs.stream().noneMatch(run -> run.path("firstOffset").asLong() <= batch.path("lastOffset").asLong()
+                && batch.path("baseOffset").asLong() <= run.path("lastOffset").asLong()));
+        return batches;
     }
 
     /** What stands for nothing: it is the same at both brokers and names nobody. */

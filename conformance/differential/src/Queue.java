@@ -13,6 +13,19 @@ final class Queue {
         }
     }
 
+    /**
+     * What all members of a group ask for. Kafka puts batches of the log together as they are first handed out, and hands that
+     * out as one thing later; so a group keeps to requests of which the answers do not depend on it.
+     */
+    enum Habit {
+        /** All that there is. */
+        ALL,
+        /** Whole batches of the log, which are not put together. */
+        BATCHES,
+        /** No record above the limit. */
+        RECORDS
+    }
+
     /** Records that a member was handed together. */
     record Run(Place place, long first, long last, int deliveries) {}
 
@@ -41,15 +54,19 @@ final class Queue {
 
     final String name;
     final List<Model.Topic> topics;
+    final Habit habit;
+    /** Whether each partition was asked for. */
+    boolean opened;
     final List<Taker> takers = new ArrayList<>();
     /** What was given back and may be handed out again. */
     final Map<Place, Long> givenBack = new LinkedHashMap<>();
     /** What was handed out first begins here. */
     final Map<Place, Long> next = new LinkedHashMap<>();
 
-    Queue(String name, List<Model.Topic> topics) {
+    Queue(String name, List<Model.Topic> topics, Habit habit) {
         this.name = name;
         this.topics = topics;
+        this.habit = habit;
     }
 
     List<Place> places() {

@@ -102,6 +102,8 @@ final class ShareAdminScenes {
         if (busy.isPresent() && model.chance(50)) {
             return busy.get().name;
         }
-        return model.groups.isEmpty() || model.chance(30) ? "" : model.any(model.groups).name;
+        // Without members it would become a share group.
+        List<Group> others = model.groups.stream().filter(group -> !group.members.isEmpty()).toList();
+        return others.isEmpty() || model.chance(30) ? "" : model.any(others).name;
     }
 }

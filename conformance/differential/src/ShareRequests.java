@@ -37,7 +37,8 @@ final class ShareRequests {
 
     /** How much a fetch may bring. */
     record Limits(int records, int batch, boolean strict, int waitMs) {
-        static final Limits NONE = new Limits(100_000, 100_000, false, 0);
+        static final int ALL = 100_000;
+        static final Limits NONE = new Limits(ALL, ALL, false, 0);
 
         Limits waiting(int ms) {
             return new Limits(records, batch, strict, ms);

@@ -16,8 +16,6 @@ final class ShareScenes {
     private static final int SESSION_ENDS = -1;
     /** When there is something: Kafka hands out nothing before it has read what it kept of a partition. */
     private static final int WAIT_MS = 5000;
-    /** group.share.delivery.count.limit, as it comes. */
-    private static final int DELIVERIES_MAX = 5;
 
     private final Runner runner;
     private final Model model;
@@ -33,8 +31,8 @@ final class ShareScenes {
 
     private Queue queue() throws IOException {
         if (model.queues.isEmpty() || model.queues.size() < QUEUES_MAX && model.chance(10)) {
-            Queue queue = new Queue(model.name("queue"), topics.some());
-            topics.beginsWithTheFirst(queue.name);
+            Queue queue = new Queue(model.name("queue"), topics.some(), model.any(List.of(Queue.Habit.values())));
+            topics.settings(queue.name);
             model.queues.add(queue);
         }
         return model.any(model.queues);
@@ -71,6 +69,21 @@ final class ShareScenes {
         for (Queue.Taker one : queue.takers) {
             var answer = (ShareGroupHeartbeatResponseData) runner.ask(requests.heartbeat(queue, one, JOINS, names));
             one.epoch = answer.memberEpoch();
+        }
+        if (!queue.opened) {
+            queue.opened = true;
+            open(queue, taker);
+        }
+    }
+
+    /**
+     * Asks for one partition after the other: Kafka answers with those of which it has read what it kept, and a fetch of
+     * several waits for the first.
+     */
+    private void open(Queue queue, Queue.Taker taker) throws IOException {
+        for (Queue.Place place : queue.places()) {
+            fetch(queue, taker, List.of(place), List.of());
+            end(queue, taker);
         }
     }
 
@@ -138,12 +151,15 @@ final class ShareScenes {
             }
         }
         boolean opens = taker.sessionEpoch == 0;
-        List<ShareRequests.Verdict> verdicts = opens || model.chance(50) ? List.of() : verdicts(taker, model.chance(10));
+        fetch(queue, taker, added, opens || model.chance(50) ? List.of() : verdicts(taker, model.chance(10)));
+    }
+
+    private void fetch(Queue queue, Queue.Taker taker, List<Queue.Place> added, List<ShareRequests.Verdict> verdicts) throws IOException {
         boolean renews = verdicts.stream().anyMatch(ShareRequests.Verdict::renews);
         List<Queue.Place> asked = new ArrayList<>(taker.inSession);
         asked.addAll(added);
         boolean more = !renews && asked.stream().anyMatch(queue::hasMore);
-        Step step = requests.fetch(queue, taker, taker.sessionEpoch, added, List.of(), verdicts, limits(taker).waiting(more ? WAIT_MS : 0));
+        Step step = requests.fetch(queue, taker, taker.sessionEpoch, added, List.of(), verdicts, limits(queue.habit, taker).waiting(more ? WAIT_MS : 0));
         var answer = (ShareFetchResponseData) runner.ask(step);
         if (answer == null || answer.errorCode() != 0) {
             return;
@@ -161,11 +177,14 @@ final class ShareScenes {
         }
     }
 
-    private ShareRequests.Limits limits(Queue.Taker taker) {
-        if (!taker.narrow) {
-            return ShareRequests.Limits.NONE;
-        }
-        return new ShareRequests.Limits(model.any(List.of(1, 3, 10, 500)), model.any(List.of(1, 5, 500)), model.chance(30), 0);
+    private ShareRequests.Limits limits(Queue.Habit habit, Queue.Taker taker) {
+        int records = taker.narrow ? model.any(List.of(1, 3, 10, 500)) : ShareRequests.Limits.ALL;
+        int batch = model.any(List.of(1, 5, 500));
+        return switch (habit) {
+            case ALL -> new ShareRequests.Limits(ShareRequests.Limits.ALL, batch, false, 0);
+            case BATCHES -> new ShareRequests.Limits(records, 1, false, 0);
+            case RECORDS -> new ShareRequests.Limits(records, batch, true, 0);
+        };
     }
 
     void acknowledge() throws IOException {
@@ -227,7 +246,7 @@ final class ShareScenes {
                 Queue.Run one = new Queue.Run(place, offset, offset, run.deliveries());
                 if (type == ShareRequests.RENEW) {
                     taker.held.add(one);
-                } else if (type == ShareRequests.RELEASE && run.deliveries() < DELIVERIES_MAX) {
+                } else if (type == ShareRequests.RELEASE && run.deliveries() < ShareTopics.DELIVERIES_MAX) {
                     queue.givenBack(one);
                 }
             }
@@ -250,7 +269,7 @@ final class ShareScenes {
             case 0 -> requests.heartbeat(queue, stranger, 7, null);
             case 1 -> requests.heartbeat(queue, taker, taker.epoch + 3, null);
             case 2 -> requests.heartbeat(queue, new Queue.Taker("stranger", "", true), 0, List.of(place.topic().name));
-            case 3 -> requests.heartbeat(new Queue("", queue.topics), stranger, 0, List.of(place.topic().name));
+            case 3 -> requests.heartbeat(new Queue("", queue.topics, queue.habit), stranger, 0, List.of(place.topic().name));
             case 4 -> requests.heartbeat(queue, stranger, 0, null);
             case 5 -> requests.heartbeat(queue, taker, -3, null);
             case 6 -> requests.fetch(queue, taker, taker.sessionEpoch + 5, List.of(place), List.of(), List.of(), ShareRequests.Limits.NONE);

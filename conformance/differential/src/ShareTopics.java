@@ -1,6 +1,7 @@
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.apache.kafka.common.message.ApiMessageType;
 import org.apache.kafka.common.message.DescribeConfigsRequestData;
 import org.apache.kafka.common.message.DescribeConfigsRequestData.DescribeConfigsResource;
@@ -24,6 +25,8 @@ final class ShareTopics {
     private static final int COUNT = 2;
     private static final int PARTITIONS = 2;
     private static final int RECORDS_MAX = 12;
+    /** Of one record. */
+    static final int DELIVERIES_MAX = 2;
     /** Versions that name topics. */
     private static final int PRODUCE_SINCE = 3;
     private static final int PRODUCE_BY_NAME_UNTIL = 12;
@@ -81,21 +84,24 @@ final class ShareTopics {
         }
     }
 
-    /** By default a group begins where the logs end when it first asks, which is no two brokers' same moment. */
-    void beginsWithTheFirst(String group) throws IOException {
-        var change = new AlterableConfig().setName("share.auto.offset.reset").setValue("earliest").setConfigOperation((byte) 0);
+    /**
+     * By default a group begins where the logs end when it first asks, which is no two brokers' same moment. Records that
+     * come a third time are delivered few at a time, which depends on with which others they came before.
+     */
+    void settings(String group) throws IOException {
+        var wanted = Map.of("share.auto.offset.reset", "earliest", "share.delivery.count.limit", "" + DELIVERIES_MAX);
         var changes = new AlterableConfigCollection();
-        changes.add(change);
+        wanted.forEach((name, value) -> changes.add(new AlterableConfig().setName(name).setValue(value).setConfigOperation((byte) 0)));
         var resources = new AlterConfigsResourceCollection();
         resources.add(new AlterConfigsResource().setResourceType(GROUP).setResourceName(group).setConfigs(changes));
         var request = new IncrementalAlterConfigsRequestData().setResources(resources);
         short version = runner.version(ApiMessageType.INCREMENTAL_ALTER_CONFIGS);
         runner.ask(new Step(CONNECTION, ApiMessageType.INCREMENTAL_ALTER_CONFIGS, version, names -> request));
-        var asked = new DescribeConfigsResource().setResourceType(GROUP).setResourceName(group).setConfigurationKeys(List.of(change.name()));
+        var asked = new DescribeConfigsResource().setResourceType(GROUP).setResourceName(group).setConfigurationKeys(List.copyOf(wanted.keySet()));
         var question = new DescribeConfigsRequestData().setResources(List.of(asked));
-        runner.settle(group + " begins with the first record", new Step("", ApiMessageType.DESCRIBE_CONFIGS, (short) 4, names -> question), shown -> {
+        runner.settle("settings of " + group, new Step("", ApiMessageType.DESCRIBE_CONFIGS, (short) 4, names -> question), shown -> {
             var configs = ((DescribeConfigsResponseData) shown).results().get(0).configs();
-            return configs.size() == 1 && configs.get(0).value().equals(change.value());
+            return configs.size() == wanted.size() && configs.stream().allMatch(one -> wanted.get(one.name()).equals(one.value()));
         });
     }
 }

@@ -36,7 +36,8 @@ impl Coordinator {
         self.step_share(share::Input::Request { ticket, wall: self.desk.wall, request });
     }
 
-    /// What a request that is not for share groups is told when its group is one.
+    /// What a request that is not for share groups is told when its group is one. Committed offsets are asked for as of a group
+    /// that nobody knows: it has none.
     pub(super) fn refused_by_share_group(&self, request: &Request) -> Option<Reply> {
         let (group, reply) = match request {
             Request::Join(join) => {
@@ -44,9 +45,6 @@ impl Coordinator {
             }
             Request::OffsetCommit(commit) => {
                 (&commit.group, Reply::refused(request, ErrorCode::GroupIdNotFound))
-            }
-            Request::OffsetFetch(fetch) => {
-                (&fetch.group, Reply::refused(request, ErrorCode::GroupIdNotFound))
             }
             Request::ConsumerHeartbeat(heartbeat) => {
                 let why = format!("Group {} is not a consumer group.", heartbeat.group);

@@ -55,9 +55,9 @@ impl SharePartition {
     ///
     /// # Errors
     /// `INVALID_REQUEST` when it makes no sense: batches that are not ascending, or end before they begin, or end behind all
-    /// that was ever handed out; another number of types than one or one for each record. `INVALID_RECORD_STATE` when the
-    /// member does not hold a record, because the lock ran out, it was acknowledged before or nobody was ever given it, and
-    /// for a renewal where the group has none. Records before the start are passed over: they are finished.
+    /// that is in flight; another number of types than one or one for each record. `INVALID_RECORD_STATE` when the member does
+    /// not hold a record, because the lock ran out, it was acknowledged before or nothing is in flight, and for a renewal where
+    /// the group has none. Records before the start are passed over: they are finished.
     pub fn acknowledge(
         &mut self,
         now: Tick,
@@ -98,11 +98,9 @@ impl SharePartition {
             if !fits || !follows {
                 return Err(ErrorCode::InvalidRequest);
             }
-            if batch.first >= self.end() {
-                return Err(ErrorCode::InvalidRecordState);
-            }
             if batch.last >= self.end() && batch.last >= self.start() {
-                return Err(ErrorCode::InvalidRequest);
+                let none_in_flight = self.start() == self.end() && batch.first >= self.start();
+                return Err(if none_in_flight { ErrorCode::InvalidRecordState } else { ErrorCode::InvalidRequest });
             }
             before = Some(batch.last);
         }
@@ -259,8 +257,8 @@ mod tests {
             assert_eq!(code(&senseless), ErrorCode::InvalidRequest, "{senseless:?}");
         }
         assert_eq!(code(&[said(0, 1, &[1]), said(9, 10, &[1])]), ErrorCode::InvalidRecordState);
-        assert_eq!(code(&[said(20, 21, &[1])]), ErrorCode::InvalidRecordState);
-        assert_eq!(code(&[said(i64::MAX, i64::MAX, &[1])]), ErrorCode::InvalidRecordState);
+        assert_eq!(code(&[said(20, 21, &[1])]), ErrorCode::InvalidRequest);
+        assert_eq!(code(&[said(i64::MAX, i64::MAX, &[1])]), ErrorCode::InvalidRequest);
         assert_eq!(shown(&partition), before);
         assert_eq!(partition.acknowledge(Tick(0), "a", &[]), Ok(None));
     }
@@ -281,6 +279,8 @@ mod tests {
             (partition.start(), partition.end(), partition.next_deadline()),
             (Offset(40), Offset(40), None)
         );
+        let refused = partition.acknowledge(Tick(0), "a", &[said(45, 49, &[1])]);
+        assert_eq!(refused, Err(ErrorCode::InvalidRecordState), "nothing is in flight");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Who gets which records: a member takes what is free among those that were read for it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{Offset, Tick};
@@ -94,7 +95,7 @@ impl SharePartition {
                 at = batch.first;
             }
             let end = batch.last.next().min(to);
-            if at < end && !self.take_of(request, at, end, &mut taken) {
+            if at < end && !self.take_of(request, *batch, at..end, &mut taken) {
                 break;
             }
             at = at.max(end);
@@ -131,8 +132,14 @@ impl SharePartition {
         }
     }
 
-    /// Takes what is free of one batch of the log from `at` to before `end`; says whether the next may be looked at.
-    fn take_of(&mut self, request: &Acquire<'_>, at: Offset, end: Offset, taken: &mut Taken) -> bool {
+    /// Takes what is free of one batch of the log within `range`; says whether the next may be looked at.
+    fn take_of(
+        &mut self,
+        request: &Acquire<'_>,
+        batch: LogBatch,
+        Range { start: at, end }: Range<Offset>,
+        taken: &mut Taken,
+    ) -> bool {
         let free = |run: &Run| run.cell.kind == Kind::Available;
         let mut runs: Vec<Run> = self.window.runs(at, end).filter(free).collect();
         if end > self.end() {
@@ -147,7 +154,7 @@ impl SharePartition {
             if left == 0 {
                 return false;
             }
-            let isolated = self.isolated(run.cell.count, end.0.abs_diff(at.0));
+            let isolated = self.isolated(run.cell.count, batch.last.0.abs_diff(batch.first.0) + 1);
             if isolated.is_some() && taken.records > 0 {
                 return false;
             }
@@ -208,6 +215,7 @@ const fn is_full(before: &Acquired, request: &Acquire<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::acknowledge::{AckBatch, AckType};
     use crate::share::settings::ShareSettings;
     use crate::share::testing::{batches, fresh, shown};
 
@@ -335,5 +343,21 @@ mod tests {
         assert_eq!(sizes[..4], [(1, 32), (2, 32), (3, 32), (4, 8)]);
         assert!(sizes.iter().all(|(count, records)| *count < 6 || *records == 1));
         assert_eq!(partition.start(), Offset(32), "in the end all are given up");
+    }
+
+    #[test]
+    fn how_much_of_a_batch_comes_does_not_depend_on_what_of_it_is_done() {
+        let log = batches(&[(0, 15)]);
+        let mut partition = fresh(ShareSettings { delivery_count_limit: 6, ..settings() }, 0);
+        take(&mut partition, "a", SOFT, 500, &log);
+        let accepted = AckBatch { first: Offset(0), last: Offset(5), types: vec![AckType::Accept] };
+        let write = partition.acknowledge(Tick(0), "a", &[accepted]).unwrap().unwrap();
+        partition.landed(write.id, Ok(()));
+        for count in 2..=3 {
+            partition.expire(Tick(30_000));
+            assert_eq!(take(&mut partition, "a", SOFT, 500, &log), [(6, 15, count)]);
+        }
+        partition.expire(Tick(30_000));
+        assert_eq!(take(&mut partition, "a", SOFT, 500, &log), [(6, 13, 4)], "half of sixteen");
     }
 }
