@@ -55,8 +55,6 @@ final class Queue {
     final String name;
     final List<Model.Topic> topics;
     final Habit habit;
-    /** Whether each partition was asked for. */
-    boolean opened;
     final List<Taker> takers = new ArrayList<>();
     /** What was given back and may be handed out again. */
     final Map<Place, Long> givenBack = new LinkedHashMap<>();

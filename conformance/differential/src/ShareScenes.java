@@ -16,6 +16,8 @@ final class ShareScenes {
     private static final int SESSION_ENDS = -1;
     /** When there is something: Kafka hands out nothing before it has read what it kept of a partition. */
     private static final int WAIT_MS = 5000;
+    /** What a session held when it ended is free some time after the answer, and nothing shows when. */
+    private static final long GIVEN_BACK_MS = 300;
 
     private final Runner runner;
     private final Model model;
@@ -70,21 +72,6 @@ final class ShareScenes {
             var answer = (ShareGroupHeartbeatResponseData) runner.ask(requests.heartbeat(queue, one, JOINS, names));
             one.epoch = answer.memberEpoch();
         }
-        if (!queue.opened) {
-            queue.opened = true;
-            open(queue, taker);
-        }
-    }
-
-    /**
-     * Asks for one partition after the other: Kafka answers with those of which it has read what it kept, and a fetch of
-     * several waits for the first.
-     */
-    private void open(Queue queue, Queue.Taker taker) throws IOException {
-        for (Queue.Place place : queue.places()) {
-            fetch(queue, taker, List.of(place), List.of());
-            end(queue, taker);
-        }
     }
 
     void leave() throws IOException {
@@ -106,7 +93,11 @@ final class ShareScenes {
         if (taker.sessionEpoch == 0) {
             return;
         }
-        List<ShareRequests.Verdict> verdicts = model.chance(50) ? verdicts(taker, false) : List.of();
+        boolean silent = model.chance(10);
+        if (!silent && !taker.held.isEmpty()) {
+            acknowledge(queue, taker, releases(taker));
+        }
+        List<ShareRequests.Verdict> verdicts = model.chance(50) ? verdicts(taker, false, true) : List.of();
         if (model.chance(50)) {
             var answer = (ShareFetchResponseData) runner.ask(requests.fetch(queue, taker, SESSION_ENDS, List.of(), List.of(), verdicts,
                     ShareRequests.Limits.NONE));
@@ -117,7 +108,10 @@ final class ShareScenes {
             answer.responses().forEach(topic -> topic.partitions().forEach(part ->
                     said(queue, taker, verdicts, topic.topicId(), part.partitionIndex(), part.errorCode())));
         }
-        taker.held.forEach(queue::givenBack);
+        if (!taker.held.isEmpty()) {
+            Runner.pause(GIVEN_BACK_MS);
+        }
+        taker.held.stream().filter(run -> run.deliveries() < ShareTopics.DELIVERIES_MAX).forEach(queue::givenBack);
         taker.held.clear();
         taker.inSession.clear();
         taker.sessionEpoch = 0;
@@ -144,14 +138,23 @@ final class ShareScenes {
             join(queue);
         }
         Queue.Taker taker = model.any(queue.takers);
-        List<Queue.Place> added = new ArrayList<>();
-        for (Queue.Place place : queue.places()) {
-            if (taker.narrow ? taker.inSession.isEmpty() && added.isEmpty() : model.chance(60)) {
-                added.add(place);
-            }
+        if (taker.sessionEpoch == 0) {
+            open(queue, taker);
+            return;
         }
-        boolean opens = taker.sessionEpoch == 0;
-        fetch(queue, taker, added, opens || model.chance(50) ? List.of() : verdicts(taker, model.chance(10)));
+        fetch(queue, taker, List.of(), model.chance(50) ? List.of() : verdicts(taker, model.chance(10), false));
+    }
+
+    /**
+     * Opens a session, one partition after the other: a fetch waits for the first that has something, and one of which the
+     * broker still reads what it kept has nothing. What was there of the others came before.
+     */
+    private void open(Queue queue, Queue.Taker taker) throws IOException {
+        List<Queue.Place> places = queue.places();
+        List<Queue.Place> wanted = taker.narrow ? List.of(model.any(places)) : places.stream().filter(place -> model.chance(60)).toList();
+        for (Queue.Place place : wanted) {
+            fetch(queue, taker, List.of(place), List.of());
+        }
     }
 
     private void fetch(Queue queue, Queue.Taker taker, List<Queue.Place> added, List<ShareRequests.Verdict> verdicts) throws IOException {
@@ -193,33 +196,50 @@ final class ShareScenes {
             if (taker.sessionEpoch == 0 || taker.held.isEmpty()) {
                 continue;
             }
-            List<ShareRequests.Verdict> verdicts = verdicts(taker, model.chance(10));
-            var answer = (ShareAcknowledgeResponseData) runner.ask(requests.acknowledge(queue, taker, taker.sessionEpoch, verdicts));
-            if (answer == null || answer.errorCode() != 0) {
-                continue;
-            }
-            taker.sessionWentOn();
-            answer.responses().forEach(topic -> topic.partitions().forEach(part ->
-                    said(queue, taker, verdicts, topic.topicId(), part.partitionIndex(), part.errorCode())));
+            acknowledge(queue, taker, verdicts(taker, model.chance(10), true));
         }
     }
 
-    /** Of some runs that the member holds: all of the run, or its beginning; ascending in each partition. */
-    private List<ShareRequests.Verdict> verdicts(Queue.Taker taker, boolean renews) {
-        List<ShareRequests.Verdict> all = new ArrayList<>();
+    private void acknowledge(Queue queue, Queue.Taker taker, List<ShareRequests.Verdict> verdicts) throws IOException {
+        var answer = (ShareAcknowledgeResponseData) runner.ask(requests.acknowledge(queue, taker, taker.sessionEpoch, verdicts));
+        if (answer == null || answer.errorCode() != 0) {
+            return;
+        }
+        taker.sessionWentOn();
+        answer.responses().forEach(topic -> topic.partitions().forEach(part ->
+                said(queue, taker, verdicts, topic.topicId(), part.partitionIndex(), part.errorCode())));
+    }
+
+    private static List<ShareRequests.Verdict> releases(Queue.Taker taker) {
+        return held(taker).stream()
+                .map(run -> new ShareRequests.Verdict(run.place(), run.first(), run.last(), List.of(ShareRequests.RELEASE))).toList();
+    }
+
+    /** What the member holds, ascending in each partition. */
+    private static List<Queue.Run> held(Queue.Taker taker) {
         List<Queue.Run> held = new ArrayList<>(taker.held);
         held.sort(Comparator.comparing((Queue.Run run) -> run.place().topic().name).thenComparing(run -> run.place().partition())
                 .thenComparing(Queue.Run::first));
-        for (Queue.Run run : held) {
+        return held;
+    }
+
+    /**
+     * Of some runs that the member holds: all of the run, or its beginning; ascending in each partition. What a request that
+     * fetches gives back, it may get with its answer or not.
+     */
+    private List<ShareRequests.Verdict> verdicts(Queue.Taker taker, boolean renews, boolean givesBack) {
+        List<ShareRequests.Verdict> all = new ArrayList<>();
+        for (Queue.Run run : held(taker)) {
             if (model.chance(25)) {
                 continue;
             }
             long last = model.chance(60) ? run.last() : run.first() + model.random.nextInt((int) (run.last() - run.first() + 1));
             List<Byte> types = new ArrayList<>();
+            boolean releases = givesBack || run.deliveries() == ShareTopics.DELIVERIES_MAX;
+            List<Byte> any = List.of(ShareRequests.ACCEPT, ShareRequests.ACCEPT, ShareRequests.REJECT, releases ? ShareRequests.RELEASE : ShareRequests.ACCEPT);
             int count = model.chance(70) ? 1 : (int) (last - run.first() + 1);
             for (int n = 0; n < count; n++) {
-                types.add(renews && model.chance(50) ? ShareRequests.RENEW
-                        : model.any(List.of(ShareRequests.ACCEPT, ShareRequests.ACCEPT, ShareRequests.RELEASE, ShareRequests.REJECT)));
+                types.add(renews && model.chance(50) ? ShareRequests.RENEW : model.any(any));
             }
             all.add(new ShareRequests.Verdict(run.place(), run.first(), last, types));
         }

@@ -100,7 +100,11 @@ impl SharePartition {
             }
             if batch.last >= self.end() && batch.last >= self.start() {
                 let none_in_flight = self.start() == self.end() && batch.first >= self.start();
-                return Err(if none_in_flight { ErrorCode::InvalidRecordState } else { ErrorCode::InvalidRequest });
+                return Err(if none_in_flight {
+                    ErrorCode::InvalidRecordState
+                } else {
+                    ErrorCode::InvalidRequest
+                });
             }
             before = Some(batch.last);
         }

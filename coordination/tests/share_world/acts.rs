@@ -90,8 +90,8 @@ impl World {
         let batch = AckBatch { first: Offset(first), last: Offset(last), types: said.clone() };
         let result = self.partition.acknowledge(Tick(self.now), &member.to_string(), &[batch]);
         if last >= self.end() && last >= self.start {
-            let code =
-                if first >= self.end() { ErrorCode::InvalidRecordState } else { ErrorCode::InvalidRequest };
+            let none_in_flight = self.records.is_empty() && first >= self.start;
+            let code = if none_in_flight { ErrorCode::InvalidRecordState } else { ErrorCode::InvalidRequest };
             assert_eq!(result, Err(code));
             return;
         }

@@ -138,38 +138,42 @@ impl<D: Disk> Shard<D> {
         let mut read = Read { slot, from, found: Vec::new() };
         // Where records came back, any part of what is read may be somebody else's.
         let all_new = from >= end;
-        let wants = read.slot.sizes.get().bytes_of(missing.max(1), bytes_missing);
-        let room = if all_new { room.min(wants) } else { room };
-        let fetch = Fetch {
-            partitions: vec![FetchPartition {
-                partition: id,
-                offset: from,
-                bytes_max: room,
-                current_leader_epoch: LeaderEpoch::NONE,
-                last_fetched_epoch: LeaderEpoch::NONE,
-            }],
-            bytes_min: 0,
-            bytes_max: room,
-            wait_ms: 0,
-            read_committed: false,
-            always_one: true,
-            paid: true,
-            token: None,
-        };
-        let (mut fetched, _) = self.collect(&fetch).await;
-        let error = match fetched.pop() {
-            Some(Fetched { error: ErrorCode::None, records, .. }) => {
-                read.found = batches(records);
-                if let Some(sizes) = Sizes::of(&read.found) {
-                    read.slot.sizes.set(sizes);
+        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        let wanted_new = missing.min(free).max(1);
+        let (mut at, mut bytes, mut new) = (from, 0, 0);
+        let mut estimated = all_new;
+        let error = loop {
+            let wants = read.slot.sizes.get().bytes_of(wanted_new - new, bytes_missing.saturating_sub(bytes));
+            let left = room - bytes;
+            let fetch = one_partition(id, at, if estimated { left.min(wants) } else { left }, bytes == 0);
+            let (mut fetched, _) = self.collect(&fetch).await;
+            let found = match fetched.pop() {
+                Some(Fetched { error: ErrorCode::None, records, .. }) => batches(records),
+                Some(failed) => break failed.error,
+                None => break ErrorCode::UnknownServerError,
+            };
+            let Some((sizes, next)) =
+                Sizes::of(&found).zip(found.last().map(|found| found.batch.last.next()))
+            else {
+                // The next batch is larger than those before.
+                if std::mem::take(&mut estimated) && wants < left {
+                    continue;
                 }
-                let last = read.found.last().map_or(from, |found| found.batch.last.next());
-                let new = if all_new { from.0.abs_diff(last.0).min(free) } else { 0 };
-                let new = u32::try_from(new).unwrap_or(u32::MAX);
+                return Ok(Some((read, new)));
+            };
+            read.slot.sizes.set(sizes);
+            bytes = found.iter().fold(bytes, |sum, found| {
+                sum.saturating_add(u32::try_from(found.bytes.bytes().len()).unwrap_or(u32::MAX))
+            });
+            read.found.extend(found);
+            at = next;
+            if all_new {
+                new = u32::try_from(from.0.abs_diff(at.0)).unwrap_or(u32::MAX).min(free);
+            }
+            // Records that are larger than those before, or some of the first batch that are not wanted: then there is more.
+            if !all_new || new >= wanted_new || bytes >= room || at >= log.durable_end() {
                 return Ok(Some((read, new)));
             }
-            Some(failed) => failed.error,
-            None => ErrorCode::UnknownServerError,
         };
         if error == ErrorCode::OffsetOutOfRange {
             // The log's start moved while it was read.
@@ -238,6 +242,27 @@ impl<D: Disk> Shard<D> {
         self.awaits.borrow_mut().insert(token, Some(ticket));
         self.released(ticket).await;
         self.awaits.borrow_mut().remove(&token);
+    }
+}
+
+/// A read of one partition that waits for nothing.
+fn one_partition(id: TopicPartition, offset: Offset, bytes_max: u32, always_one: bool) -> Fetch {
+    let partition = FetchPartition {
+        partition: id,
+        offset,
+        bytes_max,
+        current_leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch::NONE,
+    };
+    Fetch {
+        partitions: vec![partition],
+        bytes_min: 0,
+        bytes_max,
+        wait_ms: 0,
+        read_committed: false,
+        always_one,
+        paid: true,
+        token: None,
     }
 }
 

@@ -50,3 +50,24 @@ fn who_wants_many_bytes_and_few_records_does_not_wait() {
     }
     assert!(client.simulation.now_ms() - before < 10_000, "one of them waited for all of its time");
 }
+
+/// How much is read is a guess from what was read before: where it was too small, there is more.
+#[test]
+fn who_wants_so_many_records_gets_them_whatever_came_before() {
+    let client = client();
+    let (_, topic) = join(&client, "a");
+    let get = |epoch, wanted| {
+        let mut request = fetching(&Asks { member: "a", epoch, topic, wait_ms: 1_000, said: &[] });
+        (request.max_records, request.share_acquire_mode) = (wanted, 1);
+        let response: ShareFetchResponse = client.ask(2, &request);
+        acquired(&response).0
+    };
+    put(&client, &["small"; 40]);
+    assert_eq!(get(0, 38), [(0, 37, 1)]);
+    let large = "large".repeat(200);
+    for _ in 0..9 {
+        put(&client, &[&large]);
+    }
+    assert_eq!(get(1, 6), [(38, 43, 1)], "two of them are the rest of the first batch");
+    assert_eq!(get(2, 100), [(44, 48, 1)]);
+}
