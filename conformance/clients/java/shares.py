@@ -9,6 +9,7 @@ from .programs import program
 SCENARIOS = {
     "java_members_accept_release_and_reject": "acknowledge",
     "java_records_are_given_up_after_their_last_delivery": "limit",
+    "java_records_that_come_back_often_come_few_at_a_time": "isolates",
     "java_locks_end": "locks",
     "java_members_renew_their_locks": "renew",
     "java_polls_bring_batches_or_few_records": "modes",

@@ -27,6 +27,7 @@ public final class ShareClient extends ShareStage {
         switch (arguments[0]) {
             case "acknowledge" -> client.acknowledge();
             case "limit" -> client.limit();
+            case "isolates" -> client.isolates();
             case "locks" -> client.locks();
             case "renew" -> client.renew();
             case "modes" -> client.modes();
@@ -68,6 +69,26 @@ public final class ShareClient extends ShareStage {
         all.putAll(numbers(20, 30, n -> List.of(1)));
         await(record -> AcknowledgeType.ACCEPT, all, member);
         finished();
+        member.close();
+    }
+
+    /**
+     * Records that come back often come in ever smaller answers, at last alone: one that no member survives does not take the
+     * others of its batch with it.
+     */
+    private void isolates() throws Exception {
+        begin(1, "share.auto.offset.reset", "earliest", "share.delivery.count.limit", "6");
+        send(0, 16);
+        Member member = new Member();
+        await(record -> AcknowledgeType.RELEASE, numbers(0, 16, n -> List.of(1, 2, 3, 4, 5, 6)), member);
+        finished();
+        var largest = new TreeMap<Integer, Integer>();
+        int at = 0;
+        for (int count : member.polled) {
+            largest.merge(deliveries(member.got.get(at)), count, Math::max);
+            at += count;
+        }
+        hold(largest, new TreeMap<>(Map.of(1, 16, 2, 16, 3, 16, 4, 8, 5, 4, 6, 1)), "the largest poll of each delivery");
         member.close();
     }
 
