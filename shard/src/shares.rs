@@ -7,6 +7,7 @@
 mod acknowledging;
 mod budget;
 mod fetching;
+mod found;
 mod opening;
 mod writing;
 
@@ -24,7 +25,7 @@ use model::{ErrorCode, TopicPartition};
 use storage::disk::Disk;
 
 use self::budget::{Budget, Part};
-use self::fetching::Sizes;
+use self::found::Sizes;
 use crate::answers::Deliver;
 use crate::shard::Shard;
 
