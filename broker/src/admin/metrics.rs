@@ -175,6 +175,9 @@ fn help(name: &str) -> &'static str {
         "sent_bytes" => "Bytes sent",
         "connections" => "Connections",
         "partitions" => "Partitions this core owns",
+        "compaction_read_bytes" => "Bytes of segments that compaction read",
+        "compaction_written_bytes" => "Bytes of segments that compaction wrote",
+        "compaction_errors" => "Passes of compaction that failed; the log says why",
         "partitions_read_only" => "Partitions that take no appends because the disk is full or failed",
         _ => "See the documentation",
     }

@@ -9,7 +9,7 @@ use protocol::api::{APIS, Api, find};
 #[rustfmt::skip]
 const KAFKA: &[(i16, &str, i16, i16, &str)] = &[
     (0, "Produce", 0, 13, "Transactional batches are refused (INVALID_REQUEST). Answered when the records are on stable storage, whatever acks=1 says."),
-    (1, "Fetch", 4, 18, "No follower may fetch: its connection is closed. No preferred replica. Largest answer as `fetch.max.bytes`, within the memory of a core."),
+    (1, "Fetch", 4, 18, "No follower may fetch: its connection is closed. No preferred replica. An answer has 1 MiB of records at most, or one batch that is larger, whatever `fetch.max.bytes` says; the client asks again for the rest. A smaller `fetch.max.bytes` is obeyed."),
     (2, "ListOffsets", 1, 11, "Local and tiered offsets are those of a topic without tiered storage."),
     (3, "Metadata", 0, 13, "A topic that is made on request is there in the same answer; Kafka answers with an error first."),
     (8, "OffsetCommit", 2, 10, "Kept on stable storage before the answer. Offsets inside transactions are not there yet."),
@@ -71,7 +71,7 @@ const KAFKA: &[(i16, &str, i16, i16, &str)] = &[
     (75, "DescribeTopicPartitions", 0, 0, ""),
     (76, "ShareGroupHeartbeat", 1, 1, "A member names 1000 topics at most. The hash of the topics it reads is ours: a group that comes from Kafka begins one epoch more."),
     (77, "ShareGroupDescribe", 1, 1, ""),
-    (78, "ShareFetch", 1, 2, "`group.share.max.share.sessions` is for each core. Locks end up to 50 ms later than they could."),
+    (78, "ShareFetch", 1, 2, "`group.share.max.share.sessions` is for each core. Locks end up to 50 ms later than they could. An answer has 1 MiB of records at most, or one batch that is larger."),
     (79, "ShareAcknowledge", 1, 2, ""),
     (80, "AddRaftVoter", 0, 1, "Voters of the controllers' quorum."),
     (81, "RemoveRaftVoter", 0, 0, "Voters of the controllers' quorum."),
