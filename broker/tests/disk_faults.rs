@@ -15,5 +15,7 @@ mod fixture;
 mod full;
 #[path = "disk_faults/rot.rs"]
 mod rot;
+#[path = "disk_faults/shares.rs"]
+mod shares;
 #[path = "power_cut/wire.rs"]
 mod wire;

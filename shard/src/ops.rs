@@ -71,6 +71,8 @@ pub enum Question {
         group: Arc<str>,
         /// Who.
         member: Arc<str>,
+        /// Which session: nothing happens when a later one has fetched.
+        session: u64,
     },
     /// Close the share partitions of a group: they are about to be others.
     ShareForget(Arc<str>),

@@ -240,8 +240,8 @@ impl<D: Disk> Shard<D> {
                 self.share_await(token, *wait).await;
                 Answer::Awaited
             }
-            Question::ShareRelease { group, member } => {
-                self.share_release(&group, &member);
+            Question::ShareRelease { group, member, session } => {
+                self.share_release(&group, &member, session);
                 Answer::Done
             }
             Question::ShareForget(group) => {

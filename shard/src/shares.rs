@@ -12,7 +12,7 @@ mod opening;
 mod writing;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +61,8 @@ impl Shares {
 
 #[derive(Default)]
 struct Group {
-    /// Those who have asked and whose session did not end.
-    members: BTreeSet<Arc<str>>,
+    /// Those who have asked and whose session did not end, and in which session they did last.
+    members: BTreeMap<Arc<str>, u64>,
     slots: HashMap<TopicPartition, Rc<Slot>>,
 }
 
@@ -82,9 +82,12 @@ struct Slot {
     part: Part,
     /// Counts what a waiting member should hear of.
     news: Cell<u64>,
-    /// Somebody reads the log for it; and others came meanwhile.
+    /// Somebody reads the log for it.
     reading: Cell<bool>,
-    turned_away: Cell<bool>,
+    /// Others came meanwhile: the fewest bytes that one of them waits for.
+    turned_away: Cell<Option<u32>>,
+    /// Counts the reads that others waited for.
+    reads: Cell<u64>,
     /// How large what was read last is.
     sizes: Cell<Sizes>,
     queue: RefCell<VecDeque<StateWrite>>,
@@ -103,7 +106,8 @@ impl Slot {
             part,
             news: Cell::new(0),
             reading: Cell::new(false),
-            turned_away: Cell::new(false),
+            turned_away: Cell::new(None),
+            reads: Cell::new(0),
             sizes: Cell::default(),
             queue: RefCell::default(),
             writing: Cell::new(false),
@@ -144,23 +148,27 @@ impl Slot {
 }
 
 impl<D: Disk> Shard<D> {
-    /// A member with a session fetches: until [`share_release`](Self::share_release) it may hold records. Questions come in
-    /// order, so nobody does so again once its session ended.
-    fn share_member(&self, group: &Arc<str>, member: &Arc<str>) {
+    /// A member fetches in a session: until [`share_release`](Self::share_release) it may hold records. Whoever asks has it
+    /// released once more when the session ended meanwhile.
+    fn share_member(&self, group: &Arc<str>, member: &Arc<str>, session: u64) {
         let mut groups = self.shares.groups.borrow_mut();
-        groups.entry(Arc::clone(group)).or_default().members.insert(Arc::clone(member));
+        let members = &mut groups.entry(Arc::clone(group)).or_default().members;
+        let known = members.entry(Arc::clone(member)).or_insert(session);
+        *known = session.max(*known);
     }
 
-    /// Whether the member's session goes on.
-    fn is_share_member(&self, group: &str, member: &str) -> bool {
-        self.shares.groups.borrow().get(group).is_some_and(|known| known.members.contains(member))
+    /// Whether this session of the member goes on.
+    fn is_share_member(&self, group: &str, member: &str, session: u64) -> bool {
+        let groups = self.shares.groups.borrow();
+        groups.get(group).and_then(|known| known.members.get(member)) == Some(&session)
     }
 
-    /// The share partition, for this member; it is opened if it is not there.
+    /// The share partition, for this session of a member; it is opened if it is not there.
     fn share_slot(
         self: &Rc<Self>,
         group: &Arc<str>,
         member: &Arc<str>,
+        session: u64,
         id: TopicPartition,
     ) -> Result<Rc<Slot>, ErrorCode> {
         if self.is_stopping() {
@@ -168,7 +176,7 @@ impl<D: Disk> Shard<D> {
         }
         self.known(id).map_err(|fault| fault.code)?;
         let mut groups = self.shares.groups.borrow_mut();
-        let known = groups.get_mut(group).filter(|known| known.members.contains(member));
+        let known = groups.get_mut(group).filter(|known| known.members.get(member) == Some(&session));
         let known = known.ok_or(ErrorCode::ShareSessionNotFound)?;
         if let Some(slot) = known.slots.get(&id) {
             let Some(error) = slot.failed() else { return Ok(Rc::clone(slot)) };
@@ -200,11 +208,14 @@ impl<D: Disk> Shard<D> {
         self.disturb(slot.id);
     }
 
-    /// A member's session ended: what it holds is free.
-    pub(crate) fn share_release(self: &Rc<Self>, group: &Arc<str>, member: &Arc<str>) {
+    /// A member's session ended: what it holds is free, unless a later one goes on.
+    pub(crate) fn share_release(self: &Rc<Self>, group: &Arc<str>, member: &Arc<str>, session: u64) {
         let slots: Vec<Rc<Slot>> = {
             let mut groups = self.shares.groups.borrow_mut();
             let Some(known) = groups.get_mut(group) else { return };
+            if known.members.get(member).is_some_and(|later| *later > session) {
+                return;
+            }
             known.members.remove(member);
             known.slots.values().cloned().collect()
         };

@@ -58,10 +58,8 @@ pub async fn handle(broker: &Rc<Broker>, header: &RequestHeader, request: ShareA
     }
     let verdicts = acknowledge(broker, &key, said).await;
     // Nothing else comes on it; what was said goes first.
-    let leaving = last.then(|| {
-        broker.share_sessions.borrow_mut().end(&key);
-        Leaving { broker: Rc::clone(broker), key: key.clone() }
-    });
+    let ended = if last { broker.share_sessions.borrow_mut().end(&key) } else { None };
+    let leaving = ended.map(|session| Leaving { broker: Rc::clone(broker), key: key.clone(), session });
     let (broker, header) = (Rc::clone(broker), header.clone());
     Called::Later(Box::pin(async move {
         let verdicts = verdicts.await;
@@ -78,11 +76,12 @@ pub async fn handle(broker: &Rc<Broker>, header: &RequestHeader, request: ShareA
 struct Leaving {
     broker: Rc<Broker>,
     key: SessionKey,
+    session: u64,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        release(&*self.broker.cluster, &self.key);
+        release(&*self.broker.cluster, &self.key, self.session);
     }
 }
 

@@ -27,6 +27,7 @@ use super::shares::{
     Said, WireBatch, acknowledge, batches, is_member_id, is_served, lock_ms, partition_of, release,
 };
 use super::{reply, uuid};
+use crate::cluster::Cluster;
 use crate::service::{Broker, Session};
 use collect::{Collected, Wanted, collect};
 
@@ -64,6 +65,7 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
     };
     let renews = header.api_version >= RENEWS_SINCE && asked.is_renew_ack;
     let named = names(&mut asked, renews);
+    let before = broker.share_sessions.borrow().number(&key);
     let begun = broker.share_sessions.borrow_mut().begin(FetchRequest {
         key: key.clone(),
         epoch: asked.share_session_epoch,
@@ -71,22 +73,30 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
         wanted: named.wanted,
         forgotten: named.forgotten,
         acknowledges: !named.said.is_empty(),
+        number: session_number(&*broker.cluster),
     });
     let begun = match begun {
         Ok(begun) => begun,
         Err(error) => {
             // It may have ended one.
-            if !broker.share_sessions.borrow().contains(&key) {
-                release(&*broker.cluster, &key);
+            let now = broker.share_sessions.borrow().number(&key);
+            if let Some(ended) = before.filter(|_| now.is_none()) {
+                release(&*broker.cluster, &key, ended);
             }
             return refused(error, "");
         }
     };
+    let (session, partitions) = match begun {
+        Begun::Fetch { session, partitions } => (Some(session), partitions),
+        Begun::Last => (None, Vec::new()),
+    };
+    let fetching = session.map(|session| Fetching { broker: Rc::clone(broker), key: key.clone(), session });
     let verdicts = acknowledge(broker, &key, named.said).await;
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
     let pinned = u32::try_from(RESPONSE_PINNED_BYTES).unwrap_or(u32::MAX);
     let wanted = Wanted {
         key: key.clone(),
+        session: session.unwrap_or_default(),
         records_max: positive(asked.max_records),
         batch_size: positive(asked.batch_size),
         mode,
@@ -98,10 +108,6 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
     let wait = Duration::from_millis(u64::from(wanted.wait_ms));
     let broker = Rc::clone(broker);
     let answer = async move {
-        let (session, partitions) = match begun {
-            Begun::Fetch { session, partitions } => (Some(session), partitions),
-            Begun::Last => (None, Vec::new()),
-        };
         // A renewal fetches nothing.
         let partitions = if renews { Vec::new() } else { partitions };
         let image = broker.cluster.image();
@@ -112,9 +118,31 @@ pub async fn handle(broker: &Rc<Broker>, session: &Session, request: Request) ->
         let answered = Answered { key: &key, session, renews };
         let reply = answered.reply(&broker, &header, &partitions, &places, collected, verdicts);
         broker.cluster.counters().time(Timed::Fetch, broker.cluster.elapsed().saturating_sub(started));
+        drop(fetching);
         reply
     };
     Ok(Called::InTurn { reply: Box::pin(answer), wait, permit })
+}
+
+/// What a session that is opened now is called: the cores of a process have one clock, and microseconds have 1024 parts.
+fn session_number(cluster: &dyn Cluster) -> u64 {
+    let micros = u64::try_from(cluster.elapsed().as_micros()).unwrap_or(u64::MAX >> 10);
+    (micros << 10) | (cluster.core() as u64 & 1023)
+}
+
+/// A fetch in a session. When that ends before it is answered, an owner may have handed out records since; nobody gets them.
+struct Fetching {
+    broker: Rc<Broker>,
+    key: SessionKey,
+    session: u64,
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        if self.broker.share_sessions.borrow().number(&self.key) != Some(self.session) {
+            release(&*self.broker.cluster, &self.key, self.session);
+        }
+    }
 }
 
 /// Whether the request makes sense by itself: whose it is, and how strict the number of records.
@@ -206,8 +234,10 @@ impl Answered<'_> {
             _ => Ok(vec![true; data.len()]),
         };
         if self.session.is_none() {
-            broker.share_sessions.borrow_mut().end(self.key);
-            release(&*broker.cluster, self.key);
+            let ended = broker.share_sessions.borrow_mut().end(self.key);
+            if let Some(session) = ended {
+                release(&*broker.cluster, self.key, session);
+            }
         }
         let carried = match carried {
             Ok(carried) => carried,

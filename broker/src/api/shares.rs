@@ -73,17 +73,17 @@ impl Drop for ShareConnection {
     fn drop(&mut self) {
         let broker = &self.broker.0;
         let ended = broker.share_sessions.borrow_mut().disconnected(self.id);
-        for (key, _) in ended {
-            release(&*broker.cluster, &key);
+        for (key, session) in ended {
+            release(&*broker.cluster, &key, session);
         }
     }
 }
 
 /// The session of a member is over: what it holds on any core is free. It may hold records of partitions that it had forgotten.
-pub fn release(cluster: &dyn Cluster, key: &SessionKey) {
+pub fn release(cluster: &dyn Cluster, key: &SessionKey, session: u64) {
     for core in 0..cluster.cores() {
         let (group, member) = (Arc::clone(&key.group), Arc::clone(&key.member));
-        cluster.tell(core, Question::ShareRelease { group, member });
+        cluster.tell(core, Question::ShareRelease { group, member, session });
     }
 }
 

@@ -40,7 +40,7 @@ fn said(broker: &Broker, level: &str, words: &[&str]) {
 }
 
 /// Segments of the damaged topic: those of the topic created first come first in no order, so by their contents.
-fn segments(scratch: &Scratch, topic: &str) -> Vec<PathBuf> {
+pub fn segments(scratch: &Scratch, topic: &str) -> Vec<PathBuf> {
     let mut found = scratch.files("topics", ".log");
     found.retain(|path| {
         let bytes = fs::read(path).unwrap();
@@ -50,7 +50,7 @@ fn segments(scratch: &Scratch, topic: &str) -> Vec<PathBuf> {
 }
 
 /// Where the batch with that base offset stands in a segment.
-fn batch_at(path: &Path, offset: i64) -> usize {
+pub fn batch_at(path: &Path, offset: i64) -> usize {
     let bytes = fs::read(path).unwrap();
     let wanted = offset.to_be_bytes();
     let at = (BLOCK..bytes.len() - 61).find(|at| bytes[*at..at + 8] == wanted && bytes[at + 16] == 2);

@@ -49,6 +49,8 @@ pub struct FetchRequest {
     pub forgotten: Vec<PartitionKey>,
     /// Whether it acknowledges anything.
     pub acknowledges: bool,
+    /// What a session that it opens is called: more than all that were opened before, on any core.
+    pub number: u64,
 }
 
 /// How a ShareFetch goes on.
@@ -56,7 +58,7 @@ pub struct FetchRequest {
 pub enum Begun {
     /// Fetch from these, in this order; then [`ShareSessions::finish`] with the session.
     Fetch {
-        /// Which one it is: one that is opened later for the same member is another.
+        /// Which one it is: one that is opened later for the same member has a greater number.
         session: u64,
         /// All partitions of the session. Another one is first with every request.
         partitions: Vec<PartitionKey>,
@@ -95,7 +97,7 @@ struct Session {
 pub struct ShareSessions {
     sessions_max: usize,
     sessions: HashMap<SessionKey, Session>,
-    /// Sessions that were opened.
+    /// Number of the one that was opened last.
     opened: u64,
     by_connection: BTreeMap<u64, BTreeSet<SessionKey>>,
     partitions: usize,
@@ -126,10 +128,10 @@ impl ShareSessions {
         self.sessions.is_empty()
     }
 
-    /// Whether there is this one.
+    /// Which one the member has, if any.
     #[must_use]
-    pub fn contains(&self, key: &SessionKey) -> bool {
-        self.sessions.contains_key(key)
+    pub fn number(&self, key: &SessionKey) -> Option<u64> {
+        self.sessions.get(key).map(|session| session.number)
     }
 
     /// Partitions of all sessions together.
@@ -155,8 +157,8 @@ impl ShareSessions {
 
     fn open(&mut self, request: FetchRequest) -> Result<Begun, ErrorCode> {
         self.end(&request.key);
-        self.opened += 1;
-        let number = self.opened;
+        let number = request.number.max(self.opened + 1);
+        self.opened = number;
         let mut session = Session {
             number,
             epoch: epoch_after(INITIAL_EPOCH),
@@ -236,9 +238,9 @@ impl ShareSessions {
         Ok(reports.iter().map(|report| session.told(report)).collect())
     }
 
-    /// Ends a session. What its member holds of these partitions is to be given back.
-    pub fn end(&mut self, key: &SessionKey) -> Vec<PartitionKey> {
-        let Some(session) = self.sessions.remove(key) else { return Vec::new() };
+    /// Ends a session, if there is one: gives its number. What its member holds is to be given back.
+    pub fn end(&mut self, key: &SessionKey) -> Option<u64> {
+        let session = self.sessions.remove(key)?;
         self.partitions -= session.order.len();
         if let Some(keys) = self.by_connection.get_mut(&session.connection) {
             keys.remove(key);
@@ -246,18 +248,13 @@ impl ShareSessions {
                 self.by_connection.remove(&session.connection);
             }
         }
-        session.order
+        Some(session.number)
     }
 
     /// A connection is gone, and the sessions that were opened on it: what each held is to be given back.
-    pub fn disconnected(&mut self, connection: u64) -> Vec<(SessionKey, Vec<PartitionKey>)> {
+    pub fn disconnected(&mut self, connection: u64) -> Vec<(SessionKey, u64)> {
         let keys = self.by_connection.get(&connection).cloned().unwrap_or_default();
-        keys.into_iter()
-            .map(|key| {
-                let partitions = self.end(&key);
-                (key, partitions)
-            })
-            .collect()
+        keys.into_iter().filter_map(|key| self.end(&key).map(|number| (key, number))).collect()
     }
 }
 
@@ -308,6 +305,7 @@ mod tests {
             wanted: partitions(wanted),
             forgotten: partitions(forgotten),
             acknowledges: false,
+            number: 0,
         }
     }
 
@@ -339,9 +337,13 @@ mod tests {
         assert_eq!(sessions.acknowledge(&key("a"), 3), Ok(false));
         assert_eq!(sessions.acknowledge(&key("a"), -1), Ok(true));
         assert_eq!(sessions.begin(fetch("a", -1, &[], &[])), Ok(Begun::Last));
-        assert_eq!(sessions.end(&key("a")), partitions(&[0, 2, 3]));
+        assert_eq!(sessions.end(&key("a")), Some(1));
         assert_eq!((sessions.len(), sessions.partitions()), (0, 0));
-        assert_eq!(sessions.end(&key("a")), []);
+        assert_eq!(sessions.end(&key("a")), None);
+        for (wanted, number) in [(50, 50), (50, 51), (70, 70)] {
+            sessions.begin(FetchRequest { number: wanted, ..fetch("a", 0, &[0], &[]) }).unwrap();
+            assert_eq!(sessions.number(&key("a")), Some(number));
+        }
     }
 
     #[test]
@@ -417,7 +419,7 @@ mod tests {
         sessions.begin(fetch("b", 0, &[1], &[])).unwrap();
         let elsewhere = FetchRequest { connection: 8, ..fetch("a", 0, &[2], &[]) };
         sessions.begin(elsewhere).unwrap();
-        assert_eq!(sessions.disconnected(7), [(key("b"), partitions(&[1]))]);
+        assert_eq!(sessions.disconnected(7), [(key("b"), 2)]);
         assert_eq!(sessions.disconnected(7), []);
         assert_eq!((sessions.len(), sessions.by_connection.len()), (1, 1));
     }

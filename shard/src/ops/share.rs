@@ -13,6 +13,8 @@ pub struct ShareFetch {
     pub group: Arc<str>,
     /// Who.
     pub member: Arc<str>,
+    /// In which of its sessions: nothing is handed out in one when a later one has fetched.
+    pub session: u64,
     /// In the order in which they are served.
     pub partitions: Vec<TopicPartition>,
     /// Records in all, as strictly as the mode says.
@@ -23,8 +25,10 @@ pub struct ShareFetch {
     pub mode: AcquireMode,
     /// Nothing is handed out when fewer bytes can be read.
     pub bytes_min: u32,
-    /// At most this many in all, but always the first batch. Whoever asks has borrowed their memory.
+    /// At most this many in all. Whoever asks has borrowed their memory.
     pub bytes_max: u32,
+    /// The first batch comes whatever its size.
+    pub always_one: bool,
 }
 
 /// What one partition gives.
@@ -49,6 +53,8 @@ pub struct Seen {
     pub log_end: Option<Offset>,
     /// Counts when records came back, or something became known.
     pub news: u64,
+    /// Somebody read the log for it then, after so many others.
+    pub turned_away: Option<u64>,
 }
 
 /// A wait for something to hand out.

@@ -13,6 +13,19 @@ use super::found::{Found, Sizes, batches};
 use crate::ops::{Fetch, FetchPartition, Fetched, Seen, ShareAwait, ShareFetch, ShareFetched};
 use crate::shard::Shard;
 
+/// How much is to be read of a partition.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Records that are missing yet.
+    records: u32,
+    /// Bytes that are missing yet.
+    bytes: u32,
+    /// Bytes at most.
+    room: u32,
+    /// But for the first batch, which comes whatever its size.
+    always_one: bool,
+}
+
 /// What was read of one partition, for a member that may get some of it.
 struct Read {
     slot: Rc<Slot>,
@@ -30,7 +43,7 @@ impl Drop for Read {
 impl<D: Disk> Shard<D> {
     /// Gives a member what there is of these partitions, in their order.
     pub(crate) async fn share_fetch(self: &Rc<Self>, wanted: ShareFetch) -> Vec<ShareFetched> {
-        self.share_member(&wanted.group, &wanted.member);
+        self.share_member(&wanted.group, &wanted.member, wanted.session);
         let mut told: Vec<ShareFetched> = Vec::with_capacity(wanted.partitions.len());
         let mut reads: Vec<(usize, Read)> = Vec::new();
         let mut room = wanted.bytes_max;
@@ -44,7 +57,9 @@ impl<D: Disk> Shard<D> {
             if (room == 0 || enough) && !reads.is_empty() {
                 continue;
             }
-            match self.share_read(&wanted, *id, (missing, bytes_missing), room).await {
+            let always_one = wanted.always_one && reads.is_empty();
+            let limits = Limits { records: missing, bytes: bytes_missing, room, always_one };
+            match self.share_read(&wanted, *id, limits, &mut told[place].seen).await {
                 Ok(Some((read, new))) => {
                     let bytes: usize = read.found.iter().map(|found| found.bytes.bytes().len()).sum();
                     room = room.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -61,25 +76,23 @@ impl<D: Disk> Shard<D> {
             if enough && left > 0 {
                 self.share_acquire(&wanted, &mut left, &read, &mut told[place]);
             }
-            if self.share_read_over(read) {
-                // That is no news to this member.
-                told[place].seen.news += 1;
-            }
+            // Who waits for as many bytes as this one lacks would not find them either.
+            self.share_read_over(read, if enough { 0 } else { wanted.bytes_min });
         }
         told
     }
 
-    /// Whoever came while it was read may find something now; says whether somebody did.
-    fn share_read_over(&self, read: Read) -> bool {
+    /// Whoever came while it was read may find something now, unless it waits for so many bytes that there are not.
+    fn share_read_over(&self, read: Read, bytes_lacked: u32) {
         let slot = Rc::clone(&read.slot);
         drop(read);
-        let came = slot.turned_away.replace(false);
-        if came {
-            self.share_news(&slot);
+        let waited_for = slot.turned_away.take();
+        if waited_for.is_some_and(|bytes| bytes_lacked == 0 || bytes < bytes_lacked) {
+            slot.reads.set(slot.reads.get() + 1);
+            self.disturb(slot.id);
         }
         // The group's last member may have gone meanwhile.
         self.close_idle_shares(&slot.key.group);
-        came
     }
 
     /// Nothing so far, and what a wait begins with: seen before the log is read, so that nothing between is missed.
@@ -89,27 +102,27 @@ impl<D: Disk> Shard<D> {
             error: ErrorCode::None,
             acquired: Vec::new(),
             records: Bytes::new(),
-            seen: Seen { log_end: None, news: 0 },
+            seen: Seen { log_end: None, news: 0, turned_away: None },
         };
-        match self.share_slot(&wanted.group, &wanted.member, id) {
+        match self.share_slot(&wanted.group, &wanted.member, wanted.session, id) {
             Ok(slot) => {
                 let open = slot.with(|partition| partition.can_acquire()) == Some(true);
                 let log_end = self.store.existing(id).map(|log| log.durable_end());
-                fetched.seen = Seen { log_end: log_end.filter(|_| open), news: slot.news.get() };
+                let news = slot.news.get();
+                fetched.seen = Seen { log_end: log_end.filter(|_| open), news, turned_away: None };
             }
             Err(error) => fetched.error = error,
         }
         fetched
     }
 
-    /// Reads the log where there may be something for a member, who misses so many records and bytes, and has room for so
-    /// many bytes; with what was read, how many of its records nobody has had.
+    /// Reads the log where there may be something for a member; with what was read, how many of its records nobody has had.
     async fn share_read(
         self: &Rc<Self>,
         wanted: &ShareFetch,
         id: TopicPartition,
-        (missing, bytes_missing): (u32, u32),
-        room: u32,
+        limits: Limits,
+        seen: &mut Seen,
     ) -> Result<Option<(Read, u32)>, ErrorCode> {
         let Some(slot) = self.existing_share(&wanted.group, id) else { return Ok(None) };
         let log = self.loaded(id).await.map_err(|fault| fault.code)?;
@@ -125,23 +138,30 @@ impl<D: Disk> Shard<D> {
             return Ok(None);
         };
         if slot.reading.replace(true) {
-            slot.turned_away.set(true);
+            let least = slot.turned_away.get().map_or(wanted.bytes_min, |least| least.min(wanted.bytes_min));
+            slot.turned_away.set(Some(least));
+            seen.turned_away = Some(slot.reads.get());
             return Ok(None);
         }
         let mut read = Read { slot, from, found: Vec::new() };
         // Where records came back, any part of what is read may be somebody else's.
         let all_new = from >= end;
         let free = u32::try_from(free).unwrap_or(u32::MAX);
-        let wanted_new = missing.min(free).max(1);
+        let Limits { room, always_one, .. } = limits;
+        let wanted_new = limits.records.min(free).max(1);
         let (mut at, mut bytes, mut new) = (from, 0, 0);
-        let mut estimated = all_new;
+        let mut factor = 1_u32;
         let error = loop {
-            let wants = read.slot.sizes.get().bytes_of(wanted_new - new, bytes_missing.saturating_sub(bytes));
+            let bytes_missing = limits.bytes.saturating_sub(bytes);
+            let wants = read.slot.sizes.get().bytes_of(wanted_new.saturating_sub(new), bytes_missing);
             let left = room - bytes;
-            let fetch = one_partition(id, at, if estimated { left.min(wants) } else { left }, bytes == 0);
+            let wants = if all_new { wants.saturating_mul(factor).min(left) } else { left };
+            let fetch = one_partition(id, at, wants, always_one && bytes == 0);
             let (mut fetched, _) = self.collect(&fetch).await;
             let found = match fetched.pop() {
                 Some(Fetched { error: ErrorCode::None, records, .. }) => batches(records),
+                // Whoever reads there next is told.
+                _ if !read.found.is_empty() => return Ok(Some((read, new))),
                 Some(failed) => break failed.error,
                 None => break ErrorCode::UnknownServerError,
             };
@@ -149,7 +169,8 @@ impl<D: Disk> Shard<D> {
                 Sizes::of(&found).zip(found.last().map(|found| found.batch.last.next()))
             else {
                 // The next batch is larger than those before.
-                if std::mem::take(&mut estimated) && wants < left {
+                if wants < left {
+                    factor = factor.saturating_mul(2);
                     continue;
                 }
                 return Ok(Some((read, new)));
@@ -164,15 +185,17 @@ impl<D: Disk> Shard<D> {
                 new = u32::try_from(from.0.abs_diff(at.0)).unwrap_or(u32::MAX).min(free);
             }
             // Records that are larger than those before, or some of the first batch that are not wanted: then there is more.
-            if !all_new || new >= wanted_new || bytes >= room || at >= log.durable_end() {
+            let enough = (!all_new || new >= wanted_new) && bytes >= limits.bytes;
+            if enough || bytes >= room || at >= log.durable_end() {
                 return Ok(Some((read, new)));
             }
         };
         if error == ErrorCode::OffsetOutOfRange {
-            // The log's start moved while it was read.
+            // The log's start moved while it was read: what there is now may be for this member.
             read.slot.with(|partition| partition.log_start_moved(log.log_start()));
+            self.share_news(&read.slot);
         }
-        self.share_read_over(read);
+        self.share_read_over(read, 0);
         if error == ErrorCode::OffsetOutOfRange { Ok(None) } else { Err(error) }
     }
 
@@ -186,7 +209,7 @@ impl<D: Disk> Shard<D> {
     ) {
         let log: Vec<LogBatch> = read.found.iter().map(|found| found.batch).collect();
         // Its session may have ended while the log was read: nobody would give back what it gets now.
-        if !self.is_share_member(&wanted.group, &wanted.member) {
+        if !self.is_share_member(&wanted.group, &wanted.member, wanted.session) {
             return;
         }
         let request = Acquire {
@@ -214,27 +237,34 @@ impl<D: Disk> Shard<D> {
 
     /// Waits until one of the share partitions is not as it was seen, or the time is over, or it is cancelled.
     pub(crate) async fn share_await(self: &Rc<Self>, token: u64, wait: ShareAwait) {
-        let mut grows = false;
-        for (id, seen) in &wait.partitions {
-            let news = self.existing_share(&wait.group, *id).map_or(0, |slot| slot.news.get());
-            let end = self.store.existing(*id).map(|log| log.durable_end());
-            let grew = seen.log_end.is_some_and(|seen| end.is_some_and(|end| end > seen));
-            if grew || news != seen.news {
-                return;
-            }
-            grows |= seen.log_end.is_some();
-        }
-        if self.stopping.get() {
-            return;
-        }
         let deadline = self.tick().after_ms(u64::from(wait.wait_ms));
-        let ids = wait.partitions.into_iter().map(|(id, _)| id).collect();
         // Where no more may be handed out, what is written to the log changes nothing.
+        let grows = wait.partitions.iter().any(|(_, seen)| seen.log_end.is_some());
         let missing = if grows { 1 } else { u64::MAX };
-        let ticket = self.fetches.borrow_mut().park(deadline, missing, ids);
-        self.awaits.borrow_mut().insert(token, Some(ticket));
-        self.released(ticket).await;
-        self.awaits.borrow_mut().remove(&token);
+        loop {
+            let changed =
+                wait.partitions.iter().any(|(id, seen)| self.share_changed(&wait.group, *id, *seen));
+            if changed || self.stopping.get() || self.tick() >= deadline {
+                break;
+            }
+            let ids = wait.partitions.iter().map(|(id, _)| *id).collect();
+            let ticket = self.fetches.borrow_mut().park(deadline, missing, ids);
+            self.awaits.borrow_mut().insert(token, Some(ticket));
+            self.released(ticket).await;
+            // Or it was cancelled.
+            if self.awaits.borrow_mut().remove(&token).is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Whether there may be something now that there was not when it was seen like this.
+    fn share_changed(&self, group: &str, id: TopicPartition, seen: Seen) -> bool {
+        let slot = self.existing_share(group, id);
+        let (news, reads) = slot.map_or((0, 0), |slot| (slot.news.get(), slot.reads.get()));
+        let end = self.store.existing(id).map(|log| log.durable_end());
+        let grew = seen.log_end.is_some_and(|seen| end.is_some_and(|end| end > seen));
+        grew || news != seen.news || seen.turned_away.is_some_and(|seen| seen != reads)
     }
 }
 

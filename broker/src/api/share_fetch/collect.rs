@@ -19,6 +19,7 @@ use crate::service::Broker;
 /// What a member wants.
 pub(super) struct Wanted {
     pub key: SessionKey,
+    pub session: u64,
     pub records_max: u32,
     pub batch_size: u32,
     pub mode: AcquireMode,
@@ -66,8 +67,7 @@ pub(super) async fn collect(
     // Who is asked: all, later only who has told of something.
     let mut asked = 0..owners.len();
     loop {
-        // Its connection may be gone: who has no session is to hold nothing.
-        if !broker.share_sessions.borrow().contains(&wanted.key) {
+        if !goes_on(broker, &wanted) {
             return Collected { told, loan: None };
         }
         let last = cluster.tick() >= deadline || cluster.is_stopping();
@@ -91,6 +91,11 @@ pub(super) async fn collect(
     }
 }
 
+/// Its connection may be gone, or the member have another session: in one that is over nothing is handed out.
+fn goes_on(broker: &Broker, wanted: &Wanted) -> bool {
+    broker.share_sessions.borrow().number(&wanted.key) == Some(wanted.session)
+}
+
 /// Asks each owner once, until there is enough.
 async fn pass(
     broker: &Rc<Broker>,
@@ -102,12 +107,13 @@ async fn pass(
     let cluster = &broker.cluster;
     let (mut records, mut bytes) = (wanted.records_max, wanted.bytes_max);
     for (owner, partitions) in owners {
-        if records == 0 || bytes == 0 {
+        if records == 0 || bytes == 0 || !goes_on(broker, wanted) {
             break;
         }
         let fetch = ShareFetch {
             group: Arc::clone(&wanted.key.group),
             member: Arc::clone(&wanted.key.member),
+            session: wanted.session,
             partitions: partitions.clone(),
             records_max: records,
             batch_size: wanted.batch_size,
@@ -115,6 +121,7 @@ async fn pass(
             // What is there when the time is over is given, however little.
             bytes_min: if last { 0 } else { wanted.bytes_min },
             bytes_max: bytes,
+            always_one: bytes == wanted.bytes_max,
         };
         let list = match cluster.ask(*owner, Question::ShareFetch(Box::new(fetch))).await.await {
             Answer::ShareFetched(list) => list,
@@ -135,7 +142,7 @@ fn failed(partition: TopicPartition) -> ShareFetched {
         error: ErrorCode::UnknownServerError,
         acquired: Vec::new(),
         records: bytes::Bytes::new(),
-        seen: Seen { log_end: None, news: 0 },
+        seen: Seen { log_end: None, news: 0, turned_away: None },
     }
 }
 

@@ -31,6 +31,25 @@ fn who_left_while_it_waited_gets_nothing() {
     assert_eq!(acquired(&fetch(&client, &asks("b", 0, 1_000))).0, [(0, 1, 1)], "nobody has had them");
 }
 
+#[test]
+fn nothing_is_handed_out_in_a_session_that_another_one_followed() {
+    let client = client();
+    let (_, topic) = join(&client, "a");
+    let asks = |epoch, wait_ms| Asks { member: "a", epoch, topic, wait_ms, said: &[] };
+    assert_eq!(acquired(&fetch(&client, &asks(0, 0))).0, []);
+    let waits = encode_request(2, 7, Some("test"), &fetching(&asks(1, 5_000))).unwrap();
+    let mut waiting = client.simulation.run_until(client.begin(waits));
+    client.simulation.run_until(async {
+        let asleep = client.simulation.sleep(Duration::from_millis(100));
+        futures_lite::future::or(async { drop((&mut waiting).await) }, asleep).await;
+    });
+    assert_eq!(acquired(&fetch(&client, &asks(0, 0))).0, []);
+    put(&client, &["0", "1"]);
+    client.simulation.run_until(waiting);
+    assert_eq!(acquired(&fetch(&client, &asks(1, 1_000))).0, [(0, 1, 1)]);
+    assert_eq!(acknowledge(&client, &Asks { said: &[(0, 1, ACCEPT)], ..asks(2, 0) }).error_code, 0);
+}
+
 /// As many bytes as are asked for may be more than the records that are.
 #[test]
 fn who_wants_many_bytes_and_few_records_does_not_wait() {
