@@ -154,7 +154,8 @@ impl SharePartition {
             if left == 0 {
                 return false;
             }
-            let isolated = self.isolated(run.cell.count, batch.last.0.abs_diff(batch.first.0) + 1);
+            let batch_records = batch.last.next().0.abs_diff(batch.first.max(self.opened_at).0);
+            let isolated = self.isolated(run.cell.count, batch_records);
             if isolated.is_some() && taken.records > 0 {
                 return false;
             }
@@ -359,5 +360,13 @@ mod tests {
         }
         partition.expire(Tick(30_000));
         assert_eq!(take(&mut partition, "a", SOFT, 500, &log), [(6, 13, 4)], "half of sixteen");
+
+        let settings = ShareSettings { delivery_count_limit: 6, ..settings() };
+        let mut partition = fresh(settings, 6);
+        for count in 1..=3 {
+            assert_eq!(take(&mut partition, "a", SOFT, 500, &log), [(6, 15, count)]);
+            partition.expire(Tick(30_000));
+        }
+        assert_eq!(take(&mut partition, "a", SOFT, 500, &log), [(6, 10, 4)], "half of what it began with");
     }
 }

@@ -56,6 +56,8 @@ pub struct SharePartition {
     complete: u64,
     /// No record before it is available.
     available_from: Offset,
+    /// Where it began when it was opened: what came before of a batch is not known any more.
+    pub(super) opened_at: Offset,
     /// Memory is short where it lives.
     short: bool,
     state_epoch: i32,
@@ -93,6 +95,7 @@ impl SharePartition {
         let mut partition = Self {
             settings,
             window,
+            opened_at: start,
             locks: Locks::default(),
             writes: BTreeMap::new(),
             next_write: 0,
