@@ -15,6 +15,8 @@ mod fixture;
 mod full;
 #[path = "disk_faults/rot.rs"]
 mod rot;
+#[path = "harness/share_group.rs"]
+mod share_group;
 #[path = "disk_faults/shares.rs"]
 mod shares;
 #[path = "power_cut/wire.rs"]

@@ -2,35 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::control::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use protocol::control::messages::share_fetch_request::{FetchPartition, FetchTopic};
 use protocol::control::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, ShareFetchRequest, ShareFetchResponse, ShareGroupHeartbeatRequest,
-    ShareGroupHeartbeatResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsResponse, ShareFetchRequest,
+    ShareFetchResponse, ShareGroupHeartbeatResponse,
 };
 use protocol::{Uuid, message};
 
 use super::fixture::{STORAGE_ERROR, Scratch, VICTIM, flip, template};
 use super::rot::{batch_at, segments};
+use super::share_group::{begins_with_the_first, heartbeat};
 use super::wire::Wire;
 
 const GROUP: &str = "queue";
-/// ConfigResource's number of groups.
-const GROUP_RESOURCE: i8 = 32;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A member of a group that begins with the first record: the id of the topic that it was given.
 fn join(wire: &mut Wire) -> Uuid {
-    let config =
-        message!(AlterableConfig { name: "share.auto.offset.reset".into(), value: Some("earliest".into()) });
-    let resource = message!(AlterConfigsResource {
-        resource_type: GROUP_RESOURCE,
-        resource_name: GROUP.into(),
-        configs: vec![config],
-    });
-    let settings = message!(IncrementalAlterConfigsRequest { resources: vec![resource] });
-    let response: IncrementalAlterConfigsResponse = wire.ask(1, &settings).unwrap();
+    let response: IncrementalAlterConfigsResponse = wire.ask(1, &begins_with_the_first(GROUP)).unwrap();
     assert_eq!(response.responses[0].error_code, 0);
     let key = message!(FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()] });
     let found: FindCoordinatorResponse = wire.ask(6, &key).unwrap();
@@ -38,17 +27,8 @@ fn join(wire: &mut Wire) -> Uuid {
     let begun = Instant::now();
     let mut epoch = 0;
     while begun.elapsed() < PATIENCE {
-        let told: ShareGroupHeartbeatResponse = wire
-            .ask(
-                1,
-                &message!(ShareGroupHeartbeatRequest {
-                    group_id: GROUP.into(),
-                    member_id: "member".into(),
-                    member_epoch: epoch,
-                    subscribed_topic_names: (epoch == 0).then(|| vec![VICTIM.into()]),
-                }),
-            )
-            .unwrap();
+        let beat = heartbeat(GROUP, "member", epoch, VICTIM);
+        let told: ShareGroupHeartbeatResponse = wire.ask(1, &beat).unwrap();
         if told.error_code == 0 {
             epoch = told.member_epoch;
             if let Some(topic) = told.assignment.as_ref().and_then(|all| all.topic_partitions.first()) {

@@ -4,6 +4,7 @@
 
 mod broker;
 mod client;
+pub mod share_group;
 
 use std::fs;
 use std::path::{Path, PathBuf};

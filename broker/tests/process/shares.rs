@@ -6,15 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::ErrorCode;
-use protocol::control::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use protocol::control::messages::share_fetch_request::{AcknowledgementBatch, FetchPartition, FetchTopic};
 use protocol::control::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, ShareFetchRequest, ShareFetchResponse, ShareGroupHeartbeatRequest,
-    ShareGroupHeartbeatResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsResponse, ShareFetchRequest,
+    ShareFetchResponse, ShareGroupHeartbeatResponse,
 };
 use protocol::{Uuid, message};
 
+use super::harness::share_group::{begins_with_the_first, heartbeat};
 use super::harness::{Broker, Client, Scratch, TOPIC};
 
 const GROUP: &str = "shares";
@@ -22,20 +21,10 @@ const MEMBER: &str = "member";
 const ACCEPT: i8 = 1;
 const RELEASE: i8 = 2;
 const REJECT: i8 = 3;
-/// ConfigResource's number of groups.
-const GROUP_RESOURCE: i8 = 32;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn read_from_the_start(client: &mut Client) {
-    let config =
-        message!(AlterableConfig { name: "share.auto.offset.reset".into(), value: Some("earliest".into()) });
-    let resource = message!(AlterConfigsResource {
-        resource_type: GROUP_RESOURCE,
-        resource_name: GROUP.into(),
-        configs: vec![config],
-    });
-    let request = message!(IncrementalAlterConfigsRequest { resources: vec![resource] });
-    let response: IncrementalAlterConfigsResponse = client.ask(1, &request);
+    let response: IncrementalAlterConfigsResponse = client.ask(1, &begins_with_the_first(GROUP));
     assert_eq!(response.responses[0].error_code, 0);
 }
 
@@ -47,16 +36,7 @@ fn join(client: &mut Client, member: &str) -> Uuid {
     let begun = Instant::now();
     let mut epoch = 0;
     while begun.elapsed() < PATIENCE {
-        let joins = epoch == 0;
-        let told: ShareGroupHeartbeatResponse = client.ask(
-            1,
-            &message!(ShareGroupHeartbeatRequest {
-                group_id: GROUP.into(),
-                member_id: member.into(),
-                member_epoch: epoch,
-                subscribed_topic_names: joins.then(|| vec![TOPIC.into()]),
-            }),
-        );
+        let told: ShareGroupHeartbeatResponse = client.ask(1, &heartbeat(GROUP, member, epoch, TOPIC));
         if told.error_code == 0 {
             epoch = told.member_epoch;
             if let Some(topic) = told.assignment.as_ref().and_then(|all| all.topic_partitions.first()) {
